@@ -1,0 +1,158 @@
+using System.Diagnostics;
+
+namespace KeyVa.Engines;
+
+/// <summary>
+/// Holds the state of one partition: every version of a key, ordered by key and then by version, newest first.
+/// </summary>
+/// <remarks>
+/// <para>Thread-safety. <see cref="Admit"/>, <see cref="Put"/>, <see cref="Remove"/> and <see cref="EndGroup"/> belong to
+/// the partition's writer: one thread at a time, handed over with a full fence. Everything else may run on any thread at
+/// any time and never waits for the writer.</para>
+/// <para>Invariants.
+/// 1. Versions given to Put and Remove rise strictly per key, and never fall between calls.
+/// 2. Between EndGroup calls nothing is visible to readers: a read at <see cref="ReadVersion.Latest"/> sees
+///    <see cref="VisibleVersion"/>, which EndGroup alone raises.
+/// 3. After EndGroup(index) the engine has applied every log index up to it; <see cref="DurableIndex"/> is the highest
+///    index whose effects, and those of all below it, are in the engine's own synced files. The log keeps what is above.
+/// 4. Applying cannot fail for want of room: Admit makes room before the group is logged.
+/// 5. Replaying a group that is already contained (index at or below the recovered one) is not done: the caller skips it.
+/// </para>
+/// </remarks>
+internal abstract class Engine : IDisposable
+{
+    private long _visibleVersion;
+    private long _visibleStamp;
+    private long _appliedIndex;
+
+    protected Engine(EngineContext context) => Context = context;
+
+    public EngineContext Context { get; }
+
+    public abstract EngineKind Kind { get; }
+
+    /// <summary>Whether scans run in key order; the memory engine iterates by hash.</summary>
+    public abstract bool IsOrdered { get; }
+
+    /// <summary>The newest version readers may see. After opening: the newest version in the engine's files.</summary>
+    public long VisibleVersion => Volatile.Read(ref _visibleVersion);
+
+    /// <summary>The stamp of the group that made <see cref="VisibleVersion"/> visible.</summary>
+    public long VisibleStamp => Volatile.Read(ref _visibleStamp);
+
+    /// <summary>The last log index applied. After opening: the index that the engine's files contain.</summary>
+    public long AppliedIndex => Volatile.Read(ref _appliedIndex);
+
+    /// <summary>See invariant 3.</summary>
+    public abstract long DurableIndex { get; }
+
+    /// <summary>
+    /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch
+    /// the damage go on.
+    /// </summary>
+    public abstract StoreException? Failure { get; }
+
+    /// <summary>
+    /// Asks whether a group of about <paramref name="bytes"/> bytes can be applied, and makes room for it. Returns how
+    /// long the writer should wait before it goes on (smooth backpressure): zero in the normal case. Called before the
+    /// group is logged; never blocks for long itself.
+    /// </summary>
+    public abstract TimeSpan Admit(long bytes);
+
+    /// <summary>Writes a key. <paramref name="stamp"/>: when it was first accepted; <paramref name="expiresAt"/>: 0 for never; both in Unix milliseconds.</summary>
+    public abstract void Put(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value);
+
+    /// <summary>Writes a tombstone.</summary>
+    public abstract void Remove(ReadOnlySpan<byte> key, long version, long stamp);
+
+    /// <summary>Ends a group: publishes its versions and notes its index. Overrides do their part and then call the base.</summary>
+    public virtual void EndGroup(long index, long version, long stamp)
+    {
+        Debug.Assert(index > _appliedIndex, "groups are applied in log order");
+        Debug.Assert(version >= _visibleVersion, "versions rise");
+        _appliedIndex = index;
+        _visibleStamp = stamp;
+        Volatile.Write(ref _visibleVersion, version);
+    }
+
+    /// <summary>
+    /// Reads a key at a version (see <see cref="ReadVersion"/>). True if it is there, expired or not: the lease then holds
+    /// value, version, stamp and expiry, pinned until it is disposed. False if it is not: the lease holds nothing. Throws <see cref="CorruptionException"/> or
+    /// <see cref="StorageException"/> if the bytes cannot be had.
+    /// </summary>
+    public abstract bool TryGet(scoped ReadOnlySpan<byte> key, long at, out ValueLease lease);
+
+    /// <summary>Ends a lease that this engine gave out; same thread as the read.</summary>
+    internal abstract void Release(nint pin);
+
+    /// <summary>
+    /// Opens a cursor over the keys of [<paramref name="from"/>, <paramref name="to"/>) (empty bounds are open) that exist
+    /// at version <paramref name="at"/> (expired ones among them), in key order (or reverse). On an engine that is not ordered, the bounds must be open and
+    /// reverse false; the order is then the engine's own, stable while keys come and go.
+    /// The caller holds a snapshot at <paramref name="at"/> (never Latest or Newest) for as long as the cursor lives.
+    /// </summary>
+    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse);
+
+    /// <summary>
+    /// Starts moving everything applied so far into the engine's own files, in the background; <see cref="DurableIndex"/>
+    /// rises and <see cref="EngineContext.DurableAdvanced"/> is called when done. Writer only.
+    /// </summary>
+    public abstract void BeginFlush();
+
+    /// <summary>
+    /// Writes a copy of the engine's state to a new folder (hard links where possible): a folder that <c>Open</c> of the
+    /// same engine accepts, containing exactly the log up to the returned index. Runs on the calling thread, which is
+    /// not the writer; the caller has called <see cref="BeginFlush"/> on the writer just before where the snapshot must
+    /// contain all that was acknowledged. Everything in the folder is synced when it returns.
+    /// </summary>
+    public abstract CheckpointResult Checkpoint(string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation);
+
+    /// <summary>Reads every byte of the engine's files and returns what is damaged; empty: nothing.</summary>
+    public abstract IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation);
+
+    public abstract EngineStatistics GetStatistics();
+
+    /// <summary>Stops background work and closes files. Does not flush: the log has what the files lack.</summary>
+    public abstract void Dispose();
+
+    /// <summary>For engines while opening: what their files contain.</summary>
+    protected void Recovered(long index, long version, long stamp)
+    {
+        _appliedIndex = index;
+        _visibleStamp = stamp;
+        _visibleVersion = version;
+    }
+}
+
+/// <summary>What a checkpoint contains: everything up to this log index, version and stamp.</summary>
+internal readonly record struct CheckpointResult(long Index, long Version, long Stamp);
+
+/// <summary>How far a checkpoint has come, in bytes.</summary>
+internal readonly record struct CheckpointProgress(long BytesDone, long BytesTotal);
+
+/// <summary>A snapshot of an engine's figures; counters since opening.</summary>
+internal readonly record struct EngineStatistics
+{
+    /// <summary>Keys that exist: exact on memory, estimated on lsm.</summary>
+    public long Keys { get; init; }
+
+    /// <summary>Bytes of the values of those keys: exact on memory, estimated on lsm.</summary>
+    public long ValueBytes { get; init; }
+
+    /// <summary>Bytes of the engine's files.</summary>
+    public long StorageBytes { get; init; }
+
+    /// <summary>Bytes held outside the GC heap (memtables, index, arenas), caches not counted.</summary>
+    public long MemoryBytes { get; init; }
+
+    public long CacheHits { get; init; }
+
+    public long CacheMisses { get; init; }
+
+    public long BytesFlushed { get; init; }
+
+    public long BytesCompacted { get; init; }
+
+    /// <summary>Time that writers were slowed down by <see cref="Engine.Admit"/>.</summary>
+    public TimeSpan Throttled { get; init; }
+}

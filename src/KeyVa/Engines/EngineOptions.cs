@@ -1,0 +1,40 @@
+namespace KeyVa.Engines;
+
+/// <summary>Sizes and limits of the engines; defaults follow what RocksDB users would set on a small server.</summary>
+internal sealed record EngineOptions
+{
+    /// <summary>Bytes a memtable takes before it is flushed.</summary>
+    public long MemtableBytes { get; init; } = 64L << 20;
+
+    /// <summary>Memtables waiting to be flushed before writers are slowed to a stop.</summary>
+    public int MaxImmutableMemtables { get; init; } = 4;
+
+    /// <summary>Uncompressed bytes of a data block.</summary>
+    public int BlockBytes { get; init; } = 4096;
+
+    /// <summary>Bits of Bloom filter per key.</summary>
+    public int BloomBitsPerKey { get; init; } = 10;
+
+    /// <summary>Bytes of one SSTable on the levels below the first.</summary>
+    public long TableBytes { get; init; } = 64L << 20;
+
+    /// <summary>Tables of level 0 that start a compaction.</summary>
+    public int Level0Tables { get; init; } = 4;
+
+    /// <summary>Tables of level 0 from which writers are slowed down.</summary>
+    public int Level0SlowdownTables { get; init; } = 20;
+
+    /// <summary>Tables of level 0 at which the slowdown is strongest.</summary>
+    public int Level0StopTables { get; init; } = 36;
+
+    /// <summary>Bytes of level 1; each further level may hold <see cref="LevelMultiplier"/> times as much.</summary>
+    public long Level1Bytes { get; init; } = 256L << 20;
+
+    public int LevelMultiplier { get; init; } = 10;
+
+    /// <summary>Open SSTable files at most, per store.</summary>
+    public int MaxOpenTables { get; init; } = 1000;
+
+    /// <summary>Bytes of journal behind the last checkpoint that start the memory engine's next one.</summary>
+    public long CheckpointAfterBytes { get; init; } = 256L << 20;
+}

@@ -1,0 +1,3 @@
+namespace KeyVa.Io;
+internal sealed class DiskFileSystem;
+internal sealed class MemoryFileSystem;

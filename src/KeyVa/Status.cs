@@ -1,0 +1,41 @@
+namespace KeyVa;
+
+/// <summary>
+/// How an operation ended. Every outcome that a caller is expected to handle is a value of this enumeration, never an
+/// exception.
+/// </summary>
+public enum Status : byte
+{
+    /// <summary>Done. A write that ends so is as durable as the store's <see cref="Durability"/> promises.</summary>
+    Ok = 0,
+
+    /// <summary>The key is not there (or has expired).</summary>
+    NotFound = 1,
+
+    /// <summary>A condition of the write did not hold; nothing of the batch was written.</summary>
+    ConditionFailed = 2,
+
+    /// <summary>The request breaks a rule: an empty key, a key twice in one batch, a range that ends before it begins.</summary>
+    Invalid = 3,
+
+    /// <summary>A key, value or batch exceeds its limit.</summary>
+    TooLarge = 4,
+
+    /// <summary>This node owns no partition that holds the key.</summary>
+    BadNode = 5,
+
+    /// <summary>The disk has no room for the write. Reads go on, removals use a reserve, writes go on when there is room.</summary>
+    Full = 6,
+
+    /// <summary>The partition's queue is full; try again after a short wait.</summary>
+    Busy = 7,
+
+    /// <summary>The partition's engine or strategy cannot do this, an ordered scan on the memory engine for example.</summary>
+    Unsupported = 8,
+
+    /// <summary>
+    /// The journal or engine stopped after a failed sync or found damage; the store must be reopened (and, on damage,
+    /// verified). Whether an unacknowledged write happened is unknown until then.
+    /// </summary>
+    Failed = 9,
+}
