@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using KeyVa.Io;
+using Xunit;
 
 namespace KeyVa.Tests.Io;
 

@@ -1,4 +1,5 @@
 using KeyVa.Io;
+using Xunit;
 
 namespace KeyVa.Tests.Io;
 
@@ -70,7 +71,7 @@ public sealed class MemoryFileSystemTests : FileSystemSuite
             seen.Add(content);
         }
 
-        Assert.Equal([1, 2], seen.Order());
+        Assert.Equal(new byte[] { 1, 2 }, seen.Order());
         _fileSystem.SyncDirectory("/data");
         Assert.Equal(2, Bytes(_fileSystem.Crash(1), "/data/current")![0]);
     }
