@@ -10,18 +10,24 @@ namespace KeyVa.Engines.Lsm;
 /// </summary>
 internal sealed unsafe class Arena : IDisposable
 {
-    private const int ChunkBytes = 1 << 20;
+    /// <summary>Chunks double from the first size to the last, so that an idle partition holds little.</summary>
+    private const int FirstChunkBytes = 64 << 10;
+    private const int LastChunkBytes = 1 << 20;
 
     // Writer-owned.
     private readonly List<nint> _chunks = [];
     private byte* _next;
     private byte* _end;
+    private int _chunkBytes = FirstChunkBytes / 2;
     private long _allocated;
 
     ~Arena() => Free();
 
     /// <summary>Bytes taken from the system. Any thread.</summary>
     public long AllocatedBytes => Volatile.Read(ref _allocated);
+
+    /// <summary>Bytes handed out, and what was lost at the ends of chunks. Writer only.</summary>
+    public long UsedBytes => _allocated - (_end - _next);
 
     /// <summary>Bytes of unspecified content, aligned to eight.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -49,8 +55,9 @@ internal sealed unsafe class Arena : IDisposable
     private byte* AllocateChunk(long bytes)
     {
         // A large piece gets its own chunk, so that the rest of the present one is not lost.
-        bool own = bytes > ChunkBytes / 4;
-        long size = own ? bytes : ChunkBytes;
+        bool own = bytes > LastChunkBytes / 4;
+        _chunkBytes = own ? _chunkBytes : Math.Min(LastChunkBytes, _chunkBytes * 2);
+        long size = own ? bytes : Math.Max(bytes, _chunkBytes);
         byte* chunk = (byte*)NativeMemory.Alloc((nuint)size);
         _chunks.Add((nint)chunk);
         Volatile.Write(ref _allocated, _allocated + size);

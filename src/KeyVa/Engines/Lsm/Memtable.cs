@@ -14,10 +14,10 @@ internal sealed unsafe class Memtable : IDisposable
     private long _tombstones;
     private long _valueBytes;
 
-    /// <summary>The first entry's version and stamp: none is lower.</summary>
-    public long FirstVersion { get; private set; }
+    /// <summary>No entry has a lower version or stamp. Writer-owned, then immutable.</summary>
+    public long MinVersion { get; private set; } = long.MaxValue;
 
-    public long FirstStamp { get; private set; }
+    public long MinStamp { get; private set; } = long.MaxValue;
 
     /// <summary>Set when it becomes immutable: the log up to here is in this memtable and what is older.</summary>
     public LogMark End { get; set; }
@@ -35,17 +35,16 @@ internal sealed unsafe class Memtable : IDisposable
 
     public long AllocatedBytes => _list.AllocatedBytes;
 
+    /// <summary>What counts against the memtable's size. Writer only.</summary>
+    public long UsedBytes => _list.UsedBytes;
+
     public bool IsEmpty => Entries == 0;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Add(ReadOnlySpan<byte> key, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
     {
-        if (_entries == 0)
-        {
-            FirstVersion = version;
-            FirstStamp = stamp;
-        }
-
+        MinVersion = Math.Min(MinVersion, version);
+        MinStamp = Math.Min(MinStamp, stamp);
         fixed (byte* bytes = key)
         {
             _list.Insert(bytes, key.Length, version, kind, stamp, expiresAt, value);

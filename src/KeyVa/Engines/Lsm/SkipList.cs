@@ -81,6 +81,9 @@ internal sealed unsafe class SkipList : IDisposable
 
     public long AllocatedBytes => _arena.AllocatedBytes;
 
+    /// <summary>Writer only.</summary>
+    public long UsedBytes => _arena.UsedBytes;
+
     /// <summary>Adds an entry that is not there yet. Writer only.</summary>
     public void Insert(byte* key, int keyLength, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
     {

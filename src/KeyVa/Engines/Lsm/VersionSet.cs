@@ -240,21 +240,39 @@ internal sealed class VersionSet : IDisposable
             levels[level] = [];
         }
 
-        foreach (ManifestTable entry in state.Tables.Values)
+        try
         {
-            SsTable table = new(entry.Id, context.Directory, entry.FileBytes, entry.Properties, context);
-            if (!context.FileSystem.FileExists(table.Path))
+            foreach (ManifestTable entry in state.Tables.Values)
             {
-                throw new CorruptionException(table.Path, 0, "the table is missing, though the manifest names it");
+                SsTable table = new(entry.Id, context.Directory, entry.FileBytes, entry.Properties, context);
+                levels[entry.Level].Add(table);
+                CheckTable(context, table);
             }
 
-            // Opening checks the footer, the index and the filter.
-            table.PinReader().Unpin();
-            levels[entry.Level].Add(table);
+            levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
+            Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
+            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark);
+        }
+        catch
+        {
+            foreach (SsTable table in levels.SelectMany(tables => tables))
+            {
+                context.BlockCache.Tables.Close(table);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Opening a table checks its footer, index and filter.</summary>
+    private static void CheckTable(EngineContext context, SsTable table)
+    {
+        if (!context.FileSystem.FileExists(table.Path))
+        {
+            throw new CorruptionException(table.Path, 0, "the table is missing, though the manifest names it");
         }
 
-        levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
-        return new Superversion(new Memtable(), [], [.. levels[0]], [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))], state.Mark);
+        table.PinReader().Unpin();
     }
 
     private static Level Sorted(List<SsTable> tables)
@@ -294,7 +312,6 @@ internal sealed class VersionSet : IDisposable
         try
         {
             _manifest.Rewrite(_state);
-            Interlocked.Exchange(ref _nextId, Math.Max(_nextId, _state.NextId));
         }
         catch (StorageFullException)
         {
