@@ -10,6 +10,9 @@ internal sealed class WriteThrottle(EngineOptions options)
     private const double FastestRate = 512 << 20;
     private const double SlowestRate = 1 << 20;
 
+    /// <summary>Debt of the deeper levels begins to count at this many times level 1, and is largest at twice that.</summary>
+    private const int DebtBegins = 64;
+
     /// <summary>No single delay is longer.</summary>
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
 
@@ -51,6 +54,8 @@ internal sealed class WriteThrottle(EngineOptions options)
     private double TablePressure(Superversion current)
     {
         double tables = current.Level0.Length - options.Level0SlowdownTables;
-        return tables <= 0 ? 0 : tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
+        double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
+        double debt = current.CompactionDebt - (DebtBegins * (double)options.Level1Bytes);
+        return Math.Max(0, Math.Max(pressure, debt / (DebtBegins * (double)options.Level1Bytes)));
     }
 }
