@@ -9,6 +9,9 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
     /// <summary>A table is compacted when about this share of its entries has expired: one in four.</summary>
     private const int ExpiredShare = 4;
 
+    /// <summary>A table below level 0 is compacted when this share of its entries are tombstones: one in two.</summary>
+    private const int TombstoneShare = 2;
+
     /// <summary>A table that overlaps more than this many tables' bytes two levels below is not moved as it is.</summary>
     private const int MaxGrandparents = 10;
 
@@ -70,7 +73,7 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
             }
         }
 
-        return PickExpired(superversion, firstLevel, horizon) is Compaction expired ? Mark(expired) : null;
+        return PickWasteful(superversion, firstLevel, horizon) is Compaction wasteful ? Mark(wasteful) : null;
     }
 
     public byte[]? Pointer(int level) => _pointers[level];
@@ -149,16 +152,19 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
         return true;
     }
 
-    private static Compaction? PickExpired(Superversion superversion, int firstLevel, Horizon horizon)
+    /// <summary>A table with much that has expired or was removed, if the horizon lets it go.</summary>
+    private static Compaction? PickWasteful(Superversion superversion, int firstLevel, Horizon horizon)
     {
         for (int level = firstLevel; level <= superversion.DeepestLevel; level++)
         {
             foreach (SsTable table in level == 0 ? superversion.Level0 : superversion.Deeper[level].Tables)
             {
-                // Entries above the horizon stay whatever their expiry: the table would be rewritten for nothing.
-                if (!table.BeingCompacted && table.Properties.MaxVersion <= horizon.Version && ExpiryDueAt(table.Properties) <= horizon.Stamp)
+                // Entries above the horizon stay whatever they are: the table would be rewritten for nothing.
+                TableProperties properties = table.Properties;
+                bool removed = level > 0 && properties.Tombstones * TombstoneShare >= properties.Entries;
+                if (!table.BeingCompacted && properties.MaxVersion <= horizon.Version && (removed || ExpiryDueAt(properties) <= horizon.Stamp))
                 {
-                    Compaction? found = level == 0 ? PickLevel0(superversion) : ForExpired(superversion, level, table);
+                    Compaction? found = level == 0 ? PickLevel0(superversion) : TowardsBottom(superversion, level, table);
                     if (found is not null)
                     {
                         return found with { IsMove = false };
@@ -170,7 +176,8 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
         return null;
     }
 
-    private static Compaction? ForExpired(Superversion superversion, int level, SsTable table)
+    /// <summary>One level down; or, where no level below has keys of the table, rewritten where it is, without what is not needed.</summary>
+    private static Compaction? TowardsBottom(Superversion superversion, int level, SsTable table)
     {
         bool deeper = false;
         for (int below = level + 1; below <= superversion.DeepestLevel; below++)

@@ -37,17 +37,17 @@ internal sealed class WriteThrottle(EngineOptions options)
         return delay;
     }
 
-    /// <summary>0 while half of the memtables are free, 1 when all are full; above 1 when the active one outgrows its size too.</summary>
+    /// <summary>0 while a quarter of the memtables is free, 1 when all are full; above 1 when the active one outgrows its size too.</summary>
     private double MemoryPressure(Memtable active, Superversion current)
     {
         int immutables = current.Immutables.Length;
-        if (immutables * 2 < options.MaxImmutableMemtables)
+        if (immutables * 4 < options.MaxImmutableMemtables * 3)
         {
             return 0;
         }
 
         double full = Math.Max(0, immutables - 1 + ((double)active.UsedBytes / options.MemtableBytes));
-        double free = options.MaxImmutableMemtables / 2.0;
+        double free = options.MaxImmutableMemtables * 0.75;
         return Math.Max(0, (full - free) / Math.Max(1, options.MaxImmutableMemtables - free));
     }
 
