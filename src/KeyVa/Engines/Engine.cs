@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Partitions;
 
 namespace KeyVa.Engines;
 
@@ -19,7 +20,7 @@ namespace KeyVa.Engines;
 /// 5. Replaying a group that is already contained (index at or below the recovered one) is not done: the caller skips it.
 /// </para>
 /// </remarks>
-internal abstract class Engine : IDisposable
+internal abstract class Engine : ISnapshotSource, IDisposable
 {
     private long _visibleVersion;
     private long _visibleStamp;
@@ -39,6 +40,10 @@ internal abstract class Engine : IDisposable
 
     /// <summary>The stamp of the group that made <see cref="VisibleVersion"/> visible.</summary>
     public long VisibleStamp => Volatile.Read(ref _visibleStamp);
+
+    long ISnapshotSource.SnapshotVersion => VisibleVersion;
+
+    long ISnapshotSource.SnapshotStamp => VisibleStamp;
 
     /// <summary>The last log index applied. After opening: the index that the engine's files contain.</summary>
     public long AppliedIndex => Volatile.Read(ref _appliedIndex);
