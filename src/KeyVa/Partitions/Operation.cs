@@ -87,7 +87,7 @@ internal static class OperationEncoding
     }
 
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
-    public static bool TryRead(ref ReadOnlySpan<byte> bytes, out Operation operation)
+    public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
         operation = default;
         if (bytes.IsEmpty)
@@ -159,7 +159,7 @@ internal static class OperationEncoding
         }
     }
 
-    private static bool TryReadInt64(ref ReadOnlySpan<byte> bytes, out long value)
+    private static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
     {
         if (!BinaryPrimitives.TryReadInt64LittleEndian(bytes, out value))
         {
@@ -170,7 +170,7 @@ internal static class OperationEncoding
         return true;
     }
 
-    private static bool TryReadBytes(ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
+    private static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
     {
         int taken = Varint.Read(bytes, out ulong length);
         if (taken == 0 || length > (ulong)(bytes.Length - taken))
