@@ -79,19 +79,9 @@ internal sealed class SnapshotList
     {
         lock (_lock)
         {
-            LinkedListNode<Horizon>? before = _open.Last;
-            while (before is not null && before.Value.Version > version)
-            {
-                before = before.Previous;
-            }
-
-            Horizon pinned = new(version, stamp);
-            LinkedListNode<Horizon> node = before is null ? _open.AddFirst(pinned) : _open.AddAfter(before, pinned);
-            if (before is null)
-            {
-                PublishOldest();
-            }
-
+            var node = new LinkedListNode<Horizon>(new Horizon(version, stamp));
+            Insert(node);
+            PublishOldest();
             return new Snapshot(this, node);
         }
     }
