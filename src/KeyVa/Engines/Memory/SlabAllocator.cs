@@ -176,7 +176,11 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
     {
         byte* region = (byte*)NativeMemory.AlignedAlloc(RegionBytes, RegionBytes);
         // Random reads over gigabytes spend much of their time in the page tables; large pages are asked for, not needed.
-        _ = Madvise(region, RegionBytes, MadviseHugePage);
+        if (OperatingSystem.IsLinux())
+        {
+            _ = Madvise(region, RegionBytes, MadviseHugePage);
+        }
+
         int number = _regions.IndexOf(0);
         if (number < 0)
         {

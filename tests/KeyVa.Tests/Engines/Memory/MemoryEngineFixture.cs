@@ -14,16 +14,21 @@ internal sealed class MemoryEngineFixture : IDisposable
     private readonly BlockCache _cache = new(0);
     private int _durableAdvanced;
 
-    public MemoryEngineFixture(IFileSystem? files = null, EngineOptions? options = null, bool guard = true, IBackgroundWork? work = null)
+    public MemoryEngineFixture(
+        IFileSystem? files = null,
+        EngineOptions? options = null,
+        bool guard = true,
+        IBackgroundWork? work = null,
+        string directory = Directory)
     {
         Files = files ?? new MemoryFileSystem();
-        Files.CreateDirectory(Directory);
+        Files.CreateDirectory(directory);
         Files.SyncDirectory("/");
         Oracle = new VersionOracle(Clock);
         EngineContext context = new()
         {
             FileSystem = Files,
-            Directory = Directory,
+            Directory = directory,
             Options = options ?? new EngineOptions(),
             Background = work ?? Work,
             Snapshots = Snapshots,
