@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using KeyVa.Engines;
 using KeyVa.Partitions;
 using Xunit;
@@ -101,6 +102,65 @@ public class MemoryCursorTests
         }
 
         Assert.Equal(300, count);
+    }
+
+    /// <summary>Keys of one hash, as somebody would make them on purpose: all in one bucket, which no growth parts.</summary>
+    [Fact]
+    public void KeysOfOneHashComeInTheOrderOfTheirBytes()
+    {
+        const int Count = 600;
+        using MemoryEngineFixture fixture = new();
+        List<byte[]> keys = [];
+        for (int i = 0; i < Count; i++)
+        {
+            keys.Add(Colliding((ulong)i * 977));
+            Assert.Equal(XxHash64.Compute(keys[0]), XxHash64.Compute(keys[i]));
+            fixture.Put(keys[i], Key(i));
+            fixture.EndGroup();
+        }
+
+        Assert.InRange(fixture.Engine.GetStatistics().MemoryBytes, 0, 4 << 20);
+        for (int i = 0; i < Count; i++)
+        {
+            Assert.Equal(Key(i), fixture.Get(keys[i]));
+        }
+
+        using Snapshot snapshot = fixture.Snapshots.Open(fixture.Oracle);
+        using EngineCursor cursor = fixture.Engine.OpenCursor([], [], snapshot.Version, reverse: false);
+        keys.Sort((a, b) => a.AsSpan().SequenceCompareTo(b));
+        foreach (byte[] key in keys)
+        {
+            Assert.True(cursor.MoveNext());
+            Assert.Equal(key, cursor.Key.ToArray());
+        }
+
+        Assert.False(cursor.MoveNext());
+        cursor.Seek(keys[300]);
+        Assert.True(cursor.MoveNext());
+        Assert.Equal(keys[300], cursor.Key.ToArray());
+        keys.ForEach(key => fixture.Remove(key));
+        fixture.EndGroup();
+        snapshot.Dispose();
+        fixture.Engine.ReclaimAll();
+        Assert.Equal(0, fixture.Engine.Index.Count);
+    }
+
+    /// <summary>Two stripes, of which the second undoes in the first lane what the first one did: XXH64 is no secret.</summary>
+    private static byte[] Colliding(ulong choice)
+    {
+        const ulong Prime1 = 0x9E3779B185EBCA87;
+        const ulong Prime2 = 0xC2B2AE3D27D4EB4F;
+        ulong inverse = Prime2;
+        for (int i = 0; i < 6; i++)
+        {
+            inverse *= 2 - (Prime2 * inverse);
+        }
+
+        ulong lane = BitOperations.RotateLeft(unchecked(Prime1 + Prime2) + (choice * Prime2), 31) * Prime1;
+        byte[] key = new byte[64];
+        BinaryPrimitives.WriteUInt64LittleEndian(key, choice);
+        BinaryPrimitives.WriteUInt64LittleEndian(key.AsSpan(32), (0 - lane) * inverse);
+        return key;
     }
 
     private static byte[] Key(int number)

@@ -55,6 +55,56 @@ public class MemoryEngineConcurrencyTests
         Assert.Equal(fixture.Engine.GetStatistics().Keys, fixture.Engine.Index.Count);
     }
 
+    /// <summary>No split, doubling of the directory or overflow of a bucket hides a key, not for a moment.</summary>
+    [Fact]
+    public void ReadersFindEveryKeyWhileTheTableGrows()
+    {
+        const int Count = 300_000;
+        using MemoryEngineFixture fixture = new();
+        long[] lost = new long[2];
+        long[] found = new long[2];
+        Thread[] readers = new Thread[lost.Length];
+        for (int t = 0; t < readers.Length; t++)
+        {
+            int self = t;
+            readers[t] = new Thread(() =>
+            {
+                Random random = new(self);
+                byte[] key = new byte[8];
+                long visible;
+                while ((visible = fixture.Engine.VisibleVersion) < Count)
+                {
+                    if (visible == 0)
+                    {
+                        continue;
+                    }
+
+                    BinaryPrimitives.WriteInt64BigEndian(key, random.NextInt64(visible) + 1);
+                    bool there = fixture.Engine.TryGet(key, ReadVersion.Latest, out ValueLease lease);
+                    lease.Dispose();
+                    (there ? found : lost)[self]++;
+                }
+            });
+            readers[t].Start();
+        }
+
+        byte[] written = new byte[8];
+        for (long version = 1; version <= Count; version++)
+        {
+            BinaryPrimitives.WriteInt64BigEndian(written, version);
+            fixture.Engine.Put(written, version, 1, 0, written);
+            fixture.Engine.EndGroup(version, version, 1);
+        }
+
+        foreach (Thread reader in readers)
+        {
+            reader.Join();
+        }
+
+        Assert.Equal([0, 0], lost);
+        Assert.True(found.Sum() > 0, "the readers were starved");
+    }
+
     private static void Write(MemoryEngineFixture fixture, CancellationToken stop)
     {
         Random random = new(10);
