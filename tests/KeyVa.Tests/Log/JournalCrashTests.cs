@@ -32,8 +32,7 @@ public sealed class JournalCrashTests
         var random = new Random(seed);
         var disk = new MemoryFileSystem();
         JournalOptions options = Tiny(random, seed);
-        long last = 0;
-        long released = 0;
+        var model = new Model();
         int lives = 1 + random.Next(4);
         for (int life = 0; life < lives; life++)
         {
@@ -42,8 +41,12 @@ public sealed class JournalCrashTests
             try
             {
                 journal = Open(disk, options);
-                crash.Journal = journal;
-                Append(journal, crash, random, ref last, ref released);
+                if (crash.Left is null)
+                {
+                    model.Check(journal);
+                }
+
+                Append(journal, crash, random, model);
             }
             catch (StorageException) when (crash.Left is not null)
             {
@@ -51,11 +54,15 @@ public sealed class JournalCrashTests
             }
 
             // Without a crash so far: the process is killed, or power is lost now.
-            MemoryFileSystem left = crash.Left ?? (random.Next(2) == 0 ? disk.Kill() : disk.Crash(random.Next()));
+            bool killed = crash.Left is null && random.Next(2) == 0;
+            model.Alive = killed ? model.Acknowledged : 0;
+            MemoryFileSystem left = crash.Left ?? (killed ? disk.Kill() : disk.Crash(random.Next()));
             journal?.Dispose();
-            last = Check(left, options, crash.Required, last, released);
             disk = left;
         }
+
+        using Journal final = Open(disk, options);
+        model.Check(final);
     }
 
     private static JournalOptions Tiny(Random random, int seed)
@@ -72,55 +79,79 @@ public sealed class JournalCrashTests
         };
     }
 
-    private static void Append(Journal journal, CrashPoint crash, Random random, ref long last, ref long released)
+    private static void Append(Journal journal, CrashPoint crash, Random random, Model model)
     {
         var entry = TestEntry.Of(1, 1);
         for (int i = random.Next(60); i >= 0 && crash.Left is null && journal.Failure is null; i--)
         {
-            last++;
-            crash.Attempted = last;
-            entry.Fill(random.Next(3), last, random.Next(20) == 0 ? random.Next(5000) : random.Next(200), (byte)last);
+            long index = ++model.Attempted;
+            entry.Fill(random.Next(3), index, random.Next(20) == 0 ? random.Next(5000) : random.Next(200), (byte)index);
             AppendOutcome outcome = journal.Append(entry);
-            if (outcome == AppendOutcome.Appended)
+            if (outcome == AppendOutcome.Appended && crash.Left is null)
             {
-                crash.Acknowledge(last, journal);
+                model.Acknowledge(index, journal);
             }
 
-            if (random.Next(25) == 0 && last > 10)
+            if (random.Next(25) == 0)
             {
-                released = Math.Max(released, Math.Min(crash.Required, last - 5));
+                model.Released = Math.Max(model.Released, model.Safe - 5);
                 for (int partition = 0; partition < 3; partition++)
                 {
-                    journal.Release(partition, released);
+                    journal.Release(partition, model.Released);
                 }
             }
         }
     }
 
-    // Returns the last number left.
-    private static long Check(MemoryFileSystem disk, JournalOptions options, long required, long attempted, long released)
+    /// <summary>What must be there, what may be there.</summary>
+    private sealed class Model
     {
-        // A look first, on a copy, so that the next life finds the state as the crash left it.
-        var collector = new Order();
-        using (Journal journal = Open(disk.AfterPowerLoss(0), options))
+        private readonly List<(long Index, long End)> _ends = [];
+
+        public long Attempted { get; set; }
+
+        public long Acknowledged { get; private set; }
+
+        /// <summary>Up to here a sync has confirmed everything.</summary>
+        public long Safe { get; private set; }
+
+        /// <summary>Up to here everything has to be there though no sync confirmed it: no power was lost since.</summary>
+        public long Alive { get; set; }
+
+        public long Released { get; set; }
+
+        public void Acknowledge(long index, Journal journal)
         {
-            journal.Replay(collector);
+            Acknowledged = index;
+            _ends.Add((index, journal.EndOffset));
+            int synced = _ends.FindLastIndex(e => e.End <= journal.SyncedOffset);
+            if (synced >= 0)
+            {
+                Safe = Math.Max(Safe, _ends[synced].Index);
+                _ends.RemoveRange(0, synced + 1);
+            }
         }
 
-        for (int i = 1; i < collector.Indexes.Count; i++)
+        public void Check(Journal journal)
         {
-            Assert.Equal(collector.Indexes[i - 1] + 1, collector.Indexes[i]);
-        }
+            var order = new Order();
+            journal.Replay(order);
+            for (int i = 1; i < order.Indexes.Count; i++)
+            {
+                Assert.Equal(order.Indexes[i - 1] + 1, order.Indexes[i]);
+            }
 
-        if (collector.Indexes.Count == 0)
-        {
-            Assert.True(required <= released, $"all is gone, but {required} was safe");
-            return Math.Max(required, released);
+            long required = Math.Max(Safe, Alive);
+            long first = order.Indexes.Count > 0 ? order.Indexes[0] : Attempted + 1;
+            long last = order.Indexes.Count > 0 ? order.Indexes[^1] : Math.Max(Safe, Released);
+            Assert.True(order.Indexes.Count > 0 || required <= Released, $"all is gone, but {required} was safe");
+            Assert.True(order.Indexes.Count == 0 || first <= Released + 1, $"begins at {first}, released was {Released}");
+            Assert.InRange(last, required, Attempted);
+            Attempted = last;
+            Acknowledged = last;
+            Safe = last;
+            _ends.Clear();
         }
-
-        Assert.True(collector.Indexes[0] <= released + 1, $"begins at {collector.Indexes[0]}, released was {released}");
-        Assert.InRange(collector.Indexes[^1], required, attempted);
-        return collector.Indexes[^1];
     }
 
     private sealed class Order : IJournalReader
@@ -135,9 +166,7 @@ public sealed class JournalCrashTests
     {
         private readonly MemoryFileSystem _disk;
         private readonly int _seed;
-        private readonly List<(long Index, long End)> _ends = [];
         private int _countdown;
-        private long _required;
 
         public CrashPoint(MemoryFileSystem disk, int countdown, int seed)
         {
@@ -149,44 +178,14 @@ public sealed class JournalCrashTests
 
         public MemoryFileSystem? Left { get; private set; }
 
-        public Journal? Journal { get; set; }
-
-        public long Attempted { get; set; }
-
-        /// <summary>Up to here everything has to be there.</summary>
-        public long Required => Volatile.Read(ref _required);
-
-        public void Acknowledge(long index, Journal journal)
-        {
-            _ends.Add((index, journal.EndOffset));
-            Note(journal.SyncedOffset);
-        }
-
-        private void Note(long synced)
-        {
-            foreach ((long index, long end) in _ends)
-            {
-                if (end <= synced && index > _required)
-                {
-                    _required = index;
-                }
-            }
-        }
-
         private int Decide()
         {
-            if (Left is not null)
+            if (Left is null && _countdown-- <= 0)
             {
-                return Posix.InputOutput;
+                Left = _disk.AfterPowerLoss(_seed);
             }
 
-            if (_countdown-- > 0)
-            {
-                return 0;
-            }
-
-            Left = _disk.AfterPowerLoss(_seed);
-            return Posix.InputOutput;
+            return Left is null ? 0 : Posix.InputOutput;
         }
     }
 }
