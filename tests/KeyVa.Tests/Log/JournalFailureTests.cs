@@ -102,19 +102,27 @@ public sealed class JournalFailureTests
     [Fact]
     public void AGroupThatFoundNoRoomInTheMiddleIsNeverRead()
     {
-        // Where preallocated room can run out (copy on write): the write itself fails, after a part of it was written.
-        for (int seed = 0; seed < 50; seed++)
+        // Where preallocated room can run out (copy on write): the write itself fails, after a part of it or all was written.
+        Journal journal = Open(_disk, Small with { SegmentBytes = 256 << 10, IdleMark = TimeSpan.FromHours(1) });
+        var expected = new List<long>();
+        for (int i = 1; i <= 60; i++)
         {
-            var disk = new MemoryFileSystem();
-            Journal journal = Open(disk, Small with { IdleMark = TimeSpan.FromHours(1) });
-            journal.Append(TestEntry.Of(1, 1, 1000));
-            disk.Faults.FailNext(FileOperation.Write, Posix.NoSpace);
-            Assert.Equal(AppendOutcome.Full, journal.Append(TestEntry.Of(1, 2, 1000)));
+            _disk.Faults.FailNext(FileOperation.Write, Posix.NoSpace);
+            Assert.Equal(AppendOutcome.Full, journal.Append(TestEntry.Of(1, i, 1000)));
             Assert.Null(journal.Failure);
-            Assert.Equal(AppendOutcome.Appended, journal.Append(TestEntry.Of(1, 3, 100)));
-            using Journal again = Open(disk.Crash(seed));
-            Assert.Equal([1, 3], Collector.Of(again).Of(1));
+            Journal killed = Open(_disk.AfterPowerLoss(i), Small);
+            Assert.Equal(expected, Collector.Of(killed).Of(1));
+            if (i % 3 == 0)
+            {
+                Assert.Equal(AppendOutcome.Appended, journal.Append(TestEntry.Of(1, i, 100)));
+                expected.Add(i);
+            }
+
+            killed.Dispose();
         }
+
+        using Journal again = Open(_disk.Kill());
+        Assert.Equal(expected, Collector.Of(again).Of(1));
     }
 
     [Fact]
