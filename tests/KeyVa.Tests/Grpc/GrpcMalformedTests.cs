@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Compression;
 using System.Net;
 using System.Net.Http.Headers;
@@ -120,6 +121,14 @@ public sealed class GrpcMalformedTests(EchoServer server) : IClassFixture<EchoSe
         (_, GrpcStatus noGzip) = await PostAsync(Unary, [1, 0, 0, 0, 3, 1, 2, 3], "grpc-encoding", "gzip");
         Assert.Equal(GrpcStatusCode.Internal, noGzip.Code);
         Assert.Contains("gzip", noGzip.Message, StringComparison.Ordinal);
+        (_, GrpcStatus empty) = await PostAsync(Unary, [1, 0, 0, 0, 0], "grpc-encoding", "gzip");
+        Assert.Equal(GrpcStatusCode.Internal, empty.Code);
+        ArrayBufferWriter<byte> whole = new();
+        GrpcFrame.Write(whole, new EchoRequest { Payload = ByteString.CopyFrom(new byte[5000]) }, gzip: true);
+        byte[] cut = whole.WrittenSpan[..^10].ToArray();
+        cut[4] -= 10;
+        (_, GrpcStatus truncated) = await PostAsync(Unary, cut, "grpc-encoding", "gzip");
+        Assert.Equal(GrpcStatusCode.Internal, truncated.Code);
 
         // 1 GiB of zeros in one megabyte.
         MemoryStream packed = new();
@@ -174,6 +183,13 @@ public sealed class GrpcMalformedTests(EchoServer server) : IClassFixture<EchoSe
         using HttpResponseMessage response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         Assert.Equal("4", Assert.Single(response.Headers.GetValues("grpc-status")));
         never.SetResult();
+    }
+
+    [Fact]
+    public async Task ADeadlineEndsAHandlerThatWaits()
+    {
+        (_, GrpcStatus status) = await PostAsync("/keyva.test.Echo/Hang", new byte[5], "grpc-timeout", "100m");
+        Assert.Equal(GrpcStatusCode.DeadlineExceeded, status.Code);
     }
 
     [Fact]
