@@ -1,5 +1,9 @@
 using System.Net;
 using System.Runtime.InteropServices;
+using Google.Protobuf.Reflection;
+using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.Grpc.Health.V1;
+using KeyVa.Protocol.V1;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -28,6 +32,7 @@ public sealed class KeyVaServer : IAsyncDisposable
 
     // written while starting
     private readonly List<Listener> _listeners = [];
+    private readonly List<HealthService> _health = [];
 
     // shared, atomic
     private int _stopped;
@@ -123,6 +128,11 @@ public sealed class KeyVaServer : IAsyncDisposable
             return;
         }
 
+        foreach (HealthService health in _health)
+        {
+            health.Shutdown();
+        }
+
         using (CancellationTokenSource patience = new(StopTimeout))
         {
             await Task.WhenAll(_listeners.Select(listener => listener.StopAsync(patience.Token)));
@@ -153,16 +163,33 @@ public sealed class KeyVaServer : IAsyncDisposable
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
         RestFrontDoor rest = new(Store, restMeter, metrics, failures);
+        GrpcServer data = Serve(new DataPlane(Store, grpcMeter, failures).ToService(), DataReflection.Descriptor);
+        GrpcServer control = Serve(
+            new ControlPlane(Store, metrics, failures, _options.Clock).ToService(), ControlReflection.Descriptor);
         ListenerPlan[] plans =
         [
             new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
+            new("grpc", "grpc-listen", _options.GrpcListen, HttpProtocols.Http2, data.HandleAsync),
+            new("control", "control-listen", _options.ControlListen, HttpProtocols.Http2, control.HandleAsync),
         ];
         foreach (ListenerPlan plan in plans)
         {
             Listener listener = await Listener.StartAsync(plan, _services, cancellation);
             _listeners.Add(listener);
-            _log.Listening(plan.Name, Shown(listener.Address));
+            string shown = Shown(listener.Address);
+            _log.Listening(plan.Name, shown);
         }
+    }
+
+    // Health and reflection stand beside each service, on its own listener.
+    private GrpcServer Serve(GrpcService service, FileDescriptor file)
+    {
+        HealthService health = new();
+        health.Set(service.Name, serving: true);
+        _health.Add(health);
+        List<GrpcService> services = [service, health.ToService()];
+        ReflectionService reflection = new(services, file, HealthReflection.Descriptor);
+        return new GrpcServer([.. services, .. reflection.ToServices()]);
     }
 
     private static ServiceProvider Services(ServerOptions options)

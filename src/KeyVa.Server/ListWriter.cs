@@ -1,7 +1,7 @@
 using System.IO.Pipelines;
 using System.Text.Json;
 using Google.Protobuf;
-using KeyVa.Protocol.V1;
+using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
 
@@ -36,9 +36,7 @@ internal abstract class ListWriter(PipeWriter output) : IDisposable
         return !flushed.IsCompleted && !flushed.IsCanceled;
     }
 
-    public virtual void Dispose()
-    {
-    }
+    public abstract void Dispose();
 
     protected abstract void Commit();
 }
@@ -103,14 +101,17 @@ internal sealed class JsonListWriter : ListWriter
 /// </summary>
 internal sealed class ProtoListWriter(PipeWriter output) : ListWriter(output)
 {
-    private readonly ScanResponse _part = new();
+    // Tags, lengths and stamps, about.
+    private const int RecordOverhead = 40;
+
+    private readonly Wire.ScanResponse _part = new();
     private long _pending;
 
     protected override long Pending => _pending;
 
     public override void Add(ScanCursor cursor)
     {
-        Record record = ProtoRecord.Of(cursor);
+        Wire.Record record = ProtoRecord.Of(cursor);
         _part.Records.Add(record);
         _pending += record.Key.Length + record.Value.Length + RecordOverhead;
     }
@@ -125,6 +126,8 @@ internal sealed class ProtoListWriter(PipeWriter output) : ListWriter(output)
         Commit();
     }
 
+    public override void Dispose() => _part.Records.Clear();
+
     protected override void Commit()
     {
         _part.WriteTo(Output);
@@ -132,6 +135,4 @@ internal sealed class ProtoListWriter(PipeWriter output) : ListWriter(output)
         _pending = 0;
     }
 
-    // Tags, lengths and stamps, about.
-    private const int RecordOverhead = 40;
 }

@@ -46,17 +46,18 @@ internal static class ProtoRecord
         : new Wire.Record { Key = UnsafeByteOperations.UnsafeWrap(key) };
 
     /// <summary>A finished batch: for each of its removals whether the key was there.</summary>
-    /// <param name="result">What the store said, one entry per operation.</param>
-    /// <param name="isRemoval">Which operations are removals.</param>
-    internal static Wire.WriteResponse Of(in WriteResult result, Func<int, bool> isRemoval)
+    /// <param name="result">What the store said; for a batch of one operation only whether it found its key.</param>
+    /// <param name="isRemoval">Which operations are removals; null: none.</param>
+    /// <param name="operations">How many operations the batch had.</param>
+    internal static Wire.WriteResponse Of(in WriteResult result, Func<int, bool>? isRemoval, int operations)
     {
         Wire.WriteResponse response = new() { Version = result.Version };
         ReadOnlySpan<bool> removed = result.Removed.Span;
-        for (int i = 0; i < removed.Length; i++)
+        for (int i = 0; i < operations && isRemoval is not null; i++)
         {
             if (isRemoval(i))
             {
-                response.Removed.Add(removed[i]);
+                response.Removed.Add(i < removed.Length ? removed[i] : result.Status == Status.Ok);
             }
         }
 

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using Microsoft.AspNetCore.Http;
+using PipeResult = System.IO.Pipelines.ReadResult;
 
 namespace KeyVa.Server;
 
@@ -52,7 +53,7 @@ internal readonly struct RequestBody : IDisposable
         }
 
         PipeReader reader = request.BodyReader;
-        ReadResult read = await reader.ReadAsync(cancellation);
+        PipeResult read = await reader.ReadAsync(cancellation);
         if (read.IsCompleted && read.Buffer.IsSingleSegment && read.Buffer.Length <= maxBytes)
         {
             return new RequestBody(read.Buffer, reader);
@@ -71,7 +72,7 @@ internal readonly struct RequestBody : IDisposable
     }
 
     private static async ValueTask<RequestBody> GatherAsync(
-        PipeReader reader, ReadResult read, long maxBytes, CancellationToken cancellation)
+        PipeReader reader, PipeResult read, long maxBytes, CancellationToken cancellation)
     {
         byte[] bytes = ArrayPool<byte>.Shared.Rent(FirstRentedBytes);
         int length = 0;

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
@@ -46,13 +45,14 @@ internal sealed class RestBatches(Store store)
         }
 
         WriteResult result = await store.WriteAsync(batch, CancellationToken.None);
-        if (!result.IsOk)
+        // A batch of one removal that found nothing is done all the same: the key is gone.
+        if (result.Status is not (Status.Ok or Status.NotFound))
         {
             await Problem.Of(result, batch: true).WriteAsync(context);
             return;
         }
 
-        WriteResponse response = ProtoRecord.Of(result, i => removals[i]);
+        WriteResponse response = ProtoRecord.Of(result, i => removals[i], removals.Count);
         await AnswerAsync(context, response, static (json, message) =>
         {
             json.WriteNumber("version", message.Version);

@@ -1,4 +1,3 @@
-using KeyVa.Protocol.V1;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -18,7 +17,7 @@ internal sealed class RestList(Store store)
 
     private async Task ReadAsync(HttpContext context, RestQuery query)
     {
-        using ScanCursor cursor = store.Scan(new ScanOptions
+        using ScanCursor cursor = await store.OpenScanAsync(new ScanOptions
         {
             Prefix = query.Prefix,
             From = query.From,
@@ -29,7 +28,7 @@ internal sealed class RestList(Store store)
             Unordered = query.Unordered,
             // One more than asked for tells whether there is more.
             Limit = query.Limit is 0 or long.MaxValue ? 0 : query.Limit + 1,
-        });
+        }, context.RequestAborted);
         if (cursor.Status != Status.Ok)
         {
             await Problem.Of(cursor.Status, cursor.Detail).WriteAsync(context);

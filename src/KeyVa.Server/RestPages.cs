@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Text;
 using Microsoft.AspNetCore.Http;
 
@@ -40,7 +41,7 @@ internal sealed class RestPages(Store store, MetricList metrics)
     /// <summary>Answers /.</summary>
     public static Task RootAsync(HttpContext context) => AnswerAsync(context, Text, Root);
 
-    private static Task AnswerAsync(HttpContext context, string contentType, byte[] body)
+    private static Task<FlushResult> AnswerAsync(HttpContext context, string contentType, byte[] body)
     {
         context.Response.ContentType = contentType;
         context.Response.ContentLength = body.Length;

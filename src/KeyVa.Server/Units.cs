@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 
 namespace KeyVa.Server;
@@ -10,6 +11,8 @@ internal static class Units
 
     /// <summary>What <see cref="TryParseDuration"/> takes, for error messages.</summary>
     internal const string DurationForms = "a number with ms, s, m, h or d, such as 100ms or 1.5s";
+
+    private static readonly SearchValues<char> NumberChars = SearchValues.Create("0123456789.");
 
     // Beyond this a duration is a slip of the pen, and milliseconds since 1970 would overflow: about a thousand years.
     private const double LongestMilliseconds = 1000d * 366 * 24 * 60 * 60 * 1000;
@@ -102,7 +105,7 @@ internal static class Units
 
     private static SplitNumber Split(ReadOnlySpan<char> text)
     {
-        int end = text.IndexOfAnyExcept("0123456789.");
+        int end = text.IndexOfAnyExcept(NumberChars);
         return end < 0 ? new SplitNumber(text, default) : new SplitNumber(text[..end], text[end..].TrimStart(' '));
     }
 
