@@ -77,6 +77,7 @@ internal sealed class CsvReader : RecordReader
             Line = NextLine;
             RecordOffset = Input.Offset;
             int length = CsvFields.FindRecord(Input, out bool terminated, out int lines);
+            IsTorn = !terminated && !Input.IsTooLong;
             if (length < 0)
             {
                 SkipLine();

@@ -116,14 +116,14 @@ internal sealed class Exporter
             RecordReader reader = RecordReader.Open(file, _format, default);
             end = reader.Offset;
             ReadOutcome outcome;
-            while ((outcome = reader.Read()) == ReadOutcome.Record && EndsLine(file, reader.Offset))
+            while ((outcome = reader.Read()) == ReadOutcome.Record && !reader.IsTorn)
             {
                 end = reader.Offset;
                 lastKey = reader.Key.ToArray();
                 Records++;
             }
 
-            if (outcome == ReadOutcome.Bad && reader.Offset < file.Length)
+            if (outcome == ReadOutcome.Bad && !reader.IsTorn)
             {
                 throw CommandException.Usage(
                     $"{path}:{reader.Line}: this is no export that could be continued: {reader.Problem}; begin anew with --force");
@@ -134,16 +134,5 @@ internal sealed class Exporter
         file.SetLength(end);
         file.Position = end;
         return lastKey;
-    }
-
-    private static bool EndsLine(FileStream file, long offset)
-    {
-        if (offset < file.Length)
-        {
-            return true;
-        }
-
-        Span<byte> last = stackalloc byte[1];
-        return RandomAccess.Read(file.SafeFileHandle, last, offset - 1) == 1 && last[0] == (byte)'\n';
     }
 }

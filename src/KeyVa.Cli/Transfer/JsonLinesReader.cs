@@ -46,6 +46,7 @@ internal sealed class JsonLinesReader : RecordReader
             Line = NextLine;
             RecordOffset = Input.Offset;
             int length = FindLine(out bool terminated);
+            IsTorn = !terminated && length >= 0;
             if (length < 0)
             {
                 SkipLine();

@@ -49,6 +49,9 @@ internal abstract class RecordReader
     /// <summary>Where the last record or problem begins in the input.</summary>
     public long RecordOffset { get; protected set; }
 
+    /// <summary>Whether the last record or problem is cut off by the end of the input: no line end stands behind it.</summary>
+    public bool IsTorn { get; protected set; }
+
     /// <summary>What is wrong with the last line, for a person.</summary>
     public string Problem { get; protected set; } = "";
 
