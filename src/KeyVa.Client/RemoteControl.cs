@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using Wire = KeyVa.Protocol.V1;
 

@@ -70,6 +70,8 @@ internal sealed class CsvReader : RecordReader
         return problem is null ? ReadOutcome.Record : Bad(problem);
     }
 
+    public override void Dispose() => _json.Dispose();
+
     private ReadOutcome ReadFields()
     {
         while (true)

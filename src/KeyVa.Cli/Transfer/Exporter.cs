@@ -37,7 +37,7 @@ internal sealed class Exporter
     /// <summary>Exports to a stream.</summary>
     public async Task RunAsync(Stream output, CancellationToken cancellation)
     {
-        RecordWriter writer = RecordWriter.Create(output, _format);
+        using RecordWriter writer = RecordWriter.Create(output, _format);
         writer.WriteHeader();
         await CopyAsync(writer, _options, cancellation);
     }
@@ -59,7 +59,7 @@ internal sealed class Exporter
         using (FileStream file = new(partial, resume ? FileMode.OpenOrCreate : FileMode.Create, FileAccess.ReadWrite, FileShare.Read, 1))
         {
             byte[]? lastKey = resume ? FindEnd(file, partial) : null;
-            RecordWriter writer = RecordWriter.Create(file, _format);
+            using RecordWriter writer = RecordWriter.Create(file, _format);
             if (file.Position == 0)
             {
                 writer.WriteHeader();
@@ -113,7 +113,7 @@ internal sealed class Exporter
         long end = 0;
         if (file.Length > 0 && (_format != TransferFormat.Csv || file.Length > CsvWriter.Header.Length))
         {
-            RecordReader reader = RecordReader.Open(file, _format, default);
+            using RecordReader reader = RecordReader.Open(file, _format, default);
             end = reader.Offset;
             ReadOutcome outcome;
             while ((outcome = reader.Read()) == ReadOutcome.Record && !reader.IsTorn)

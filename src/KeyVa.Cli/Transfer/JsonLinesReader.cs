@@ -69,6 +69,10 @@ internal sealed class JsonLinesReader : RecordReader
         }
     }
 
+    public override void Dispose()
+    {
+    }
+
     /// <summary>The length of the line at the front without its end; -1 if it is too long.</summary>
     private int FindLine(out bool terminated)
     {

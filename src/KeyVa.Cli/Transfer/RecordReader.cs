@@ -32,7 +32,7 @@ internal readonly record struct FieldNames(string? Key, string? Value);
 /// Reads records from an input of any length, one at a time, without allocating for each. One thread. Memory of a record
 /// is valid until the next <see cref="Read"/>.
 /// </summary>
-internal abstract class RecordReader
+internal abstract class RecordReader : IDisposable
 {
     protected RecordReader(InputBuffer input) => Input = input;
 
@@ -74,6 +74,9 @@ internal abstract class RecordReader
         format == TransferFormat.Csv
             ? new CsvReader(stream, fields, offset, line)
             : new JsonLinesReader(stream, fields, offset, line);
+
+    /// <summary>Gives buffers back; the input stays open.</summary>
+    public abstract void Dispose();
 
     protected ReadOutcome Bad(string problem)
     {

@@ -6,7 +6,7 @@ using System.Text.Unicode;
 namespace KeyVa.Cli.Transfer;
 
 /// <summary>Writes records in a format that <see cref="RecordReader"/> reads back, byte for byte. One thread.</summary>
-internal abstract class RecordWriter
+internal abstract class RecordWriter : IDisposable
 {
     private const int FlushBytes = 1 << 18;
 
@@ -43,6 +43,9 @@ internal abstract class RecordWriter
         Buffer.ResetWrittenCount();
     }
 
+    /// <summary>Gives buffers back; flush before. The output stays open.</summary>
+    public abstract void Dispose();
+
     protected abstract void Append(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, long expiresAt);
 }
 
@@ -57,6 +60,8 @@ internal sealed class JsonLinesWriter : RecordWriter
     public override void WriteHeader()
     {
     }
+
+    public override void Dispose() => _json.Dispose();
 
     protected override void Append(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, long expiresAt)
     {
@@ -88,6 +93,10 @@ internal sealed class CsvWriter : RecordWriter
     public static ReadOnlySpan<byte> Header => "key,value,key64,value64,expires\r\n"u8;
 
     public override void WriteHeader() => Buffer.Write(Header);
+
+    public override void Dispose()
+    {
+    }
 
     protected override void Append(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, long expiresAt)
     {

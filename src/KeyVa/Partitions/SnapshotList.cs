@@ -71,31 +71,6 @@ internal sealed class SnapshotList
         }
     }
 
-    /// <summary>
-    /// Pins a version that the caller knows to be complete in the engine it is about to walk: an engine's own visible
-    /// version, pinned while that engine cannot raise it and so cannot have forgotten anything visible at it.
-    /// </summary>
-    internal Snapshot Pin(long version, long stamp)
-    {
-        lock (_lock)
-        {
-            LinkedListNode<Horizon>? before = _open.Last;
-            while (before is not null && before.Value.Version > version)
-            {
-                before = before.Previous;
-            }
-
-            Horizon pinned = new(version, stamp);
-            LinkedListNode<Horizon> node = before is null ? _open.AddFirst(pinned) : _open.AddAfter(before, pinned);
-            if (before is null)
-            {
-                PublishOldest();
-            }
-
-            return new Snapshot(this, node);
-        }
-    }
-
     internal void Close(LinkedListNode<Horizon> node)
     {
         lock (_lock)
