@@ -29,6 +29,7 @@ internal static class CommandTree
             MetricsCommand.Create(session),
             AdminCommands.Create(session),
             VerifyCommand.Create(session),
+            ShellCommand.Create(session),
             VersionCommand.Create(session),
         ];
         foreach (Command command in commands)
