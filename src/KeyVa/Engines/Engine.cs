@@ -25,6 +25,7 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     private long _visibleVersion;
     private long _visibleStamp;
     private long _appliedIndex;
+    private PendingCommit? _commit;
 
     protected Engine(EngineContext context) => Context = context;
 
@@ -36,7 +37,20 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     public abstract bool IsOrdered { get; }
 
     /// <summary>The newest version readers may see. After opening: the newest version in the engine's files.</summary>
-    public long VisibleVersion => Volatile.Read(ref _visibleVersion);
+    /// <remarks>
+    /// A commit over several partitions becomes visible in all of them at once: its parts are applied everywhere, then it
+    /// is decided by one store, then each partition publishes. The commit is read before the version: if it is no longer
+    /// there, its version is.
+    /// </remarks>
+    public long VisibleVersion
+    {
+        get
+        {
+            PendingCommit? commit = Volatile.Read(ref _commit);
+            long version = Volatile.Read(ref _visibleVersion);
+            return commit is null ? version : commit.Resolve(version);
+        }
+    }
 
     /// <summary>The stamp of the group that made <see cref="VisibleVersion"/> visible.</summary>
     public long VisibleStamp => Volatile.Read(ref _visibleStamp);
@@ -79,6 +93,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
         _visibleStamp = stamp;
         Volatile.Write(ref _visibleVersion, version);
     }
+
+    /// <summary>Writer only: from here on readers look whether this commit is decided; null once EndGroup published it.</summary>
+    public void SetPendingCommit(PendingCommit? commit) => Volatile.Write(ref _commit, commit);
 
     /// <summary>
     /// Reads a key at a version (see <see cref="ReadVersion"/>). True if it is there, expired or not: the lease then holds

@@ -71,6 +71,21 @@ internal sealed class SnapshotList
         }
     }
 
+    /// <summary>
+    /// Pins a version that the caller knows to be complete in the engine it is about to walk: an engine's own visible
+    /// version, pinned while that engine cannot raise it and so cannot have forgotten anything visible at it.
+    /// </summary>
+    internal Snapshot Pin(long version, long stamp)
+    {
+        lock (_lock)
+        {
+            var node = new LinkedListNode<Horizon>(new Horizon(version, stamp));
+            Insert(node);
+            PublishOldest();
+            return new Snapshot(this, node);
+        }
+    }
+
     internal void Close(LinkedListNode<Horizon> node)
     {
         lock (_lock)

@@ -25,6 +25,9 @@ internal sealed unsafe class MemoryEngine : Engine
     /// <summary>Pieces reclaimed at the end of a group, and twice as many more as the group has writes.</summary>
     private const int ReclaimPerGroup = 16;
 
+    /// <summary>Steps of the expiry hand at the end of a group, and one more per write: each may touch a handful of nodes.</summary>
+    private const int SweepPerGroup = 2;
+
     /// <summary>About what a write takes in the journal besides key and value.</summary>
     private const int OverheadPerWrite = 40;
 
@@ -87,7 +90,7 @@ internal sealed unsafe class MemoryEngine : Engine
 
     public override StoreException? Failure => _checkpointer?.Failure;
 
-    /// <summary>For cursors: their own readings stay inside an epoch.</summary>
+    /// <summary>For the checkpoints, which read it as a cursor does, and for tests.</summary>
     internal HashIndex Index { get; }
 
     /// <summary>
@@ -135,12 +138,12 @@ internal sealed unsafe class MemoryEngine : Engine
             base.EndGroup(index, version, stamp);
         }
 
-        int budget = ReclaimPerGroup + (2 * _writesInGroup);
+        int writes = _writesInGroup;
         _writesInGroup = 0;
-        _reclaimer.Step(version, budget);
+        _reclaimer.Step(version, ReclaimPerGroup + (2 * writes));
         if (_hand.IsDue(stamp))
         {
-            SweepExpired(Context.Snapshots.Bound(version, stamp), budget);
+            SweepExpired(Context.Snapshots.Bound(version, stamp), SweepPerGroup + writes);
         }
 
         Volatile.Write(ref _visibleKeys, _keys);
@@ -190,7 +193,7 @@ internal sealed unsafe class MemoryEngine : Engine
     {
         Debug.Assert(from.IsEmpty && to.IsEmpty && !reverse, "an unordered engine has no ranges; the caller refuses them");
         Debug.Assert(at is not ReadVersion.Latest and not ReadVersion.Newest, "a cursor reads at a snapshot");
-        return new MemoryCursor(this, at);
+        return new MemoryCursor(Index, at);
     }
 
     public override void BeginFlush()
@@ -202,6 +205,10 @@ internal sealed unsafe class MemoryEngine : Engine
         }
     }
 
+    /// <summary>
+    /// Writes a checkpoint of what is visible now. The folder is created if it is missing; making the folder's own name
+    /// durable in its parent is the caller's, who chose it.
+    /// </summary>
     public override CheckpointResult Checkpoint(
         string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation)
     {
@@ -213,7 +220,7 @@ internal sealed unsafe class MemoryEngine : Engine
     }
 
     public override IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
-        _checkpointer is null ? [] : CheckpointFolder.Verify(Context.FileSystem, Context.Directory, cancellation);
+        _checkpointer?.Verify(cancellation) ?? [];
 
     public override EngineStatistics GetStatistics() => new()
     {
