@@ -59,15 +59,12 @@ internal sealed class MetricList(
 
     private static void AddStoreLatency(List<Metric> list, StoreStatistics statistics)
     {
-        const double Micro = 1e-6;
         MetricFamily family = new(
             "keyva_latency_seconds", MetricKind.Summary, "Latency inside the store, without the front doors.");
         foreach ((string operation, LatencySummary latency) in
             new[] { ("get", statistics.GetLatency), ("write", statistics.WriteLatency) })
         {
-            KeyValuePair<string, string> label = new("operation", operation);
-            AddQuantiles(list, family, [label], latency.P50 * Micro, latency.P99 * Micro, latency.P999 * Micro);
-            list.Add(new Metric(family, latency.Count, [label], "_count"));
+            AddQuantiles(list, family, Labels("operation", operation), latency);
         }
     }
 
@@ -77,12 +74,10 @@ internal sealed class MetricList(
             "keyva_request_seconds", MetricKind.Summary, "Time a request spends in the server, by front door and operation.");
         foreach (RequestMeter door in doors)
         {
-            foreach ((string operation, RequestLatency latency) in door.Read())
+            foreach ((string operation, LatencySummary latency) in door.Read())
             {
                 KeyValuePair<string, string>[] labels = [new("door", door.Door), new("operation", operation)];
-                AddQuantiles(list, family, labels, latency.P50, latency.P99, latency.P999);
-                list.Add(new Metric(family, latency.Sum, labels, "_sum"));
-                list.Add(new Metric(family, latency.Count, labels, "_count"));
+                AddQuantiles(list, family, labels, latency);
             }
         }
     }
@@ -123,11 +118,13 @@ internal sealed class MetricList(
     }
 
     private static void AddQuantiles(
-        List<Metric> list, MetricFamily family, KeyValuePair<string, string>[] labels, double p50, double p99, double p999)
+        List<Metric> list, MetricFamily family, KeyValuePair<string, string>[] labels, LatencySummary latency)
     {
-        list.Add(new Metric(family, p50, [.. labels, new("quantile", "0.5")]));
-        list.Add(new Metric(family, p99, [.. labels, new("quantile", "0.99")]));
-        list.Add(new Metric(family, p999, [.. labels, new("quantile", "0.999")]));
+        const double Micro = 1e-6;
+        list.Add(new Metric(family, latency.P50 * Micro, [.. labels, new("quantile", "0.5")]));
+        list.Add(new Metric(family, latency.P99 * Micro, [.. labels, new("quantile", "0.99")]));
+        list.Add(new Metric(family, latency.P999 * Micro, [.. labels, new("quantile", "0.999")]));
+        list.Add(new Metric(family, latency.Count, labels, "_count"));
     }
 
     private static void Gauge(List<Metric> list, string name, string help, double value) =>

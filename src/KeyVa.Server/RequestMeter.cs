@@ -1,3 +1,5 @@
+using KeyVa.Measurements;
+
 namespace KeyVa.Server;
 
 /// <summary>What a request asks for, the same over all front doors.</summary>
@@ -36,11 +38,11 @@ internal sealed class RequestMeter
     }
 
     /// <summary>The operations that were asked for at least once.</summary>
-    public IEnumerable<(string Operation, RequestLatency Latency)> Read()
+    public IEnumerable<(string Operation, LatencySummary Latency)> Read()
     {
         for (int i = 0; i < _histograms.Length; i++)
         {
-            RequestLatency latency = _histograms[i].Read();
+            LatencySummary latency = _histograms[i].Summarize();
             if (latency.Count > 0)
             {
                 yield return (Names[i], latency);
