@@ -115,10 +115,14 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
     {
         if (Status is null)
         {
+            // A read may be under way and still own the buffers; they are left to the collector.
             Status = new GrpcStatus(GrpcStatusCode.Cancelled, "the call was disposed of before its end");
             _source?.Cancel();
         }
-        _body?.Complete();
+        else
+        {
+            _body?.Complete();
+        }
         if (_response is not null)
             _response.Dispose();
         else

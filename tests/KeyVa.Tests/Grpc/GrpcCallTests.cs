@@ -175,7 +175,7 @@ public sealed class GrpcCallTests(EchoServer server) : IClassFixture<EchoServer>
     {
         string tag = Tag();
         GrpcReply<EchoResponse> reply = await _channel.CallAsync(
-            EchoService.Hang, new EchoRequest { Text = tag }, new GrpcCallOptions { Timeout = TimeSpan.FromMilliseconds(100) });
+            EchoService.Hang, new EchoRequest { Text = tag }, new GrpcCallOptions { Timeout = TimeSpan.FromMilliseconds(500) });
         Assert.Equal(GrpcStatusCode.DeadlineExceeded, reply.Status.Code);
         // The client gives up at the same moment, so the server may see either first.
         Assert.Contains(await EndedAsync(tag), new[] { "deadline", "cancelled" });
@@ -193,8 +193,7 @@ public sealed class GrpcCallTests(EchoServer server) : IClassFixture<EchoServer>
         string tag = Tag();
         using CancellationTokenSource source = new();
         Task call = _channel.UnaryAsync(EchoService.Hang, new EchoRequest { Text = tag }, null, source.Token).AsTask();
-        // A round trip on the same connection, so that the call has reached the server.
-        await _channel.UnaryAsync(EchoService.Unary, new EchoRequest());
+        Assert.Equal("started", await EndedAsync("started:" + tag));
         await source.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call);
         Assert.Equal("cancelled", await EndedAsync(tag));
@@ -209,6 +208,18 @@ public sealed class GrpcCallTests(EchoServer server) : IClassFixture<EchoServer>
         {
             for (int i = 0; i < 10; i++)
                 Assert.Equal(i, (await flood.ReadAsync())!.Number);
+        }
+        Assert.Equal("cancelled", await EndedAsync(tag));
+    }
+
+    [Fact]
+    public async Task AnUploadThatIsDroppedEndsOnTheServer()
+    {
+        string tag = Tag();
+        using (GrpcUpload<EchoRequest, EchoResponse> upload = _channel.ClientStreaming(EchoService.Collect))
+        {
+            Assert.True(await upload.WriteAsync(new EchoRequest { Text = tag }));
+            Assert.Equal("started", await EndedAsync("started:" + tag));
         }
         Assert.Equal("cancelled", await EndedAsync(tag));
     }
