@@ -53,6 +53,7 @@ internal static class CommandRunner
             ExitCode.Unreachable,
             lost.NothingSent ? $"{lost.Message}\nStart one with 'keyva serve', or name another with --server or {GlobalOptions.ServerVariable}." : lost.Message),
         RefusedException refused => (ExitCode.Of(refused.Status), refused.Message),
+        KeyVa.Server.ConfigurationException wrong => (ExitCode.Usage, wrong.Message),
         CorruptionException damage => (ExitCode.Damage, damage.Message),
         StoreException refused => (ExitCode.Refused, refused.Message),
         IOException or UnauthorizedAccessException => (ExitCode.Usage, failure.Message),

@@ -18,6 +18,7 @@ internal static class CommandTree
         root.Options.Add(options.KeyEncoding);
         Command[] commands =
         [
+            ServeCommand.Create(session),
             ReadCommands.CreateGet(session),
             ReadCommands.CreateMultiGet(session),
             WriteCommands.CreateSet(session),
