@@ -321,13 +321,20 @@ internal sealed class CrashSimulation
         string found = StoreModel.Render(records, _time.UnixMilliseconds);
         if (!_model.TryCutTo(found, least, _time.UnixMilliseconds))
         {
-            throw new InvalidOperationException($"{when}: the store holds no prefix of at least {least} of {_model.Count} writes.\nstore:\n{found}\nmodel:\n{_model.State(_time.UnixMilliseconds)}");
+            throw new InvalidOperationException($"{when}: the store holds no prefix of at least {least} of {_model.Count} writes, {_durable} durable.\n{Difference(found, _model.State(_time.UnixMilliseconds))}");
         }
 
         for (int i = 0; i < _keys; i++)
         {
             CheckKey($"k{i}");
         }
+    }
+
+    private static string Difference(string store, string model)
+    {
+        string[] has = store.Split('\n');
+        string[] should = model.Split('\n');
+        return string.Join('\n', should.Except(has).Select(l => "lacks " + l).Concat(has.Except(should).Select(l => "has   " + l)));
     }
 
     private void Open()

@@ -30,7 +30,7 @@ internal sealed class StoreModel
     public ModelValue? Find(string key, long now) =>
         _newest.TryGetValue(key, out ModelValue? value) && (value.ExpiresAt == 0 || value.ExpiresAt > now) ? value : null;
 
-    /// <summary>The present state as text, as <see cref="Render(IEnumerable{ValueTuple{string, ModelValue}})"/> shows it.</summary>
+    /// <summary>The present state as text, a line for each key.</summary>
     public string State(long now) => StateAt(_writes.Count, now);
 
     /// <summary>

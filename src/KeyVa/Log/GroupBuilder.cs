@@ -15,7 +15,8 @@ internal sealed class GroupBuilder : IDisposable
     // Below this many bytes, copying a payload is cheaper than one more segment of the gathered write.
     private const int CopiedPayloadBytes = 8 << 10;
 
-    private const int KeptBytes = 1 << 20;
+    // Above what a bounded group stages, so that only an unusual one gives memory back.
+    private const int KeptBytes = 8 << 20;
 
     private readonly NativeBuffer _staging = new(64 << 10);
     private Piece[] _pieces = new Piece[16];
@@ -24,7 +25,7 @@ internal sealed class GroupBuilder : IDisposable
     private int _stagedFrom;
     private int _records;
     private long _length;
-    private uint _checksumCount;
+    private int _checksumCount;
     private uint[] _checksums = new uint[64];
 
     /// <summary>Bytes an entry takes in a group.</summary>
@@ -94,7 +95,7 @@ internal sealed class GroupBuilder : IDisposable
             Records = _records,
         });
         uint checksum = Crc32C.Compute(header[8..]);
-        checksum = Crc32C.Extend(checksum, MemoryMarshal.AsBytes(_checksums.AsSpan(0, (int)_checksumCount)));
+        checksum = Crc32C.Extend(checksum, MemoryMarshal.AsBytes(_checksums.AsSpan(0, _checksumCount)));
         BinaryPrimitives.WriteUInt32LittleEndian(header[4..], checksum);
         return checksum;
     }

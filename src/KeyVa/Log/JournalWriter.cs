@@ -89,6 +89,13 @@ internal sealed class JournalWriter : IDisposable
             Fail(error);
             SetOutcome(first, AppendOutcome.Failed);
         }
+        catch (Exception error)
+        {
+            // Whatever it is (no memory, a bug): the callers that wait for this round must not wait for ever, and nobody
+            // may write behind a group of unknown state. The failure keeps the cause.
+            Fail(new StoreException($"the journal stopped: {error.Message}", error));
+            SetOutcome(first, AppendOutcome.Failed);
+        }
     }
 
     /// <summary>

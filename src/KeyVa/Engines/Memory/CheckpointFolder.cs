@@ -104,6 +104,7 @@ internal static class CheckpointFolder
             throw;
         }
 
+        engine.Context.SyncLog?.Invoke();
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
         progress?.Report(new CheckpointProgress(bytes, bytes));

@@ -109,6 +109,8 @@ internal sealed class ManualWork : IBackgroundWork
 
     public void ScheduleAfter(BackgroundJob job, TimeSpan delay) => _delayed.Add(job);
 
+    public void Pause(TimeSpan delay) => throw new InvalidOperationException("these tests have no writer that could wait");
+
     public void Cancel(BackgroundJob job)
     {
         job.Queued = false;
