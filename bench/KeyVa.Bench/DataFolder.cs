@@ -19,9 +19,9 @@ internal sealed class DataFolder : IDisposable
         Native.SyncDisks();
     }
 
-    /// <summary>Bytes of the files whose names end so.</summary>
-    public long Bytes(string ending) => Directory
-        .EnumerateFiles(Path, "*" + ending, SearchOption.AllDirectories)
+    /// <summary>Bytes of all its files.</summary>
+    public long Bytes() => Directory
+        .EnumerateFiles(Path, "*", SearchOption.AllDirectories)
         .Sum(file => new FileInfo(file).Length);
 
     private void Remove()

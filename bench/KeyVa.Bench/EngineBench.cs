@@ -15,9 +15,9 @@ internal sealed class EngineBench(BenchOptions options)
 
     public static string[] MemoryTargets { get; } = ["keyva-memory", "dictionary"];
 
-    public Section Engine()
+    public Section Engine(string title = "Embedded lsm engine")
     {
-        Section section = new("Embedded lsm engine", askedRatio: 0.5);
+        Section section = new(title, askedRatio: 0.5);
         Run(section, Phase.Select(Phase.Engine, options.Workloads), options.Targets ?? EngineTargets);
         if (options.DbBench)
         {

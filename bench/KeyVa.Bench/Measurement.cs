@@ -55,9 +55,10 @@ internal sealed class Measurement
         _values = Values.NewPool(options.ValueBytes, options.Seed);
     }
 
-    /// <summary>Waits until the target has no background work and the process is idle, the same rule for every target.</summary>
+    /// <summary>Flushes, and waits until there is no background work and the process is idle: one rule for every target.</summary>
     public static void Settle(Target target)
     {
+        target.Flush();
         Stopwatch waited = Stopwatch.StartNew();
         const int wantedQuietWindows = 3;
         for (int quiet = 0; quiet < wantedQuietWindows;)

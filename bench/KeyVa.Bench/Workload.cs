@@ -30,13 +30,16 @@ internal sealed record Workload(string Name, Work Work, string Conditions)
     /// <summary>How often a scan goes over the whole data set, so that it runs long enough to be measured.</summary>
     public const int ScanPasses = 3;
 
-    /// <summary>Whether background work must be done before it starts: reads are not measured against compactions.</summary>
+    /// <summary>Whether it starts on flushed data and after all background work: reads are not measured against compactions.</summary>
     public bool Settled { get; init; } = true;
 
     /// <summary>Its operations as a share of the records: operations = records x numerator / denominator.</summary>
     public (int Numerator, int Denominator) Share { get; init; } = (1, 1);
 
-    public long Operations(long records) => records * Share.Numerator / Share.Denominator;
+    /// <summary>The most operations, so that a large data set is not read for hours.</summary>
+    public long MaxOperations { get; init; } = long.MaxValue;
+
+    public long Operations(long records) => Math.Min(MaxOperations, records * Share.Numerator / Share.Denominator);
 }
 
 /// <summary>Workloads that run one after the other over the same data, which starts empty.</summary>
@@ -61,7 +64,7 @@ internal sealed record Phase(bool Sync, IReadOnlyList<Workload> Workloads)
         new(Sync: false,
         [
             Fillrandom,
-            new("readrandom", Work.GetRandom, "after fillrandom and once compactions are done; keys drawn at random, all are there"),
+            new("readrandom", Work.GetRandom, "after fillrandom, a flush and the compactions it leads to; keys drawn at random, all are there"),
             new("readmissing", Work.GetMissing, "as readrandom; no key is there, all lie between keys that are"),
             new("readseq", Work.ScanForward, "as readrandom; three passes in key order, key and value touched, threads take equal ranges")
             {
@@ -76,8 +79,8 @@ internal sealed record Phase(bool Sync, IReadOnlyList<Workload> Workloads)
                 Share = (1, 5),
             },
             new("readwhilewriting", Work.GetWhileWriting, "as readrandom, beside one more thread that overwrites at the stated rate; reads are counted"),
-            new("overwrite", Work.PutRandom, "after all reads and once compactions are done; keys drawn at random, all are there"),
-            new("deleterandom", Work.DeleteShuffled, "after overwrite and once compactions are done; every key once, shuffled; KeyVa tells whether the key was there, RocksDB does not look"),
+            new("overwrite", Work.PutRandom, "after all reads, a flush and compactions; keys drawn at random, all are there"),
+            new("deleterandom", Work.DeleteShuffled, "after overwrite, a flush and compactions; every key once, shuffled; KeyVa tells whether the key was there, RocksDB does not look"),
         ]),
         new(Sync: true,
         [

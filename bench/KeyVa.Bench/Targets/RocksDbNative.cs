@@ -164,6 +164,15 @@ internal static unsafe partial class RocksDbNative
     [LibraryImport(Library)]
     public static partial void rocksdb_iter_get_error(nint iterator, byte** error);
 
+    [LibraryImport(Library)]
+    public static partial nint rocksdb_flushoptions_create();
+
+    [LibraryImport(Library)]
+    public static partial void rocksdb_flushoptions_destroy(nint options);
+
+    [LibraryImport(Library)]
+    public static partial void rocksdb_flush(nint db, nint options, byte** error);
+
     [LibraryImport(Library, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int rocksdb_property_int(nint db, string name, ulong* value);
 

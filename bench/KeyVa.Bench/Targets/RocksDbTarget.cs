@@ -60,6 +60,15 @@ internal sealed unsafe class RocksDbTarget(BenchOptions options) : Target<RocksD
         _readOptions = rocksdb_readoptions_create();
     }
 
+    public override void Flush()
+    {
+        nint waiting = rocksdb_flushoptions_create();
+        byte* error = null;
+        rocksdb_flush(_db, waiting, &error);
+        rocksdb_flushoptions_destroy(waiting);
+        Check(error);
+    }
+
     public override void Close()
     {
         rocksdb_close(_db);

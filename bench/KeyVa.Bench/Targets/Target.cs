@@ -20,6 +20,14 @@ internal abstract class Target
     /// <summary>Whether flushes or compactions run or wait, as far as the target says so.</summary>
     public virtual bool HasBackgroundWork => false;
 
+    /// <summary>
+    /// Writes what is in memory to the target's files, if it has any. Done before reads: how full the memtable happens to
+    /// be would otherwise decide them, since it is searched first and has no filter.
+    /// </summary>
+    public virtual void Flush()
+    {
+    }
+
     /// <summary>Runs one thread's loop on the calling thread.</summary>
     public abstract void Run(Loop loop);
 
