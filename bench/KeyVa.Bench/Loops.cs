@@ -6,7 +6,8 @@ namespace KeyVa.Bench;
 
 /// <summary>
 /// The inner loops. The same source for every target and compiled for each, so what the harness itself costs (a key, a
-/// slice of the value pool, a countdown to the next timed operation) is the same for all of them.
+/// slice of the value pool, a countdown to the next timed operation) is the same for all of them. They are compiled fully
+/// at once: a loop is called once per run, and would otherwise begin unoptimized in every first one.
 /// </summary>
 internal static class Loops<TSession>
     where TSession : struct, ISession
@@ -59,6 +60,7 @@ internal static class Loops<TSession>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PutInOrder(ref TSession session, Loop loop, bool shuffled)
     {
         byte[] key = loop.Key;
@@ -76,6 +78,7 @@ internal static class Loops<TSession>
         loop.Done = loop.End - loop.First;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PutRandom(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
@@ -94,6 +97,7 @@ internal static class Loops<TSession>
         loop.Done = loop.Operations;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PutForAWhile(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
@@ -111,6 +115,7 @@ internal static class Loops<TSession>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Get(ref TSession session, Loop loop, byte[] key)
     {
         uint records = (uint)loop.Order.Length;
@@ -131,6 +136,7 @@ internal static class Loops<TSession>
         loop.Touched = touched;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Mix(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
@@ -163,6 +169,7 @@ internal static class Loops<TSession>
         loop.Touched = touched;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Scan(ref TSession session, Loop loop, bool reverse)
     {
         for (int pass = 0; pass < Workload.ScanPasses; pass++)
@@ -174,6 +181,7 @@ internal static class Loops<TSession>
         loop.Found = loop.Done;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Seek(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
@@ -195,6 +203,7 @@ internal static class Loops<TSession>
         loop.Touched = touched;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Delete(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
@@ -215,6 +224,7 @@ internal static class Loops<TSession>
     /// The writer beside readers: overwrites until told to stop, at the same pace for every target, so that the readers
     /// of a slow writer do not look fast. It catches up after a sleep; the rate it reached is reported.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PutUntilStopped(ref TSession session, Loop loop)
     {
         byte[] key = loop.Key;
