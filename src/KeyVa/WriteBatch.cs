@@ -24,10 +24,10 @@ public sealed class WriteBatch : IDisposable
         return this;
     }
 
-    /// <summary>Adds a removal.</summary>
-    public WriteBatch Remove(ReadOnlySpan<byte> key, Condition condition = default)
+    /// <summary>Adds a removal. A blind one does not look whether the key is there, which saves a read on lsm.</summary>
+    public WriteBatch Remove(ReadOnlySpan<byte> key, Condition condition = default, bool blind = false)
     {
-        Commands.Remove(key, condition);
+        Commands.Remove(key, condition, blind);
         return this;
     }
 

@@ -37,6 +37,10 @@ internal sealed class Journal : IDisposable
     /// <summary>Appends an entry without waiting; <see cref="JournalEntry.Completed"/> is called when the outcome is known.</summary>
     public void Enqueue(JournalEntry entry) => throw new NotSupportedException();
 
+    public (string? CutTail, int X) Recovered { get; private set; }
+    public JournalStatistics GetStatistics() => new(0, Recovered.X);
+    public void Forget(long partition) => Recovered = (null, (int)partition);
+
     /// <summary>A partition's engine has everything up to an index: segments that nobody needs any more may go.</summary>
     public void Release(long partition, long durableIndex) => throw new NotSupportedException();
 
@@ -68,3 +72,5 @@ internal sealed record JournalOptions
     /// <summary>Called, outside all locks, with the partitions that hold the oldest segment when the budget is exceeded.</summary>
     public Action<IReadOnlyList<long>>? BudgetExceeded { get; init; }
 }
+
+internal readonly record struct JournalStatistics(long Bytes, long Syncs);

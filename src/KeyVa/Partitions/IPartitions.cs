@@ -17,7 +17,7 @@ public interface IPartitions
 
     /// <summary>
     /// Begins to write a consistent copy of a partition to a folder that does not exist or is empty. The copy is a data
-    /// folder by itself, that <see cref="Store.Open"/> opens, and contains everything acknowledged before this call.
+    /// folder by itself, that <see cref="Store"/> opens, and contains everything acknowledged before this call.
     /// </summary>
     PartitionSnapshot BeginSnapshot(long id, string directory, CancellationToken cancellation = default);
 }

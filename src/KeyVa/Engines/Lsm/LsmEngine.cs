@@ -1,0 +1,2 @@
+namespace KeyVa.Engines.Lsm;
+internal static class LsmEngine { public static Engine Open(EngineContext context) => throw new NotSupportedException(context.Directory); }
