@@ -13,6 +13,9 @@ try
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;
+        case "--help" or "-h" or "help":
+            Console.Out.WriteLine(BenchOptions.Usage);
+            return 0;
         default:
             return Run(BenchOptions.Parse(args));
     }
