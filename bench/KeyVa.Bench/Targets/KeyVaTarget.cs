@@ -37,6 +37,11 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         if (engine == EngineKind.Lsm)
         {
             string copy = _store!.Path.TrimEnd('/') + "-flush";
+            if (Directory.Exists(copy))
+            {
+                Directory.Delete(copy, recursive: true);
+            }
+
             long partition = _store.Partitions.List().Single().Id;
             PartitionSnapshotResult result = _store.Partitions.BeginSnapshot(partition, copy).Completion.GetAwaiter().GetResult();
             if (result.Status != Status.Ok)
