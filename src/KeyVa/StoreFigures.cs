@@ -36,7 +36,6 @@ internal static class StoreFigures
             Epochs.Exit();
         }
 
-        JournalStatistics log = journal.GetStatistics();
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -49,9 +48,9 @@ internal static class StoreFigures
             Refused = counters.Sum(Counter.Refused),
             GetLatency = gets,
             WriteLatency = writes,
-            StorageBytes = partitions.Sum(p => p.StorageBytes) + log.Bytes,
-            JournalBytes = log.Bytes,
-            JournalSyncs = log.Syncs,
+            StorageBytes = partitions.Sum(p => p.StorageBytes) + journal.Bytes,
+            JournalBytes = journal.Bytes,
+            JournalSyncs = journal.Syncs,
             MemoryBytes = partitions.Sum(p => p.MemoryBytes) + context.BlockCache.UsedBytes,
             CacheHits = hits,
             CacheMisses = misses,

@@ -17,7 +17,7 @@ namespace KeyVa;
 /// </summary>
 internal sealed class StoreOpening : IDisposable
 {
-    private const string LockName = "LOCK";
+    public const string LockName = "LOCK";
 
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
@@ -64,9 +64,9 @@ internal sealed class StoreOpening : IDisposable
         Context = CreateContext();
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
-        if (Journal.Recovered.CutTail is { } cut)
+        if (Journal.Recovery.Cut is { } cut)
         {
-            _notes.Add(cut);
+            _notes.Add($"{cut.Message}; it was cut off, nothing acknowledged as synced was in it");
         }
 
         Registry = new PartitionRegistry(Context, catalog);

@@ -29,6 +29,8 @@ internal static class GrpcGzip
     /// <exception cref="GrpcException">RESOURCE_EXHAUSTED: larger than the limit; INTERNAL: not gzip.</exception>
     internal static PooledBuffer Inflate(in ReadOnlySequence<byte> payload, int maxBytes)
     {
+        if (payload.IsEmpty)
+            throw new GrpcException(GrpcStatusCode.Internal, "a compressed message is not valid gzip");
         int guess = (int)Math.Min(payload.Length * 4, maxBytes);
         PooledBuffer inflated = new(guess, maxBytes);
         byte[] block = ArrayPool<byte>.Shared.Rent(16 * 1024);

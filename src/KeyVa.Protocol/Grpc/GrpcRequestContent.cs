@@ -57,11 +57,14 @@ internal sealed class StreamingRequestContent(bool gzip) : HttpContent
     /// <summary>Ends the stream of requests.</summary>
     internal void Complete() => _completed.TrySetResult();
 
-    /// <summary>Ends it because the call ended, perhaps before the body was ever asked for.</summary>
+    /// <summary>
+    /// Breaks it off because the call ended, perhaps before the body was ever asked for. Unless it was complete already
+    /// the body fails, so the stream is reset: the server must never take half of the requests for all of them.
+    /// </summary>
     internal void Abandon()
     {
         _opened.TrySetCanceled();
-        _completed.TrySetResult();
+        _completed.TrySetCanceled();
     }
 
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context)

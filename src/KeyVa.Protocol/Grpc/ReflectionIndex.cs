@@ -96,7 +96,9 @@ internal sealed class ReflectionIndex
     private static void AddEnum(EnumDescriptor type, Dictionary<string, FileDescriptor> symbols)
     {
         symbols[type.FullName] = type.File;
+        // As in C++, the values of an enum are names of the scope around it.
+        string scope = type.FullName[..^type.Name.Length];
         foreach (EnumValueDescriptor value in type.Values)
-            symbols[value.FullName] = type.File;
+            symbols[scope + value.Name] = type.File;
     }
 }

@@ -166,14 +166,13 @@ internal sealed unsafe class DiskFileSystem : IFileSystem
     {
         while (true)
         {
-            FileDescriptor descriptor = Posix.Open(path, flags | Posix.CloseOnExec, FileMode);
-            if (!descriptor.IsInvalid)
+            int descriptor = Posix.Open(path, flags | Posix.CloseOnExec, FileMode);
+            if (descriptor >= 0)
             {
-                return descriptor;
+                return new FileDescriptor(descriptor);
             }
 
             int errno = Marshal.GetLastPInvokeError();
-            descriptor.Dispose();
             if (errno != Posix.Interrupted)
             {
                 throw Posix.Failure(operation, path, errno);

@@ -3,13 +3,14 @@ using Microsoft.Win32.SafeHandles;
 
 namespace KeyVa.Io;
 
-/// <summary>A file descriptor, closed once.</summary>
+/// <summary>
+/// A file descriptor, closed once. libc takes and returns int: a handle may be passed in its place, since both processors
+/// ignore the upper half of the register, but never returned, since that half is then undefined.
+/// </summary>
 internal sealed class FileDescriptor : SafeHandleMinusOneIsInvalid
 {
-    public FileDescriptor()
-        : base(ownsHandle: true)
-    {
-    }
+    public FileDescriptor(int descriptor)
+        : base(ownsHandle: true) => SetHandle(descriptor);
 
     // close(2) must not be retried after EINTR on Linux: the descriptor is gone either way. Its error says nothing that
     // a sync has not said before; durability never rests on it.
@@ -75,7 +76,7 @@ internal static unsafe partial class Posix
     }
 
     [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    public static partial FileDescriptor Open(string path, int flags, int mode);
+    public static partial int Open(string path, int flags, int mode);
 
     [LibraryImport(Library, EntryPoint = "close", SetLastError = true)]
     public static partial int Close(int descriptor);

@@ -241,6 +241,7 @@ internal sealed class PartitionRegistry : IPartitions
             BlockCache = _context.BlockCache,
             Time = _context.Time,
             Volatile = definition.IsVolatile,
+            SyncLog = definition.IsVolatile ? null : _journal!.Sync,
             DurableAdvanced = () =>
             {
                 if (Volatile.Read(ref engine) is { } opened)

@@ -140,7 +140,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         Debug.Assert(pushed, "an exclusive request is never refused");
         if (TryEnter())
         {
-            Leave(direct: false);
+            LeadAsynchronously();
         }
     }
 

@@ -72,17 +72,28 @@ internal sealed class EchoService
         return StatusOf(request);
     }
 
-    private static async ValueTask<GrpcResult<EchoResponse>> CollectAsync(
+    private async ValueTask<GrpcResult<EchoResponse>> CollectAsync(
         GrpcRequestStream<EchoRequest> requests, GrpcCallContext call)
     {
         long sum = 0;
         int count = 0;
-        while (await requests.ReadAsync() is { } request)
+        string tag = "";
+        try
         {
-            if (request.StatusCode != 0)
-                return StatusOf(request);
-            sum += request.Payload.Length;
-            count++;
+            while (await requests.ReadAsync() is { } request)
+            {
+                if (request.StatusCode != 0)
+                    return StatusOf(request);
+                sum += request.Payload.Length;
+                tag = request.Text;
+                NoteStart(tag);
+                count++;
+            }
+        }
+        catch (OperationCanceledException) when (tag.Length > 0)
+        {
+            Note(tag).TrySetResult("cancelled");
+            throw;
         }
         return new EchoResponse { Number = sum, Text = $"{count}" };
     }
@@ -103,6 +114,7 @@ internal sealed class EchoService
     private async ValueTask<GrpcResult<EchoResponse>> HangAsync(EchoRequest request, GrpcCallContext call)
     {
         TaskCompletionSource never = new();
+        NoteStart(request.Text);
         try
         {
             await never.Task.WaitAsync(call.CancellationToken);
@@ -127,6 +139,8 @@ internal sealed class EchoService
             Note(request.Text).TrySetResult(call.TimeLeft == TimeSpan.Zero ? "deadline" : "cancelled");
         }
     }
+
+    private void NoteStart(string tag) => Note("started:" + tag).TrySetResult("started");
 
     private TaskCompletionSource<string> Note(string tag)
         => _notes.GetOrAdd(tag, _ => new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously));

@@ -1,2 +1,319 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+
 namespace KeyVa.Engines.Lsm;
-internal static class LsmEngine { public static Engine Open(EngineContext context) => throw new NotSupportedException(context.Directory); }
+
+/// <summary>
+/// The engine on disk: a log-structured merge tree (O'Neil et al., 1996). Writes go to a memtable; full memtables are
+/// flushed to tables of level 0; compactions merge tables downward.
+/// </summary>
+/// <remarks>
+/// <para>Thread-safety as <see cref="Engine"/> says. A get takes no lock and counts no references: inside an epoch it loads
+/// the <see cref="Superversion"/> and then the visible version. The epoch ends with the lease.</para>
+/// <para>The way of a write: <see cref="Admit"/> makes room → <see cref="Put"/> into <see cref="Memtable"/> →
+/// <see cref="FlushJob"/> → <see cref="CompactionJob"/>, each step recorded by <see cref="VersionSet"/>.</para>
+/// </remarks>
+internal sealed unsafe class LsmEngine : Engine
+{
+    /// <summary>How often the writer looks whether enough has expired for a compaction.</summary>
+    private const long ExpiryCheckMilliseconds = 1000;
+
+    // Immutable.
+    private readonly VersionSet _versions;
+    private readonly FlushJob _flush;
+    private readonly CompactionJob _compactTop;
+    private readonly CompactionJob _compactBelow;
+    private readonly ReclaimJob _reclaim;
+    private readonly WriteThrottle _throttle;
+
+    // Shared.
+    private volatile bool _closing;
+
+    // Writer-owned.
+    private Memtable _active;
+    private long _nextExpiryCheck;
+
+    private LsmEngine(EngineContext context, VersionSet versions)
+        : base(context)
+    {
+        _versions = versions;
+        _active = versions.Current.Active;
+        _flush = new FlushJob(this, versions);
+        CompactionPicker picker = new(context.Options, versions.Pointers);
+        _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
+        _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
+        _reclaim = new ReclaimJob(context.Background, versions);
+        _throttle = new WriteThrottle(context.Options);
+        LogMark mark = versions.Current.Durable;
+        Recovered(mark.Index, mark.Version, mark.Stamp);
+        ScheduleCompactions();
+    }
+
+    public override EngineKind Kind => EngineKind.Lsm;
+
+    public override bool IsOrdered => true;
+
+    public override long DurableIndex => _versions.Current.Durable.Index;
+
+    public override StoreException? Failure => _versions.Failure;
+
+    /// <summary>For tests and statistics.</summary>
+    internal VersionSet Versions => _versions;
+
+    /// <summary>Opens the engine in the context's folder; an empty folder becomes an empty engine.</summary>
+    public static LsmEngine Open(EngineContext context) => new(context, VersionSet.Open(context));
+
+    public override TimeSpan Admit(long bytes)
+    {
+        if (!_active.IsEmpty && _active.UsedBytes + bytes > Context.Options.MemtableBytes)
+        {
+            Superversion current = _versions.Current;
+            if (current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+            {
+                Rotate();
+            }
+            else if (Failure is null)
+            {
+                Context.Background.Schedule(_flush);
+            }
+        }
+
+        return _throttle.Delay(bytes, _active, _versions.Current);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public override void Put(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value)
+    {
+        Debug.Assert(key.Length is > 0 and <= ushort.MaxValue, "keys are checked before they get here");
+        _active.Add(key, version, EntryKind.Value, stamp, expiresAt, value);
+    }
+
+    public override void Remove(ReadOnlySpan<byte> key, long version, long stamp)
+    {
+        Debug.Assert(key.Length is > 0 and <= ushort.MaxValue, "keys are checked before they get here");
+        _active.Add(key, version, EntryKind.Tombstone, stamp, 0, default);
+    }
+
+    public override void EndGroup(long index, long version, long stamp)
+    {
+        base.EndGroup(index, version, stamp);
+        if (stamp >= _nextExpiryCheck)
+        {
+            _nextExpiryCheck = stamp + ExpiryCheckMilliseconds;
+            if (_versions.ExpiryDueAt <= stamp)
+            {
+                ScheduleCompactions();
+            }
+        }
+    }
+
+    public override bool TryGet(scoped ReadOnlySpan<byte> key, long at, out ValueLease lease)
+    {
+        lease = default;
+        Epochs.Enter();
+        try
+        {
+            // In this order: what the superversion's tables have dropped was shadowed at a visible version of before.
+            Superversion superversion = _versions.Current;
+            if (at == ReadVersion.Latest)
+            {
+                at = VisibleVersion;
+            }
+
+            fixed (byte* bytes = key)
+            {
+                if (!superversion.TryFind(bytes, key.Length, at, out BlockEntry entry) || entry.Kind == EntryKind.Tombstone)
+                {
+                    lease.Status = Status.NotFound;
+                    Epochs.Exit();
+                    return false;
+                }
+
+                lease.Status = Status.Ok;
+                lease.Value = new ReadOnlySpan<byte>(entry.Value, entry.ValueLength);
+                lease.Version = entry.Version;
+                lease.ModifiedUnixMilliseconds = entry.Stamp;
+                lease.ExpiresAtUnixMilliseconds = entry.ExpiresAt;
+            }
+
+            lease.Owner = this;
+            return true;
+        }
+        catch
+        {
+            Epochs.Exit();
+            throw;
+        }
+    }
+
+    internal override void Release(nint pin) => Epochs.Exit();
+
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse) =>
+        new LsmCursor(_versions, from, to, at, reverse);
+
+    public override void BeginFlush()
+    {
+        if (!_active.IsEmpty || AppliedIndex > DurableIndexWithImmutables())
+        {
+            Rotate();
+        }
+    }
+
+    public override CheckpointResult Checkpoint(string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation)
+    {
+        // What was immutable when we came is flushed here, on our own thread: no waiting for the background.
+        Memtable[] immutables = _versions.Current.Immutables;
+        if (immutables.Length > 0)
+        {
+            _flush.FlushUpTo(immutables[0].End.Index);
+        }
+
+        if (Failure is StoreException failure)
+        {
+            throw new StoreException($"the engine in '{Context.Directory}' has failed and cannot be copied", failure);
+        }
+
+        Superversion superversion = _versions.Pin();
+        try
+        {
+            return LsmCheckpoint.Write(Context, superversion, directory, progress, cancellation);
+        }
+        finally
+        {
+            _versions.Unpin(superversion);
+        }
+    }
+
+    public override IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation)
+    {
+        Superversion superversion = _versions.Pin();
+        try
+        {
+            return TableVerifier.Verify(Context, superversion, cancellation);
+        }
+        finally
+        {
+            _versions.Unpin(superversion);
+        }
+    }
+
+    public override EngineStatistics GetStatistics()
+    {
+        Superversion superversion = _versions.Pin();
+        try
+        {
+            return Statistics(superversion);
+        }
+        finally
+        {
+            _versions.Unpin(superversion);
+        }
+    }
+
+    public override void Dispose()
+    {
+        _closing = true;
+        _compactTop.Stop();
+        _compactBelow.Stop();
+        Context.Background.Cancel(_flush);
+        Context.Background.Cancel(_compactTop);
+        Context.Background.Cancel(_compactBelow);
+        Context.Background.Cancel(_reclaim);
+        _versions.Dispose();
+    }
+
+    /// <summary>Called by the flush after each memtable.</summary>
+    internal void Flushed()
+    {
+        ScheduleCompactions();
+        Context.DurableAdvanced?.Invoke();
+    }
+
+    /// <summary>Lets the compactions look whether there is something to do.</summary>
+    internal void ScheduleCompactions()
+    {
+        if (_closing)
+        {
+            return;
+        }
+
+        Context.Background.Schedule(_compactTop);
+        Context.Background.Schedule(_compactBelow);
+        ReclaimLater();
+    }
+
+    private void ReclaimLater()
+    {
+        if (_versions.HasRetired)
+        {
+            Context.Background.ScheduleAfter(_reclaim, ReclaimJob.Delay);
+        }
+    }
+
+    private void Rotate()
+    {
+        _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
+        Context.Background.Schedule(_flush);
+    }
+
+    private long DurableIndexWithImmutables()
+    {
+        Superversion current = _versions.Current;
+        return current.Immutables.Length > 0 ? current.Immutables[0].End.Index : current.Durable.Index;
+    }
+
+    private EngineStatistics Statistics(Superversion superversion)
+    {
+        long entries = 0;
+        long tombstones = 0;
+        long valueBytes = 0;
+        long memory = 0;
+        long storage = _versions.ManifestBytes;
+        foreach (Memtable memtable in superversion.Memtables)
+        {
+            entries += memtable.Entries;
+            tombstones += memtable.Tombstones;
+            valueBytes += memtable.ValueBytes;
+            memory += memtable.AllocatedBytes;
+        }
+
+        foreach (SsTable table in superversion.Tables)
+        {
+            entries += table.Properties.Entries;
+            tombstones += table.Properties.Tombstones;
+            valueBytes += table.Properties.ValueBytes;
+            storage += table.FileBytes;
+            memory += table.PeekReader?.MemoryBytes ?? 0;
+        }
+
+        // A tombstone mostly stands for itself and the value it hides.
+        long values = Math.Max(0, entries - tombstones);
+        long keys = Math.Max(0, values - tombstones);
+        return new EngineStatistics
+        {
+            Keys = keys,
+            ValueBytes = values == 0 ? 0 : (long)(valueBytes * ((double)keys / values)),
+            StorageBytes = storage,
+            MemoryBytes = memory,
+            CacheHits = Context.BlockCache.Hits,
+            CacheMisses = Context.BlockCache.Misses,
+            BytesFlushed = _flush.BytesFlushed,
+            BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted,
+            Throttled = _throttle.Total,
+        };
+    }
+}
+
+/// <summary>Frees what readers still held when it was retired.</summary>
+internal sealed class ReclaimJob(IBackgroundWork background, VersionSet versions) : BackgroundJob(JobPriority.Flush)
+{
+    public static readonly TimeSpan Delay = TimeSpan.FromMilliseconds(100);
+
+    public override void Run()
+    {
+        if (versions.Reclaim())
+        {
+            background.ScheduleAfter(this, Delay);
+        }
+    }
+}

@@ -104,19 +104,24 @@ internal static class CheckpointFolder
             throw;
         }
 
+        engine.Context.SyncLog?.Invoke();
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
         progress?.Report(new CheckpointProgress(bytes, bytes));
         return bytes;
     }
 
-    /// <summary>Reads the newest checkpoint to its end and returns what is damaged.</summary>
+    /// <summary>Reads the newest checkpoint of a folder that no engine has open, and returns what is damaged.</summary>
     public static IReadOnlyList<CorruptionException> Verify(
-        IFileSystem files, string directory, CancellationToken cancellation)
+        IFileSystem files, string directory, CancellationToken cancellation) =>
+        Verify(() => OpenNewest(files, directory), cancellation);
+
+    /// <summary>Reads a checkpoint to its end and returns what is damaged.</summary>
+    public static IReadOnlyList<CorruptionException> Verify(Func<CheckpointReader?> open, CancellationToken cancellation)
     {
         try
         {
-            using CheckpointReader? reader = OpenNewest(files, directory);
+            using CheckpointReader? reader = open();
             for (int entries = 0; reader is not null && reader.MoveNext(); entries++)
             {
                 if (entries % CheckEvery == 0)
@@ -142,7 +147,7 @@ internal static class CheckpointFolder
     {
         EngineStatistics statistics = engine.GetStatistics();
         long expected = statistics.ValueBytes + (statistics.Keys * CheckpointFormat.TypicalKeyAndHead);
-        using MemoryCursor cursor = new(engine, capture.Version);
+        using MemoryCursor cursor = new(engine.Index, capture.Version);
         for (long entries = 0; cursor.MoveNext(); entries++)
         {
             if (cursor.ExpiresAt == 0 || cursor.ExpiresAt > capture.Stamp)

@@ -30,6 +30,9 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new();
 
+    /// <summary>Held while a file is looked up and opened, and while old ones are removed.</summary>
+    private readonly Lock _names = new();
+
     // Guarded by the gate.
     private CheckpointCapture? _wanted;
     private bool _writing;
@@ -119,6 +122,10 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
         }
     }
 
+    /// <summary>Reads the present checkpoint to its end; it may be replaced meanwhile, an open file stays readable.</summary>
+    public IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
+        CheckpointFolder.Verify(OpenPresent, cancellation);
+
     /// <summary>Ends background work; a checkpoint that is being written is given up.</summary>
     public void Dispose()
     {
@@ -126,6 +133,14 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
         _context.Background.Cancel(this);
         Take()?.Dispose();
         _stop.Dispose();
+    }
+
+    private CheckpointReader? OpenPresent()
+    {
+        lock (_names)
+        {
+            return CheckpointFolder.OpenNewest(_context.FileSystem, _context.Directory);
+        }
     }
 
     private CheckpointCapture? Take()
@@ -161,7 +176,11 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
             return false;
         }
 
-        CheckpointFolder.RemoveAllBut(_context.FileSystem, _context.Directory, capture.Index);
+        lock (_names)
+        {
+            CheckpointFolder.RemoveAllBut(_context.FileSystem, _context.Directory, capture.Index);
+        }
+
         return true;
     }
 

@@ -13,10 +13,16 @@ namespace KeyVa.Engines.Memory;
 /// <para>A key that is there for the whole walk is returned exactly once: buckets are ranges of hashes, whatever the
 /// depth at the moment, and the walk goes on behind the last range it has read.</para>
 /// </remarks>
-internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : EngineCursor
+internal sealed unsafe class MemoryCursor : EngineCursor
 {
+    /// <summary>Memory kept from one entry to the next; a larger value's is given back.</summary>
+    private const int KeptBytes = 1 << 20;
+
+    private readonly HashIndex _index;
+    private readonly long _at;
     private readonly NativeBuffer _keys = new();
     private readonly NativeBuffer _current = new();
+    private readonly Order _order;
     private Entry[] _entries = new Entry[16];
     private int _count;
     private int _next;
@@ -31,6 +37,13 @@ internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : Engine
     private long _version;
     private long _stamp;
     private long _expiresAt;
+
+    public MemoryCursor(HashIndex index, long at)
+    {
+        _index = index;
+        _at = at;
+        _order = new Order(_keys);
+    }
 
     public override ReadOnlySpan<byte> Key => _current.Written[.._keyLength];
 
@@ -85,7 +98,7 @@ internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : Engine
         Epochs.Enter();
         try
         {
-            Node* node = Node.VisibleAt(engine.Index.Find(entry.Hash, key), at);
+            Node* node = Node.VisibleAt(_index.Find(entry.Hash, key), _at);
             if (node is null || node->IsTombstone)
             {
                 return false;
@@ -114,7 +127,7 @@ internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : Engine
         Epochs.Enter();
         try
         {
-            Segment* segment = engine.Index.SegmentOf(_nextHash);
+            Segment* segment = _index.SegmentOf(_nextHash);
             int bucket = Segment.BucketOf(segment, _nextHash);
             ulong width = 1UL << (64 - segment->Depth - Segment.BucketBits);
             ulong end = segment->Prefix + (width * (ulong)bucket) + width;
@@ -139,7 +152,7 @@ internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : Engine
         }
 
         _seekKey = null;
-        Array.Sort(_entries, 0, _count, new Order(_keys));
+        Array.Sort(_entries, 0, _count, _order);
     }
 
     private bool IsPassed(ulong hash, ReadOnlySpan<byte> key) =>
@@ -155,9 +168,6 @@ internal sealed unsafe class MemoryCursor(MemoryEngine engine, long at) : Engine
         _entries[_count++] = new Entry(node->Hash, _keys.Length, node->KeyLength);
         _keys.Append(Node.KeyOf(node));
     }
-
-    /// <summary>Memory kept from one entry to the next; a larger value's is given back.</summary>
-    private const int KeptBytes = 1 << 20;
 
     private readonly record struct Entry(ulong Hash, int Offset, int Length);
 

@@ -25,6 +25,9 @@ internal sealed unsafe class MemoryEngine : Engine
     /// <summary>Pieces reclaimed at the end of a group, and twice as many more as the group has writes.</summary>
     private const int ReclaimPerGroup = 16;
 
+    /// <summary>Steps of the expiry hand at the end of a group, and one more per write: each may touch a handful of nodes.</summary>
+    private const int SweepPerGroup = 2;
+
     /// <summary>About what a write takes in the journal besides key and value.</summary>
     private const int OverheadPerWrite = 40;
 
@@ -87,7 +90,7 @@ internal sealed unsafe class MemoryEngine : Engine
 
     public override StoreException? Failure => _checkpointer?.Failure;
 
-    /// <summary>For cursors: their own readings stay inside an epoch.</summary>
+    /// <summary>For the checkpoints, which read it as a cursor does, and for tests.</summary>
     internal HashIndex Index { get; }
 
     /// <summary>
@@ -135,19 +138,19 @@ internal sealed unsafe class MemoryEngine : Engine
             base.EndGroup(index, version, stamp);
         }
 
-        int budget = ReclaimPerGroup + (2 * _writesInGroup);
+        int writes = _writesInGroup;
         _writesInGroup = 0;
-        _reclaimer.Step(version, budget);
+        _reclaimer.Step(version, ReclaimPerGroup + (2 * writes));
         if (_hand.IsDue(stamp))
         {
-            SweepExpired(Context.Snapshots.Bound(version, stamp), budget);
+            SweepExpired(Context.Snapshots.Bound(version, stamp), SweepPerGroup + writes);
         }
 
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
-        if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes && _checkpointer is { IsBusy: false })
+        if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes)
         {
-            BeginFlush();
+            BeginFlushIfWorthIt();
         }
     }
 
@@ -190,7 +193,7 @@ internal sealed unsafe class MemoryEngine : Engine
     {
         Debug.Assert(from.IsEmpty && to.IsEmpty && !reverse, "an unordered engine has no ranges; the caller refuses them");
         Debug.Assert(at is not ReadVersion.Latest and not ReadVersion.Newest, "a cursor reads at a snapshot");
-        return new MemoryCursor(this, at);
+        return new MemoryCursor(Index, at);
     }
 
     public override void BeginFlush()
@@ -202,6 +205,10 @@ internal sealed unsafe class MemoryEngine : Engine
         }
     }
 
+    /// <summary>
+    /// Writes a checkpoint of what is visible now. The folder is created if it is missing; making the folder's own name
+    /// durable in its parent is the caller's, who chose it.
+    /// </summary>
     public override CheckpointResult Checkpoint(
         string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation)
     {
@@ -213,7 +220,7 @@ internal sealed unsafe class MemoryEngine : Engine
     }
 
     public override IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
-        _checkpointer is null ? [] : CheckpointFolder.Verify(Context.FileSystem, Context.Directory, cancellation);
+        _checkpointer?.Verify(cancellation) ?? [];
 
     public override EngineStatistics GetStatistics() => new()
     {
@@ -244,6 +251,19 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Drain(VisibleVersion);
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
+    }
+
+    /// <summary>
+    /// A checkpoint writes the whole state. Where that is large, one per fixed number of journal bytes would write many
+    /// times what is put; so at least a quarter of the last file must have come in. The journal's budget bounds the rest:
+    /// when it is exceeded, the store calls <see cref="BeginFlush"/>.
+    /// </summary>
+    private void BeginFlushIfWorthIt()
+    {
+        if (_checkpointer is { IsBusy: false } && _bytesSinceCapture > _checkpointer.FileBytes / 4)
+        {
+            BeginFlush();
+        }
     }
 
     /// <summary>Takes index, version and stamp of the last group together and pins the version. Any thread.</summary>

@@ -11,8 +11,8 @@ namespace KeyVa.Engines.Memory;
 /// <para>Thread-safety: allocating and freeing belong to the engine's writer. <see cref="Bytes"/> may be read anywhere.</para>
 /// <para>Invariants.
 /// 1. A slab stands in its class's list if and only if it has room for one more object.
-/// 2. An empty slab is in the list of free slabs, but for one per class, kept so that a class at the edge of a slab
-///    does not take and return it again and again.
+/// 2. An empty slab is in the list of free slabs, for any class to take. An empty region goes back to the system if as
+///    many free slabs again are left, so that an engine at the edge of a region does not take and return it in turns.
 /// 3. Objects of classes that are multiples of 64 bytes start on a cache line.
 /// </para>
 /// <para>With <c>guard</c> (tests) every object has a canary behind it and is filled when freed; both are checked, so a
@@ -33,6 +33,7 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
     private readonly List<nint> _regions = [];
     private readonly List<int> _freeInRegion = [];
     private Slab* _freeSlabs;
+    private int _freeSlabCount;
     private LargeBlock* _large;
     private long _bytes;
 
@@ -134,7 +135,7 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
             Link(slab, ref _withRoom[sizeClass]);
         }
 
-        if (slab->Live == 0 && (slab->Next != 0 || slab->Previous != 0))
+        if (slab->Live == 0)
         {
             Unlink(slab, ref _withRoom[sizeClass]);
             GiveSlab(slab);
@@ -150,6 +151,7 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
 
         Slab* slab = _freeSlabs;
         UnlinkFree(slab);
+        _freeSlabCount--;
         _freeInRegion[slab->Region]--;
         slab->Class = sizeClass;
         slab->Live = 0;
@@ -163,7 +165,8 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
     {
         slab->Class = -1;
         LinkFree(slab);
-        if (++_freeInRegion[slab->Region] == SlabsPerRegion && _regions.Count > 1)
+        _freeSlabCount++;
+        if (++_freeInRegion[slab->Region] == SlabsPerRegion && _freeSlabCount >= 2 * SlabsPerRegion)
         {
             GiveRegion(slab->Region);
         }
@@ -172,8 +175,6 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
     private void TakeRegion()
     {
         byte* region = (byte*)NativeMemory.AlignedAlloc(RegionBytes, RegionBytes);
-        // Random reads over gigabytes spend much of their time in the page tables; large pages are asked for, not needed.
-        _ = Madvise(region, RegionBytes, MadviseHugePage);
         int number = _regions.IndexOf(0);
         if (number < 0)
         {
@@ -184,6 +185,15 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
 
         _regions[number] = (nint)region;
         _freeInRegion[number] = SlabsPerRegion;
+        _freeSlabCount += SlabsPerRegion;
+
+        // Random reads over gigabytes spend much of their time in the page tables, so large pages are asked for (they
+        // are not needed, hence no check). Not for the first region: a small partition should cost what it holds.
+        if (number > 0 && OperatingSystem.IsLinux())
+        {
+            _ = Madvise(region, RegionBytes, MadviseHugePage);
+        }
+
         Volatile.Write(ref _bytes, _bytes + RegionBytes);
         for (int i = SlabsPerRegion - 1; i >= 0; i--)
         {
@@ -203,6 +213,7 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
         }
 
         NativeMemory.AlignedFree(region);
+        _freeSlabCount -= SlabsPerRegion;
         _regions[number] = 0;
         _freeInRegion[number] = 0;
         Volatile.Write(ref _bytes, _bytes - RegionBytes);
@@ -320,6 +331,7 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
 
         Array.Clear(_withRoom);
         _freeSlabs = null;
+        _freeSlabCount = 0;
         Volatile.Write(ref _bytes, 0);
     }
 

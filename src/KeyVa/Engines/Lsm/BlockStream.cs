@@ -1,0 +1,81 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// Reads the data blocks of a table one behind the other in large pieces, past the block cache. A block is valid until
+/// the next <see cref="Get"/>. One thread.
+/// </summary>
+internal sealed unsafe class BlockStream : IDisposable
+{
+    private const int PieceBytes = 512 << 10;
+
+    private TableReader? _reader;
+    private byte* _buffer;
+    private int _capacity;
+
+    // The piece [_start, _end) of the file lies behind the room for one block head; it is intact from _intact on,
+    // since the head of a block is put over the end of the one before.
+    private long _start;
+    private long _end;
+    private long _intact;
+
+    ~BlockStream() => NativeMemory.Free(_buffer);
+
+    public void Open(TableReader reader)
+    {
+        _reader = reader;
+        _start = 0;
+        _end = 0;
+        _intact = 0;
+    }
+
+    public Block* Get(long offset, int length)
+    {
+        int whole = length + BlockFormat.TrailerBytes;
+        if (offset < _intact || offset < _start || offset + whole > _end)
+        {
+            ReadPiece(offset, whole);
+        }
+
+        Debug.Assert(offset >= _start && offset + whole <= _end, "the piece holds the block");
+        byte* data = _buffer + Block.HeadBytes + (offset - _start);
+        TableReader.Check(data, length, _reader!.Path, offset);
+        _intact = offset + whole;
+        Block* block = (Block*)(data - Block.HeadBytes);
+        *block = default;
+        block->Length = length;
+        return Block.TryParse(block)
+            ? block
+            : throw new CorruptionException(_reader.Path, offset, "the block's footer does not fit its length");
+    }
+
+    public void Dispose()
+    {
+        NativeMemory.Free(_buffer);
+        _buffer = null;
+        GC.SuppressFinalize(this);
+    }
+
+    private void ReadPiece(long offset, int whole)
+    {
+        int wanted = (int)Math.Max(whole, Math.Min(PieceBytes, _reader!.DataEnd - offset));
+        if (wanted > _capacity || (_capacity > 4 * PieceBytes && wanted <= PieceBytes))
+        {
+            NativeMemory.Free(_buffer);
+            _capacity = Math.Max(wanted, PieceBytes);
+            _buffer = (byte*)NativeMemory.Alloc((nuint)Block.HeadBytes + (nuint)_capacity + BlockFormat.ReadSlack);
+        }
+
+        int read = _reader.ReadRaw(offset, new Span<byte>(_buffer + Block.HeadBytes, wanted));
+        if (read < whole)
+        {
+            throw new CorruptionException(_reader.Path, offset, $"the file ends inside a block of {whole} bytes");
+        }
+
+        _start = offset;
+        _end = offset + read;
+        _intact = offset;
+    }
+}

@@ -1,0 +1,74 @@
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>Writes immutable memtables to level 0, oldest first, one table each.</summary>
+/// <remarks>Runs on a background thread or, for a checkpoint, on the caller's; one lock keeps them apart.</remarks>
+internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : BackgroundJob(JobPriority.Flush)
+{
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
+
+    private readonly Lock _running = new();
+    private TimeSpan _retry = FirstRetry;
+    private long _bytesFlushed;
+
+    public long BytesFlushed => Volatile.Read(ref _bytesFlushed);
+
+    public override void Run()
+    {
+        try
+        {
+            FlushUpTo(long.MaxValue);
+            _retry = FirstRetry;
+        }
+        catch (StorageFullException) when (versions.Failure is null)
+        {
+            // The memtables stay where they are, and the log keeps what they hold; there may be room later.
+            engine.Context.Background.ScheduleAfter(this, _retry);
+            _retry = _retry * 2 < LongestRetry ? _retry * 2 : LongestRetry;
+        }
+        catch (StoreException failure)
+        {
+            versions.Fail(failure);
+        }
+    }
+
+    /// <summary>Flushes every immutable memtable whose entries the log has up to this index.</summary>
+    public void FlushUpTo(long index)
+    {
+        lock (_running)
+        {
+            while (versions.Failure is null && versions.Current.Immutables is [.., Memtable oldest] && oldest.End.Index <= index)
+            {
+                Flush(oldest);
+            }
+        }
+    }
+
+    private void Flush(Memtable memtable)
+    {
+        // The engine's visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = engine.VisibleVersion;
+        long stamp = engine.VisibleStamp;
+        Horizon horizon = engine.Context.Snapshots.Bound(visible, stamp);
+        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp);
+        using EntryFilter filter = new(horizon, deeper: null);
+        using MemtableSource source = new(memtable.List);
+        for (source.SeekFirst(); source.Valid; source.Next())
+        {
+            EntryFate fate = filter.Decide(source);
+            if (fate != EntryFate.Drop)
+            {
+                output.Add(source, bury: fate == EntryFate.Bury);
+            }
+        }
+
+        output.Complete();
+        engine.Context.SyncLog?.Invoke();
+        ManifestEdit edit = new() { Mark = memtable.End };
+        edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
+        versions.Apply(edit, output.Tables, memtable);
+        output.Keep();
+        Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
+        engine.Flushed();
+    }
+}

@@ -1,0 +1,194 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// An index block: which data block (or index partition) holds a key. Columns instead of entries: the search runs over
+/// an array of eight-byte heads and looks at whole keys only where heads tie.
+/// </summary>
+/// <remarks>
+/// <code>
+///  0 count u32 | 4 firstOrdinal u32 | 8 commonLength u32 | 12 flags u32 (1: versions, 2: ordinals)
+/// 16 heads u64 x count          the eight bytes of the separator behind the common prefix, as a big-endian number
+///    offsets u64 x (count + 1)  where each block begins; the last: where the last one ends (trailers included)
+///    [versions i64 x count]     separators that end inside the versions of one key; else 0: behind all its versions
+///    [ordinals u32 x (count + 1)]  top index: ordinal of the first data block of each partition, and of the end
+///    keyEnds u32 x count        ends of the separators' rests in the bytes that follow
+///    common prefix | rests of the separators behind it
+/// </code>
+/// A separator is at or behind every entry of its block and before every entry of the next. A struct over memory that
+/// its table (or a pinned block) holds.
+/// </remarks>
+internal readonly unsafe struct IndexBlock
+{
+    public const int HeadBytes = 16;
+    public const uint HasVersions = 1;
+    public const uint HasOrdinals = 2;
+
+    private readonly ulong* _heads;
+    private readonly ulong* _offsets;
+    private readonly long* _versions;
+    private readonly uint* _ordinals;
+    private readonly uint* _keyEnds;
+    private readonly byte* _common;
+    private readonly byte* _rests;
+    private readonly int _commonLength;
+
+    public readonly int Count;
+    public readonly int FirstOrdinal;
+
+    private IndexBlock(byte* data, int count, uint flags, int commonLength)
+    {
+        Count = count;
+        FirstOrdinal = (int)Unsafe.ReadUnaligned<uint>(data + 4);
+        _commonLength = commonLength;
+        byte* p = data + HeadBytes;
+        _heads = (ulong*)p;
+        p += 8L * count;
+        _offsets = (ulong*)p;
+        p += 8L * (count + 1);
+        if ((flags & HasVersions) != 0)
+        {
+            _versions = (long*)p;
+            p += 8L * count;
+        }
+
+        if ((flags & HasOrdinals) != 0)
+        {
+            _ordinals = (uint*)p;
+            p += 4L * (count + 1);
+        }
+
+        _keyEnds = (uint*)p;
+        p += 4L * count;
+        _common = p;
+        _rests = p + commonLength;
+    }
+
+    public bool IsTop => _ordinals != null;
+
+    /// <summary>Lays the columns over a block; false if they do not fit.</summary>
+    public static bool TryParse(byte* data, int length, out IndexBlock index)
+    {
+        index = default;
+        if (length < HeadBytes)
+        {
+            return false;
+        }
+
+        uint count = Unsafe.ReadUnaligned<uint>(data);
+        uint commonLength = Unsafe.ReadUnaligned<uint>(data + 8);
+        uint flags = Unsafe.ReadUnaligned<uint>(data + 12);
+        long fixedBytes = HeadBytes + (20L * count) + 8
+            + ((flags & HasVersions) != 0 ? 8L * count : 0)
+            + ((flags & HasOrdinals) != 0 ? 4L * (count + 1L) : 0);
+        if (count == 0 || fixedBytes + commonLength > length)
+        {
+            return false;
+        }
+
+        index = new IndexBlock(data, (int)count, flags, (int)commonLength);
+        return fixedBytes + commonLength + index._keyEnds[count - 1] == length;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public long Offset(int i) => (long)_offsets[i];
+
+    /// <summary>Bytes of the i-th block without its trailer.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Length(int i) => (int)(_offsets[i + 1] - _offsets[i]) - BlockFormat.TrailerBytes;
+
+    /// <summary>Top index: the ordinal of the first data block of the i-th partition.</summary>
+    public int Ordinal(int i) => (int)_ordinals[i];
+
+    /// <summary>Top index: the partition with this data block.</summary>
+    public int FindOrdinal(int ordinal)
+    {
+        int low = 0;
+        int high = Count - 1;
+        while (low < high)
+        {
+            int middle = (low + high + 1) >> 1;
+            if (_ordinals[middle] <= (uint)ordinal)
+            {
+                low = middle;
+            }
+            else
+            {
+                high = middle - 1;
+            }
+        }
+
+        return low;
+    }
+
+    /// <summary>The first block whose separator is at or behind (key, version); Count if there is none.</summary>
+    public int Find(byte* key, int keyLength, long version)
+    {
+        int common = _commonLength;
+        if (common > 0)
+        {
+            int limit = Math.Min(common, keyLength);
+            int same = KeyOrder.CommonLength(_common, key, limit);
+            if (same < limit)
+            {
+                return key[same] < _common[same] ? 0 : Count;
+            }
+
+            if (keyLength < common)
+            {
+                return 0;
+            }
+        }
+
+        byte* rest = key + common;
+        int restLength = keyLength - common;
+        ulong head = KeyOrder.Head(rest, restLength);
+        int low = LowerBound(head);
+        if (low == Count || _heads[low] != head)
+        {
+            return low;
+        }
+
+        int high = head == ulong.MaxValue ? Count : LowerBound(head + 1);
+        while (low < high)
+        {
+            int middle = (low + high) >> 1;
+            if (SeparatorIsBefore(middle, rest, restLength, version))
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+
+    /// <summary>The first position whose head is at least this. No branch depends on the heads.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int LowerBound(ulong head)
+    {
+        ulong* at = _heads;
+        int left = Count;
+        while (left > 1)
+        {
+            int half = left >> 1;
+            at = at[half - 1] < head ? at + half : at;
+            left -= half;
+        }
+
+        return (int)(at - _heads) + (*at < head ? 1 : 0);
+    }
+
+    private bool SeparatorIsBefore(int i, byte* rest, int restLength, long version)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        Debug.Assert(_keyEnds[i] >= start, "ends rise");
+        int order = KeyOrder.Compare(_rests + start, (int)(_keyEnds[i] - start), rest, restLength);
+        return order != 0 ? order < 0 : _versions != null && _versions[i] > version;
+    }
+}

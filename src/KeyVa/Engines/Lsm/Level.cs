@@ -1,0 +1,91 @@
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>A level below the first: tables in key order that do not overlap. Immutable.</summary>
+internal sealed unsafe class Level
+{
+    public static readonly Level Empty = new([]);
+
+    private readonly ulong[] _largestHeads;
+
+    /// <summary>Takes tables that are in order.</summary>
+    public Level(SsTable[] tables)
+    {
+        Tables = tables;
+        _largestHeads = new ulong[tables.Length];
+        for (int i = 0; i < tables.Length; i++)
+        {
+            _largestHeads[i] = tables[i].LargestHead;
+            Bytes += tables[i].FileBytes;
+        }
+    }
+
+    public SsTable[] Tables { get; }
+
+    public long Bytes { get; }
+
+    /// <summary>The one table that may hold the key, or null.</summary>
+    public SsTable? Find(byte* key, int keyLength, ulong head)
+    {
+        ulong[] heads = _largestHeads;
+        int low = 0;
+        int high = heads.Length;
+        while (low < high)
+        {
+            int middle = (low + high) >> 1;
+            bool before = heads[middle] != head ? heads[middle] < head : !Tables[middle].IsAtOrBeforeLargest(key, keyLength, head);
+            if (before)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low < heads.Length && Tables[low].IsAtOrBehindSmallest(key, keyLength, head) ? Tables[low] : null;
+    }
+
+    /// <summary>The tables that may have keys of [smallest, largest]: a run of the level.</summary>
+    public ReadOnlySpan<SsTable> Overlapping(ReadOnlySpan<byte> smallest, ReadOnlySpan<byte> largest)
+    {
+        int first = FirstEndingAtOrBehind(smallest);
+        int end = first;
+        int high = Tables.Length;
+        while (end < high)
+        {
+            int middle = (end + high) >> 1;
+            if (KeyOrder.Compare(Tables[middle].Smallest, largest) <= 0)
+            {
+                end = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return Tables.AsSpan(first, end - first);
+    }
+
+    /// <summary>The first table whose largest key is at or behind this key; the number of tables if there is none.</summary>
+    public int FirstEndingAtOrBehind(ReadOnlySpan<byte> key)
+    {
+        int low = 0;
+        int high = Tables.Length;
+        while (low < high)
+        {
+            int middle = (low + high) >> 1;
+            if (KeyOrder.Compare(Tables[middle].Largest, key) < 0)
+            {
+                low = middle + 1;
+            }
+            else
+            {
+                high = middle;
+            }
+        }
+
+        return low;
+    }
+}

@@ -1,0 +1,325 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Text;
+using KeyVa.Io;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>What a manifest says: the tables, and the log up to which they hold everything.</summary>
+internal sealed class ManifestState
+{
+    public LogMark Mark { get; set; }
+
+    public long NextId { get; set; } = 1;
+
+    public Dictionary<long, ManifestTable> Tables { get; } = [];
+
+    public byte[]?[] Pointers { get; } = new byte[Superversion.Levels][];
+
+    /// <summary>The last record was incomplete and has been ignored.</summary>
+    public bool TailWasTorn { get; set; }
+
+    /// <summary>False if the edit removes what is not there or adds what is.</summary>
+    public bool TryApply(ManifestEdit edit)
+    {
+        foreach ((int level, long id) in edit.Removed)
+        {
+            if (!Tables.Remove(id, out ManifestTable? table) || table.Level != level)
+            {
+                return false;
+            }
+        }
+
+        foreach (ManifestTable table in edit.Added)
+        {
+            if (!Tables.TryAdd(table.Id, table))
+            {
+                return false;
+            }
+        }
+
+        foreach ((int level, byte[] key) in edit.Pointers)
+        {
+            Pointers[level] = key;
+        }
+
+        Mark = edit.Mark ?? Mark;
+        NextId = Math.Max(NextId, edit.NextId);
+        return true;
+    }
+
+    /// <summary>One edit that makes this state out of nothing.</summary>
+    public ManifestEdit ToEdit()
+    {
+        ManifestEdit edit = new() { Mark = Mark, NextId = NextId };
+        edit.Added.AddRange(Tables.Values.OrderBy(table => table.Id));
+        for (int level = 0; level < Pointers.Length; level++)
+        {
+            if (Pointers[level] is byte[] key)
+            {
+                edit.Pointers.Add((level, key));
+            }
+        }
+
+        return edit;
+    }
+}
+
+/// <summary>
+/// The list of the engine's tables: a file of edits, each synced before anyone relies on it. CURRENT names the manifest
+/// in force; it is replaced by rename. See docs/format/manifest.md.
+/// </summary>
+/// <remarks>
+/// <code>
+/// file:   magic u64 | format version u32 | crc32c u32 of the 12 bytes before | record ...
+/// record: length u32 | crc32c u32 of the payload | payload (a ManifestEdit; the first makes the whole state)
+/// </code>
+/// One thread at a time. An append that did not get as far as its sync may leave a torn record: the next opening ignores
+/// it, if it is the last. Anything else that does not fit is damage.
+/// </remarks>
+internal sealed class Manifest : IDisposable
+{
+    private const ulong Magic = 0x3130_4E41_4D53_564B; // "KVSMAN01"
+    private const uint FormatVersion = 1;
+    private const int HeaderBytes = 16;
+    private const int RecordHeadBytes = 8;
+
+    /// <summary>A manifest is rewritten beyond this size, if it is also several times what it needs.</summary>
+    private const long RewriteBytes = 1 << 20;
+    private const int RewriteFactor = 4;
+
+    private readonly IFileSystem _files;
+    private readonly string _directory;
+    private readonly NativeBuffer _record = new();
+    private StorageFile _file;
+    private long _length;
+    private long _snapshotLength;
+
+    private Manifest(IFileSystem files, string directory, StorageFile file, long length)
+    {
+        _files = files;
+        _directory = directory;
+        _file = file;
+        _length = length;
+        _snapshotLength = length;
+    }
+
+    public long Bytes => _length;
+
+    public bool WantsRewrite => _length > RewriteBytes && _length > RewriteFactor * _snapshotLength;
+
+    /// <summary>Reads the state that CURRENT leads to; null if there is no engine in the folder yet.</summary>
+    public static ManifestState? Read(IFileSystem files, string directory)
+    {
+        string current = Path.Combine(directory, FileNames.Current);
+        if (!files.FileExists(current))
+        {
+            string? table = files.List(directory).FirstOrDefault(name => FileNames.TryParseTable(name, out _));
+            return table is null
+                ? null
+                : throw new CorruptionException(current, 0, $"the file is missing, though there are tables ('{table}')");
+        }
+
+        byte[] name = ReadAll(files, current);
+        string text = Encoding.ASCII.GetString(name);
+        string[] parts = text.Split(' ');
+        if (parts.Length != 2 || !FileNames.TryParseManifest(parts[0], out _) || parts[1] != CurrentCheck(parts[0]))
+        {
+            throw new CorruptionException(current, 0, "it does not name a manifest");
+        }
+
+        string path = Path.Combine(directory, parts[0]);
+        return files.FileExists(path)
+            ? Replay(ReadAll(files, path), path)
+            : throw new CorruptionException(path, 0, "the manifest that CURRENT names is missing");
+    }
+
+    /// <summary>Writes a new manifest with this state and makes it the one in force.</summary>
+    public static Manifest Create(IFileSystem files, string directory, ManifestState state)
+    {
+        (StorageFile file, long length) = Write(files, directory, state);
+        return new Manifest(files, directory, file, length);
+    }
+
+    /// <summary>Adds an edit and syncs it. If it throws <see cref="StorageFullException"/>, nothing has happened.</summary>
+    public void Append(ManifestEdit edit)
+    {
+        EncodeRecord(_record, edit);
+        try
+        {
+            _file.Write(_length, _record.Written);
+        }
+        catch (StorageFullException)
+        {
+            _file.SetLength(_length);
+            throw;
+        }
+
+        _file.SyncData();
+        _length += _record.Length;
+    }
+
+    /// <summary>Starts over in a new file.</summary>
+    public void Rewrite(ManifestState state)
+    {
+        (StorageFile file, long length) = Write(_files, _directory, state);
+        string old = _file.Path;
+        _file.Dispose();
+        _file = file;
+        _length = length;
+        _snapshotLength = length;
+        _files.DeleteFile(old);
+    }
+
+    public void Dispose()
+    {
+        _file.Dispose();
+        _record.Dispose();
+    }
+
+    /// <summary>Goes through the records of a manifest; the tail may be torn, nothing else.</summary>
+    internal static ManifestState Replay(ReadOnlySpan<byte> bytes, string path)
+    {
+        CheckHeader(bytes, path);
+        ManifestState state = new();
+        int at = HeaderBytes;
+        while (at < bytes.Length)
+        {
+            int length = ValidRecord(bytes[at..]);
+            if (length == 0)
+            {
+                // The first record was synced before CURRENT named the file: it is never a tail.
+                if (at == HeaderBytes || HasRecordBehind(bytes[(at + 1)..]))
+                {
+                    throw new CorruptionException(path, at, "the checksum of a record does not fit");
+                }
+
+                state.TailWasTorn = true;
+                return state;
+            }
+
+            ManifestEdit? edit = ManifestEdit.TryDecode(bytes.Slice(at + RecordHeadBytes, length));
+            if (edit is null || !state.TryApply(edit))
+            {
+                throw new CorruptionException(path, at, "a record does not fit those before it");
+            }
+
+            at += RecordHeadBytes + length;
+        }
+
+        return at > HeaderBytes ? state : throw new CorruptionException(path, at, "the manifest has no record");
+    }
+
+    private static void CheckHeader(ReadOnlySpan<byte> bytes, string path)
+    {
+        if (bytes.Length < HeaderBytes || BinaryPrimitives.ReadUInt64LittleEndian(bytes) != Magic
+            || BinaryPrimitives.ReadUInt32LittleEndian(bytes[12..]) != Crc32C.Compute(bytes[..12]))
+        {
+            throw new CorruptionException(path, 0, "the file does not begin as a manifest");
+        }
+
+        uint version = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
+        if (version != FormatVersion)
+        {
+            throw new StoreException($"'{path}' has manifest format version {version}; this build reads version {FormatVersion}: use the build that wrote it, or a newer one");
+        }
+    }
+
+    /// <summary>The length of the record at the beginning of the bytes, or 0 if there is none whose checksum fits.</summary>
+    private static int ValidRecord(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length < RecordHeadBytes)
+        {
+            return 0;
+        }
+
+        uint length = BinaryPrimitives.ReadUInt32LittleEndian(bytes);
+        if (length == 0 || length > bytes.Length - RecordHeadBytes)
+        {
+            return 0;
+        }
+
+        uint checksum = BinaryPrimitives.ReadUInt32LittleEndian(bytes[4..]);
+        return Crc32C.Compute(bytes.Slice(RecordHeadBytes, (int)length)) == checksum ? (int)length : 0;
+    }
+
+    private static bool HasRecordBehind(ReadOnlySpan<byte> bytes)
+    {
+        for (int at = 0; at < bytes.Length - RecordHeadBytes; at++)
+        {
+            if (ValidRecord(bytes[at..]) > 0)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static (StorageFile File, long Length) Write(IFileSystem files, string directory, ManifestState state)
+    {
+        long number = state.NextId++;
+        string name = FileNames.Manifest(number);
+        string path = Path.Combine(directory, name);
+        StorageFile file = files.Create(path);
+        try
+        {
+            using NativeBuffer content = new();
+            content.AppendInt64((long)Magic);
+            content.AppendUInt32(FormatVersion);
+            content.AppendUInt32(Crc32C.Compute(content.Written));
+            using NativeBuffer record = new();
+            EncodeRecord(record, state.ToEdit());
+            content.Append(record.Written);
+            file.Write(0, content.Written);
+            file.Sync();
+            files.SyncDirectory(directory);
+            SwitchCurrent(files, directory, name);
+            return (file, content.Length);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private static void SwitchCurrent(IFileSystem files, string directory, string manifest)
+    {
+        string temporary = Path.Combine(directory, FileNames.CurrentTemporary);
+        if (files.FileExists(temporary))
+        {
+            files.DeleteFile(temporary);
+        }
+
+        using (StorageFile current = files.Create(temporary))
+        {
+            current.Write(0, Encoding.ASCII.GetBytes($"{manifest} {CurrentCheck(manifest)}"));
+            current.Sync();
+        }
+
+        files.Rename(temporary, Path.Combine(directory, FileNames.Current));
+        files.SyncDirectory(directory);
+    }
+
+    private static void EncodeRecord(NativeBuffer record, ManifestEdit edit)
+    {
+        record.Clear();
+        record.Append(RecordHeadBytes).Clear();
+        edit.Encode(record);
+        ReadOnlySpan<byte> payload = record.Written[RecordHeadBytes..];
+        BinaryPrimitives.WriteInt32LittleEndian(record.Slice(0, 4), payload.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(record.Slice(4, 4), Crc32C.Compute(payload));
+    }
+
+    private static string CurrentCheck(string manifest) =>
+        Crc32C.Compute(Encoding.ASCII.GetBytes(manifest)).ToString("x8", CultureInfo.InvariantCulture) + "\n";
+
+    private static byte[] ReadAll(IFileSystem files, string path)
+    {
+        using StorageFile file = files.Open(path, writable: false);
+        byte[] bytes = new byte[file.Length];
+        int read = file.Read(0, bytes);
+        return read == bytes.Length ? bytes : throw new CorruptionException(path, read, "the file ended while it was read");
+    }
+}

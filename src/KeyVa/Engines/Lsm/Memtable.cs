@@ -1,0 +1,76 @@
+using System.Runtime.CompilerServices;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// The newest entries, in memory until a flush writes them to a table of level 0. Written by the partition's writer
+/// until it is full, then immutable; read by anyone.
+/// </summary>
+internal sealed unsafe class Memtable : IDisposable
+{
+    // Writer-owned while active.
+    private readonly SkipList _list = new();
+    private long _entries;
+    private long _tombstones;
+    private long _valueBytes;
+
+    /// <summary>No entry has a lower version or stamp. Writer-owned, then immutable.</summary>
+    public long MinVersion { get; private set; } = long.MaxValue;
+
+    public long MinStamp { get; private set; } = long.MaxValue;
+
+    /// <summary>Set when it becomes immutable: the log up to here is in this memtable and what is older.</summary>
+    public LogMark End { get; set; }
+
+    /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
+    public int References { get; set; }
+
+    public SkipList List => _list;
+
+    public long Entries => Volatile.Read(ref _entries);
+
+    public long Tombstones => Volatile.Read(ref _tombstones);
+
+    public long ValueBytes => Volatile.Read(ref _valueBytes);
+
+    public long AllocatedBytes => _list.AllocatedBytes;
+
+    /// <summary>What counts against the memtable's size. Writer only.</summary>
+    public long UsedBytes => _list.UsedBytes;
+
+    public bool IsEmpty => Entries == 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Add(ReadOnlySpan<byte> key, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
+    {
+        MinVersion = Math.Min(MinVersion, version);
+        MinStamp = Math.Min(MinStamp, stamp);
+        fixed (byte* bytes = key)
+        {
+            _list.Insert(bytes, key.Length, version, kind, stamp, expiresAt, value);
+        }
+
+        Volatile.Write(ref _entries, _entries + 1);
+        Volatile.Write(ref _valueBytes, _valueBytes + value.Length);
+        if (kind == EntryKind.Tombstone)
+        {
+            Volatile.Write(ref _tombstones, _tombstones + 1);
+        }
+    }
+
+    /// <summary>The newest entry of the key at or below the version, or null.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public SkipNode* Find(byte* key, int keyLength, ulong head, long version)
+    {
+        SkipNode* node = _list.FindAtOrBehind(key, keyLength, head, version);
+        return node != null && node->Head == head && node->KeyLength == keyLength
+            && KeyOrder.CompareTails(SkipNode.Key(node), keyLength, key, keyLength) == 0
+            ? node
+            : null;
+    }
+
+    public void Dispose() => _list.Dispose();
+}
+
+/// <summary>A place in the log and what was visible there.</summary>
+internal readonly record struct LogMark(long Index, long Version, long Stamp);

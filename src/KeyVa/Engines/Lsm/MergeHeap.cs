@@ -1,0 +1,161 @@
+using System.Runtime.CompilerServices;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// Merges sources: a binary heap with the source of the first (or, backward, last) entry on top. Moving the top costs two
+/// comparisons while it stays the first, which in sorted data it mostly does. One thread.
+/// </summary>
+internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
+{
+    private readonly MergeSource[] _heap = new MergeSource[sources.Length];
+    private int _count;
+    private bool _reverse;
+
+    /// <summary>The source of the present entry; null at the end.</summary>
+    public MergeSource? Top => _count > 0 ? _heap[0] : null;
+
+    public void SeekFirst()
+    {
+        foreach (MergeSource source in sources)
+        {
+            source.SeekFirst();
+        }
+
+        Build(reverse: false);
+    }
+
+    public void SeekLast()
+    {
+        foreach (MergeSource source in sources)
+        {
+            source.SeekLast();
+        }
+
+        Build(reverse: true);
+    }
+
+    public void SeekAtOrBehind(byte* key, int keyLength, long version)
+    {
+        foreach (MergeSource source in sources)
+        {
+            source.SeekAtOrBehind(key, keyLength, version);
+        }
+
+        Build(reverse: false);
+    }
+
+    public void SeekBefore(byte* key, int keyLength, long version)
+    {
+        foreach (MergeSource source in sources)
+        {
+            source.SeekBefore(key, keyLength, version);
+        }
+
+        Build(reverse: true);
+    }
+
+    /// <summary>Moves the top on, forward.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Next()
+    {
+        MergeSource top = _heap[0];
+        top.Next();
+        Settle(top);
+    }
+
+    /// <summary>Moves the top on, backward.</summary>
+    public void Previous()
+    {
+        MergeSource top = _heap[0];
+        top.Previous();
+        Settle(top);
+    }
+
+    public void Dispose()
+    {
+        foreach (MergeSource source in sources)
+        {
+            source.Dispose();
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Settle(MergeSource top)
+    {
+        if (!top.Valid)
+        {
+            RemoveTop();
+        }
+        else if (_count > 1)
+        {
+            SiftDown(0);
+        }
+    }
+
+    private void RemoveTop()
+    {
+        _heap[0] = _heap[--_count];
+        if (_count > 1)
+        {
+            SiftDown(0);
+        }
+    }
+
+    private void Build(bool reverse)
+    {
+        _reverse = reverse;
+        _count = 0;
+        foreach (MergeSource source in sources)
+        {
+            if (source.Valid)
+            {
+                _heap[_count++] = source;
+            }
+        }
+
+        for (int i = (_count / 2) - 1; i >= 0; i--)
+        {
+            SiftDown(i);
+        }
+    }
+
+    private void SiftDown(int hole)
+    {
+        MergeSource moving = _heap[hole];
+        while (true)
+        {
+            int child = (2 * hole) + 1;
+            if (child >= _count)
+            {
+                break;
+            }
+
+            if (child + 1 < _count && IsFirst(_heap[child + 1], _heap[child]))
+            {
+                child++;
+            }
+
+            if (!IsFirst(_heap[child], moving))
+            {
+                break;
+            }
+
+            _heap[hole] = _heap[child];
+            hole = child;
+        }
+
+        _heap[hole] = moving;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool IsFirst(MergeSource a, MergeSource b) =>
+        a.Head != b.Head ? (a.Head < b.Head) != _reverse : TailIsFirst(a, b);
+
+    private bool TailIsFirst(MergeSource a, MergeSource b)
+    {
+        int order = KeyOrder.CompareTails(a.Key, a.KeyLength, b.Key, b.KeyLength);
+        bool before = order != 0 ? order < 0 : a.Version > b.Version;
+        return before != _reverse;
+    }
+}

@@ -1,0 +1,150 @@
+using System.Runtime.CompilerServices;
+using KeyVa.Io;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>A table of the engine: what the manifest knows of it, and its reader while it is open.</summary>
+internal sealed unsafe class SsTable
+{
+    // Immutable. The bounds are in pinned arrays, so that they can be compared through pointers.
+    private readonly byte[] _smallest;
+    private readonly byte[] _largest;
+    private readonly IFileSystem _files;
+    private readonly BlockCache _cache;
+    private readonly int _maxOpenTables;
+
+    // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
+    private TableReader? _reader;
+
+    public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
+    {
+        Id = id;
+        Path = System.IO.Path.Combine(directory, FileNames.Table(id));
+        FileBytes = fileBytes;
+        Properties = properties;
+        _smallest = KeyOrder.Pin(properties.Smallest);
+        _largest = KeyOrder.Pin(properties.Largest);
+        SmallestHead = KeyOrder.Head(SmallestKey, properties.Smallest.Length);
+        LargestHead = KeyOrder.Head(LargestKey, properties.Largest.Length);
+        _files = context.FileSystem;
+        _cache = context.BlockCache;
+        _maxOpenTables = context.Options.MaxOpenTables;
+    }
+
+    /// <summary>Rises with every file: of two tables of level 0 the one with the higher id is newer.</summary>
+    public long Id { get; }
+
+    public string Path { get; }
+
+    public long FileBytes { get; }
+
+    public TableProperties Properties { get; }
+
+    public ulong SmallestHead { get; }
+
+    public ulong LargestHead { get; }
+
+    public ReadOnlySpan<byte> Smallest => Properties.Smallest;
+
+    public ReadOnlySpan<byte> Largest => Properties.Largest;
+
+    /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
+    public int References { get; set; }
+
+    /// <summary>An input of a running compaction; guarded by the engine's lock.</summary>
+    public bool BeingCompacted { get; set; }
+
+    /// <summary>The manifest no longer has it: its file goes with its last reference. Guarded by the engine's lock.</summary>
+    public bool Obsolete { get; set; }
+
+    /// <summary>The reader if the table is open.</summary>
+    public TableReader? PeekReader => Volatile.Read(ref _reader);
+
+    /// <summary>The reader, opened if need be. The caller is inside an epoch and stays there while it uses it.</summary>
+    public TableReader Reader
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            TableReader? reader = Volatile.Read(ref _reader);
+            if (reader is null)
+            {
+                return OpenReader();
+            }
+
+            if (!reader.Referenced)
+            {
+                reader.Referenced = true;
+            }
+
+            return reader;
+        }
+    }
+
+    private byte* SmallestKey => KeyOrder.Address(_smallest);
+
+    private byte* LargestKey => KeyOrder.Address(_largest);
+
+    public void ForgetReader() => Volatile.Write(ref _reader, null);
+
+    /// <summary>The reader, pinned until <see cref="TableReader.Unpin"/>.</summary>
+    public TableReader PinReader()
+    {
+        Epochs.Enter();
+        try
+        {
+            TableReader reader;
+            do
+            {
+                reader = Reader;
+            }
+            while (!reader.TryPin());
+
+            return reader;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool IsAtOrBehindSmallest(byte* key, int keyLength, ulong head) =>
+        head != SmallestHead ? head > SmallestHead : KeyOrder.CompareTails(key, keyLength, SmallestKey, Properties.Smallest.Length) >= 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool IsAtOrBeforeLargest(byte* key, int keyLength, ulong head) =>
+        head != LargestHead ? head < LargestHead : KeyOrder.CompareTails(key, keyLength, LargestKey, Properties.Largest.Length) <= 0;
+
+    /// <summary>Whether the table may have keys of [smallest, largest].</summary>
+    public bool Overlaps(ReadOnlySpan<byte> smallest, ReadOnlySpan<byte> largest) =>
+        KeyOrder.Compare(Largest, smallest) >= 0 && KeyOrder.Compare(Smallest, largest) <= 0;
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private TableReader OpenReader()
+    {
+        TableReader? reader;
+        lock (this)
+        {
+            reader = Volatile.Read(ref _reader);
+            if (reader is not null)
+            {
+                return reader;
+            }
+
+            StorageFile file = _files.Open(Path, writable: false);
+            if (file.Length != FileBytes)
+            {
+                long length = file.Length;
+                file.Dispose();
+                throw new CorruptionException(Path, Math.Min(length, FileBytes), $"the file has {length} bytes, the manifest says {FileBytes}");
+            }
+
+            reader = TableReader.Open(file, _cache);
+            Volatile.Write(ref _reader, reader);
+        }
+
+        _cache.Tables.Opened(this, _maxOpenTables);
+        return reader;
+    }
+}

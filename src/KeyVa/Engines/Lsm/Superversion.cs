@@ -1,0 +1,142 @@
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// All that a read looks at: the memtables and the tables of every level at one moment (the name is RocksDB's).
+/// Immutable but for its pins. A get uses it inside an epoch; a cursor pins it.
+/// </summary>
+internal sealed unsafe class Superversion
+{
+    public const int Levels = 7;
+
+    // Shared, by interlocked operations: one for being current, one per cursor, compaction or checkpoint.
+    private int _pins = 1;
+
+    /// <param name="active">Where the writer writes.</param>
+    /// <param name="immutables">Newest first.</param>
+    /// <param name="level0">Newest first; may overlap.</param>
+    /// <param name="levels">By number; the first is empty.</param>
+    /// <param name="durable">What the tables contain.</param>
+    /// <param name="options">The levels' sizes.</param>
+    public Superversion(Memtable active, Memtable[] immutables, SsTable[] level0, Level[] levels, LogMark durable, EngineOptions options)
+    {
+        Active = active;
+        Immutables = immutables;
+        Level0 = level0;
+        Deeper = levels;
+        Durable = durable;
+        while (DeepestLevel > 0 && levels[DeepestLevel].Tables.Length == 0)
+        {
+            DeepestLevel--;
+        }
+
+        CompactionDebt = CompactionPicker.Debt(options, this);
+    }
+
+    public Memtable Active { get; }
+
+    public Memtable[] Immutables { get; }
+
+    public SsTable[] Level0 { get; }
+
+    public Level[] Deeper { get; }
+
+    /// <summary>The last level with tables; 0 if only level 0 may have some.</summary>
+    public int DeepestLevel { get; } = Levels - 1;
+
+    public LogMark Durable { get; }
+
+    /// <summary>Bytes by which levels exceed their sizes.</summary>
+    public long CompactionDebt { get; }
+
+    public IEnumerable<SsTable> Tables => Level0.Concat(Deeper.SelectMany(level => level.Tables));
+
+    public IEnumerable<Memtable> Memtables => Immutables.Prepend(Active);
+
+    /// <summary>Keeps it beyond the epoch; false if it is already gone. Inside an epoch.</summary>
+    public bool TryPin()
+    {
+        int seen = Volatile.Read(ref _pins);
+        while (seen > 0)
+        {
+            int found = Interlocked.CompareExchange(ref _pins, seen + 1, seen);
+            if (found == seen)
+            {
+                return true;
+            }
+
+            seen = found;
+        }
+
+        return false;
+    }
+
+    /// <summary>Ends a pin; true if it was the last.</summary>
+    public bool Unpin() => Interlocked.Decrement(ref _pins) == 0;
+
+    /// <summary>The newest entry of the key at or below the version. Newer structures first: what they have is newer.</summary>
+    public bool TryFind(byte* key, int keyLength, long at, out BlockEntry entry)
+    {
+        ulong head = KeyOrder.Head(key, keyLength);
+        SkipNode* node = Active.Find(key, keyLength, head, at);
+        foreach (Memtable memtable in Immutables)
+        {
+            if (node != null)
+            {
+                break;
+            }
+
+            node = memtable.Find(key, keyLength, head, at);
+        }
+
+        if (node == null)
+        {
+            return TryFindInTables(key, keyLength, head, at, out entry);
+        }
+
+        entry = default;
+        entry.Kind = node->Kind;
+        entry.Version = node->Version;
+        entry.Stamp = node->Stamp;
+        entry.ExpiresAt = node->ExpiresAt;
+        entry.Value = SkipNode.Value(node);
+        entry.ValueLength = node->ValueLength;
+        return true;
+    }
+
+    private bool TryFindInTables(byte* key, int keyLength, ulong head, long at, out BlockEntry entry)
+    {
+        ulong hash = KeyHash.Compute(key, keyLength);
+        foreach (SsTable table in Level0)
+        {
+            if (table.IsAtOrBehindSmallest(key, keyLength, head) && table.IsAtOrBeforeLargest(key, keyLength, head)
+                && TryFindInTable(table, key, keyLength, hash, at, out entry))
+            {
+                return true;
+            }
+        }
+
+        for (int level = 1; level <= DeepestLevel; level++)
+        {
+            SsTable? table = Deeper[level].Find(key, keyLength, head);
+            if (table is not null && TryFindInTable(table, key, keyLength, hash, at, out entry))
+            {
+                return true;
+            }
+        }
+
+        entry = default;
+        return false;
+    }
+
+    private static bool TryFindInTable(SsTable table, byte* key, int keyLength, ulong hash, long at, out BlockEntry entry)
+    {
+        TableReader reader = table.Reader;
+        if (reader.MayContain(hash))
+        {
+            return reader.TryFind(key, keyLength, hash, at, out entry);
+        }
+
+        entry = default;
+        return false;
+    }
+}

@@ -1,0 +1,115 @@
+using System.Runtime.InteropServices;
+using KeyVa.Io;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>What is known of a table without reading its blocks. Kept in the table and in the manifest.</summary>
+/// <remarks>
+/// <code>
+/// fields u32 | field i64 x fields, in the order of the members below | smallestLength u32 | largestLength u32 | smallest | largest
+/// </code>
+/// Later versions add fields at the end; a reader ignores those it does not know and takes missing ones as 0.
+/// </remarks>
+internal sealed class TableProperties
+{
+    private const int FieldCount = 13;
+
+    public long Entries { get; set; }
+
+    public long Tombstones { get; set; }
+
+    /// <summary>Entries with an expiry, and the bounds of their expiries (0 if there are none).</summary>
+    public long Expiring { get; set; }
+
+    public long SmallestExpiry { get; set; }
+
+    public long LargestExpiry { get; set; }
+
+    /// <summary>Entries store their version and stamp as the distance from these.</summary>
+    public long VersionBase { get; init; }
+
+    public long StampBase { get; init; }
+
+    public long MinVersion { get; set; } = long.MaxValue;
+
+    public long MaxVersion { get; set; }
+
+    public long MinStamp { get; set; } = long.MaxValue;
+
+    public long MaxStamp { get; set; }
+
+    public long KeyBytes { get; set; }
+
+    public long ValueBytes { get; set; }
+
+    public byte[] Smallest { get; set; } = [];
+
+    public byte[] Largest { get; set; } = [];
+
+    public void Encode(NativeBuffer output)
+    {
+        output.AppendUInt32(FieldCount);
+        foreach (long field in (ReadOnlySpan<long>)[Entries, Tombstones, Expiring, SmallestExpiry, LargestExpiry, VersionBase,
+            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes])
+        {
+            output.AppendInt64(field);
+        }
+
+        output.AppendUInt32((uint)Smallest.Length);
+        output.AppendUInt32((uint)Largest.Length);
+        output.Append(Smallest);
+        output.Append(Largest);
+    }
+
+    /// <summary>Decodes from the beginning of <paramref name="source"/>; null if it does not fit.</summary>
+    public static TableProperties? TryDecode(ReadOnlySpan<byte> source, out int length)
+    {
+        length = 0;
+        if (source.Length < 4)
+        {
+            return null;
+        }
+
+        uint count = MemoryMarshal.Read<uint>(source);
+        if (count > 1024 || source.Length < 4 + (count * 8) + 8)
+        {
+            return null;
+        }
+
+        Span<long> fields = stackalloc long[FieldCount];
+        fields.Clear();
+        for (int i = 0; i < Math.Min(count, FieldCount); i++)
+        {
+            fields[i] = MemoryMarshal.Read<long>(source[(4 + (8 * i))..]);
+        }
+
+        int at = 4 + ((int)count * 8);
+        uint smallest = MemoryMarshal.Read<uint>(source[at..]);
+        uint largest = MemoryMarshal.Read<uint>(source[(at + 4)..]);
+        at += 8;
+        if (source.Length - at < (long)smallest + largest)
+        {
+            return null;
+        }
+
+        length = at + (int)(smallest + largest);
+        return new TableProperties
+        {
+            Entries = fields[0],
+            Tombstones = fields[1],
+            Expiring = fields[2],
+            SmallestExpiry = fields[3],
+            LargestExpiry = fields[4],
+            VersionBase = fields[5],
+            StampBase = fields[6],
+            MinVersion = fields[7],
+            MaxVersion = fields[8],
+            MinStamp = fields[9],
+            MaxStamp = fields[10],
+            KeyBytes = fields[11],
+            ValueBytes = fields[12],
+            Smallest = source.Slice(at, (int)smallest).ToArray(),
+            Largest = source.Slice(at + (int)smallest, (int)largest).ToArray(),
+        };
+    }
+}

@@ -1,0 +1,400 @@
+using System.Diagnostics;
+using KeyVa.Io;
+
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// Owns the current <see cref="Superversion"/> and the manifest: every change of memtables or tables goes through here,
+/// first to the manifest, then to the readers. It frees what no reader can see any more.
+/// </summary>
+/// <remarks>
+/// <para>Thread-safe. Locks, in this order: the manifest's (held over its sync; flush and compactions wait for each other
+/// there), then the gate (never held over a disk operation: the partition's writer takes it).</para>
+/// <para>Invariants.
+/// 1. The superversion's tables are those of the manifest on disk, synced.
+/// 2. A superversion that is no longer current and has lost its last pin is retired with an epoch; memtables and tables
+///    that only it held are freed when no reader of that epoch is left.
+/// 3. A file is deleted after the manifest has stopped naming it, and after the last superversion with it is gone.
+/// </para>
+/// </remarks>
+internal sealed class VersionSet : IDisposable
+{
+    private readonly EngineContext _context;
+    private readonly Lock _manifestLock = new();
+    private readonly Lock _gate = new();
+
+    // Guarded by the manifest's lock.
+    private readonly Manifest _manifest;
+    private readonly ManifestState _state;
+
+    // Guarded by the gate; the current one is read by all.
+    private readonly Queue<(Superversion Superversion, long Epoch)> _retired = new();
+    private Superversion _current;
+
+    private long _nextId;
+    private long _expiryDueAt;
+    private StoreException? _failure;
+
+    private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current)
+    {
+        _context = context;
+        _manifest = manifest;
+        _state = state;
+        _nextId = state.NextId;
+        _current = current;
+        _expiryDueAt = CompactionPicker.ExpiryDueAt(current);
+        Hold(current);
+    }
+
+    /// <summary>Load it inside an epoch.</summary>
+    public Superversion Current => Volatile.Read(ref _current);
+
+    /// <summary>Guards the fields of tables that say so.</summary>
+    public Lock Gate => _gate;
+
+    public StoreException? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>See <see cref="CompactionPicker.ExpiryDueAt(Superversion)"/>.</summary>
+    public long ExpiryDueAt => Volatile.Read(ref _expiryDueAt);
+
+    /// <summary>Where the compactions of each level continue, as the manifest had it when opened.</summary>
+    public byte[]?[] Pointers => _state.Pointers;
+
+    public long ManifestBytes => _manifest.Bytes;
+
+    /// <summary>Whether something waits for readers to leave.</summary>
+    public bool HasRetired
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _retired.Count > 0;
+            }
+        }
+    }
+
+    /// <summary>Opens what the folder holds; an empty folder becomes an empty engine.</summary>
+    public static VersionSet Open(EngineContext context)
+    {
+        IFileSystem files = context.FileSystem;
+        ManifestState state = Manifest.Read(files, context.Directory) ?? new ManifestState();
+        IReadOnlyList<string> names = files.List(context.Directory);
+        foreach (string name in names)
+        {
+            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id))
+            {
+                state.NextId = Math.Max(state.NextId, id + 1);
+            }
+        }
+
+        Superversion current = Load(context, state);
+        Manifest manifest = Manifest.Create(files, context.Directory, state);
+        VersionSet set = new(context, manifest, state, current);
+
+        // Where the manifest's tail was torn, its last edit may have named tables: they are kept until the next opening,
+        // in case it turns out that the record was damaged and not torn.
+        bool keepTables = state.TailWasTorn;
+        foreach (string name in names)
+        {
+            bool orphan = FileNames.TryParseManifest(name, out _)
+                || name == FileNames.CurrentTemporary
+                || (!keepTables && FileNames.TryParseTable(name, out long id) && !state.Tables.ContainsKey(id));
+            string path = Path.Combine(context.Directory, name);
+            if (orphan && files.FileExists(path))
+            {
+                files.DeleteFile(path);
+            }
+        }
+
+        return set;
+    }
+
+    public long NewFileId() => Interlocked.Increment(ref _nextId) - 1;
+
+    /// <summary>Keeps the first failure: from then on the engine refuses writes.</summary>
+    public void Fail(StoreException failure) => Interlocked.CompareExchange(ref _failure, failure, null);
+
+    /// <summary>The current superversion, kept until <see cref="Unpin"/>.</summary>
+    public Superversion Pin()
+    {
+        Epochs.Enter();
+        try
+        {
+            Superversion current;
+            do
+            {
+                current = Current;
+            }
+            while (!current.TryPin());
+
+            return current;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    public void Unpin(Superversion superversion)
+    {
+        if (superversion.Unpin())
+        {
+            lock (_gate)
+            {
+                _retired.Enqueue((superversion, Epochs.Advance()));
+            }
+
+            Reclaim();
+        }
+    }
+
+    /// <summary>Puts an empty memtable in place of the active one, which becomes immutable. Writer only.</summary>
+    public Memtable Rotate(LogMark end)
+    {
+        Memtable fresh = new();
+        lock (_gate)
+        {
+            Superversion old = _current;
+            old.Active.End = end;
+            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options));
+        }
+
+        Reclaim();
+        return fresh;
+    }
+
+    /// <summary>
+    /// Makes an edit durable and shows it to readers. <paramref name="flushed"/>: the memtable, the oldest one, whose entries
+    /// the added tables hold. If it throws <see cref="StorageFullException"/> and <see cref="Failure"/> is null, nothing has happened.
+    /// </summary>
+    public void Apply(ManifestEdit edit, IReadOnlyCollection<SsTable> added, Memtable? flushed)
+    {
+        lock (_manifestLock)
+        {
+            edit.NextId = Volatile.Read(ref _nextId);
+            Write(edit);
+            bool fits = _state.TryApply(edit);
+            Debug.Assert(fits, "edits come from the current state");
+            lock (_gate)
+            {
+                Publish(Successor(edit, added, flushed));
+                Volatile.Write(ref _expiryDueAt, CompactionPicker.ExpiryDueAt(_current));
+            }
+
+            if (_manifest.WantsRewrite)
+            {
+                _state.NextId = NewFileId();
+                Rewrite();
+            }
+        }
+
+        Reclaim();
+    }
+
+    /// <summary>Frees what its last reader has left. True if more waits.</summary>
+    public bool Reclaim()
+    {
+        List<SsTable> tables = [];
+        List<Memtable> memtables = [];
+        lock (_gate)
+        {
+            long oldest = _retired.Count > 0 ? Epochs.OldestActive() : 0;
+            while (_retired.TryPeek(out (Superversion Superversion, long Epoch) retired) && retired.Epoch < oldest)
+            {
+                _retired.Dequeue();
+                LetGo(retired.Superversion, tables, memtables);
+            }
+        }
+
+        memtables.ForEach(memtable => memtable.Dispose());
+        foreach (SsTable table in tables)
+        {
+            _context.BlockCache.Tables.Close(table);
+            if (table.Obsolete)
+            {
+                DeleteTable(table.Path);
+            }
+        }
+
+        return HasRetired;
+    }
+
+    /// <summary>Deletes a file that no manifest names. If that fails, the next opening does it.</summary>
+    public void DeleteTable(string path)
+    {
+        try
+        {
+            _context.FileSystem.DeleteFile(path);
+        }
+        catch (StorageException)
+        {
+            Debug.Assert(!_state.Tables.Values.Any(table => FileNames.Table(table.Id) == Path.GetFileName(path)), "only orphans are deleted");
+        }
+    }
+
+    /// <summary>Nobody reads or writes any more. Cursors still open keep their superversions, and those their memory.</summary>
+    public void Dispose()
+    {
+        Unpin(Current);
+        Reclaim();
+        _manifest.Dispose();
+    }
+
+    private static Superversion Load(EngineContext context, ManifestState state)
+    {
+        List<SsTable>[] levels = new List<SsTable>[Superversion.Levels];
+        for (int level = 0; level < levels.Length; level++)
+        {
+            levels[level] = [];
+        }
+
+        try
+        {
+            foreach (ManifestTable entry in state.Tables.Values)
+            {
+                SsTable table = new(entry.Id, context.Directory, entry.FileBytes, entry.Properties, context);
+                levels[entry.Level].Add(table);
+                CheckTable(context, table);
+            }
+
+            levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
+            Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
+            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark, context.Options);
+        }
+        catch
+        {
+            foreach (SsTable table in levels.SelectMany(tables => tables))
+            {
+                context.BlockCache.Tables.Close(table);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Opening a table checks its footer, index and filter.</summary>
+    private static void CheckTable(EngineContext context, SsTable table)
+    {
+        if (!context.FileSystem.FileExists(table.Path))
+        {
+            throw new CorruptionException(table.Path, 0, "the table is missing, though the manifest names it");
+        }
+
+        table.PinReader().Unpin();
+    }
+
+    private static Level Sorted(List<SsTable> tables)
+    {
+        if (tables.Count == 0)
+        {
+            return Level.Empty;
+        }
+
+        tables.Sort((a, b) => KeyOrder.Compare(a.Smallest, b.Smallest));
+        for (int i = 1; i < tables.Count; i++)
+        {
+            if (KeyOrder.Compare(tables[i - 1].Largest, tables[i].Smallest) >= 0)
+            {
+                throw new CorruptionException(tables[i].Path, 0, $"its keys overlap those of '{tables[i - 1].Path}' on the same level");
+            }
+        }
+
+        return new Level([.. tables]);
+    }
+
+    private void Write(ManifestEdit edit)
+    {
+        try
+        {
+            _manifest.Append(edit);
+        }
+        catch (StorageException failure) when (failure is not StorageFullException)
+        {
+            Fail(failure);
+            throw;
+        }
+    }
+
+    private void Rewrite()
+    {
+        try
+        {
+            _manifest.Rewrite(_state);
+        }
+        catch (StorageFullException)
+        {
+            // The old one goes on; the next edit tries again.
+        }
+        catch (StorageException failure)
+        {
+            Fail(failure);
+            throw;
+        }
+    }
+
+    private Superversion Successor(ManifestEdit edit, IReadOnlyCollection<SsTable> added, Memtable? flushed)
+    {
+        Superversion old = _current;
+        Dictionary<long, SsTable> fresh = added.ToDictionary(table => table.Id);
+        Dictionary<long, SsTable> known = old.Tables.Concat(added).DistinctBy(table => table.Id).ToDictionary(table => table.Id);
+        Level[] levels = [.. old.Deeper];
+        SsTable[] level0 = old.Level0;
+        foreach (int level in edit.Added.Select(table => table.Level).Concat(edit.Removed.Select(table => table.Level)).Distinct())
+        {
+            HashSet<long> removed = [.. edit.Removed.Where(table => table.Level == level).Select(table => table.Id)];
+            IEnumerable<SsTable> kept = (level == 0 ? level0 : levels[level].Tables).Where(table => !removed.Contains(table.Id));
+            List<SsTable> tables = [.. kept, .. edit.Added.Where(table => table.Level == level).Select(table => known[table.Id])];
+            if (level == 0)
+            {
+                tables.Sort((a, b) => b.Id.CompareTo(a.Id));
+                level0 = [.. tables];
+            }
+            else
+            {
+                levels[level] = Sorted(tables);
+            }
+        }
+
+        HashSet<long> moved = [.. edit.Added.Select(table => table.Id)];
+        foreach ((_, long id) in edit.Removed)
+        {
+            known[id].Obsolete = !moved.Contains(id);
+        }
+
+        Memtable[] immutables = flushed is null ? old.Immutables : old.Immutables[..^1];
+        Debug.Assert(flushed is null || old.Immutables[^1] == flushed, "the oldest memtable is flushed first");
+        Debug.Assert(fresh.Values.All(table => moved.Contains(table.Id)), "every new table is in the edit");
+        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options);
+    }
+
+    private void Publish(Superversion next)
+    {
+        Superversion old = _current;
+        Hold(next);
+        Volatile.Write(ref _current, next);
+        if (old.Unpin())
+        {
+            _retired.Enqueue((old, Epochs.Advance()));
+        }
+    }
+
+    private static void Hold(Superversion superversion)
+    {
+        foreach (Memtable memtable in superversion.Memtables)
+        {
+            memtable.References++;
+        }
+
+        foreach (SsTable table in superversion.Tables)
+        {
+            table.References++;
+        }
+    }
+
+    private static void LetGo(Superversion superversion, List<SsTable> tables, List<Memtable> memtables)
+    {
+        memtables.AddRange(superversion.Memtables.Where(memtable => --memtable.References == 0));
+        tables.AddRange(superversion.Tables.Where(table => --table.References == 0));
+    }
+}

@@ -1,0 +1,61 @@
+namespace KeyVa.Engines.Lsm;
+
+/// <summary>
+/// Smooth backpressure: how long a group should wait, from how far flushes and compactions are behind. The rate granted
+/// falls continuously with the debt, so that there is no cliff. Writer only, but for <see cref="Total"/>.
+/// </summary>
+internal sealed class WriteThrottle(EngineOptions options)
+{
+    /// <summary>The rate granted when a debt begins to count, and when it is largest, in bytes per second.</summary>
+    private const double FastestRate = 512 << 20;
+    private const double SlowestRate = 1 << 20;
+
+    /// <summary>Debt of the deeper levels begins to count at this many times level 1, and is largest at twice that.</summary>
+    private const int DebtBegins = 64;
+
+    /// <summary>No single delay is longer.</summary>
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
+
+    private long _totalTicks;
+
+    /// <summary>All delays asked for.</summary>
+    public TimeSpan Total => TimeSpan.FromTicks(Volatile.Read(ref _totalTicks));
+
+    public TimeSpan Delay(long bytes, Memtable active, Superversion current)
+    {
+        double pressure = Math.Max(MemoryPressure(active, current), TablePressure(current));
+        if (pressure <= 0)
+        {
+            return TimeSpan.Zero;
+        }
+
+        // Geometric between the two rates: every step of debt costs the same factor.
+        double rate = FastestRate * Math.Pow(SlowestRate / FastestRate, Math.Min(1, pressure));
+        TimeSpan delay = TimeSpan.FromSeconds(bytes / rate * Math.Max(1, pressure));
+        delay = delay < LongestDelay ? delay : LongestDelay;
+        Volatile.Write(ref _totalTicks, _totalTicks + delay.Ticks);
+        return delay;
+    }
+
+    /// <summary>0 while a quarter of the memtables is free, 1 when all are full; above 1 when the active one outgrows its size too.</summary>
+    private double MemoryPressure(Memtable active, Superversion current)
+    {
+        int immutables = current.Immutables.Length;
+        if (immutables * 4 < options.MaxImmutableMemtables * 3)
+        {
+            return 0;
+        }
+
+        double full = Math.Max(0, immutables - 1 + ((double)active.UsedBytes / options.MemtableBytes));
+        double free = options.MaxImmutableMemtables * 0.75;
+        return Math.Max(0, (full - free) / Math.Max(1, options.MaxImmutableMemtables - free));
+    }
+
+    private double TablePressure(Superversion current)
+    {
+        double tables = current.Level0.Length - options.Level0SlowdownTables;
+        double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
+        double debt = current.CompactionDebt - (DebtBegins * (double)options.Level1Bytes);
+        return Math.Max(0, Math.Max(pressure, debt / (DebtBegins * (double)options.Level1Bytes)));
+    }
+}
