@@ -23,7 +23,7 @@ public sealed record StoreOptions
     /// <summary>The longest value in bytes, 1 to 64 MiB. Default: 1 MiB.</summary>
     public int MaxValueBytes { get; init; } = 1 << 20;
 
-    /// <summary>The largest batch in bytes of keys and values. Default: 1 MiB; never below a single largest value.</summary>
+    /// <summary>The largest batch in bytes of keys and values; one of a single operation is bound by the value's limit instead. Default: 1 MiB.</summary>
     public int MaxBatchBytes { get; init; } = 1 << 20;
 
     /// <summary>Bytes of the block cache that all lsm partitions share. Default: 256 MiB.</summary>

@@ -47,6 +47,8 @@ internal sealed class BackgroundThreads : IBackgroundWork, IDisposable
         }
     }
 
+    public void Pause(TimeSpan delay) => Thread.Sleep(delay);
+
     public void Cancel(BackgroundJob job)
     {
         lock (_gate)

@@ -37,6 +37,12 @@ internal interface IBackgroundWork
     /// <summary>Queues a job after a delay, for retries when the disk is full.</summary>
     void ScheduleAfter(BackgroundJob job, TimeSpan delay);
 
+    /// <summary>
+    /// Waits about that long on the calling thread while jobs go on: a writer that <see cref="Engine.Admit"/> asked to
+    /// wait. Where a test runs the jobs by hand, it runs one instead.
+    /// </summary>
+    void Pause(TimeSpan delay);
+
     /// <summary>Takes a job out of the queue and waits until it is not running. Afterwards it does not run unless scheduled again.</summary>
     void Cancel(BackgroundJob job);
 }

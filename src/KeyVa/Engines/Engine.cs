@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Partitions;
 
 namespace KeyVa.Engines;
 
@@ -19,11 +20,12 @@ namespace KeyVa.Engines;
 /// 5. Replaying a group that is already contained (index at or below the recovered one) is not done: the caller skips it.
 /// </para>
 /// </remarks>
-internal abstract class Engine : IDisposable
+internal abstract class Engine : ISnapshotSource, IDisposable
 {
     private long _visibleVersion;
     private long _visibleStamp;
     private long _appliedIndex;
+    private PendingCommit? _commit;
 
     protected Engine(EngineContext context) => Context = context;
 
@@ -35,10 +37,27 @@ internal abstract class Engine : IDisposable
     public abstract bool IsOrdered { get; }
 
     /// <summary>The newest version readers may see. After opening: the newest version in the engine's files.</summary>
-    public long VisibleVersion => Volatile.Read(ref _visibleVersion);
+    /// <remarks>
+    /// A commit over several partitions becomes visible in all of them at once: its parts are applied everywhere, then it
+    /// is decided by one store, then each partition publishes. The commit is read before the version: if it is no longer
+    /// there, its version is.
+    /// </remarks>
+    public long VisibleVersion
+    {
+        get
+        {
+            PendingCommit? commit = Volatile.Read(ref _commit);
+            long version = Volatile.Read(ref _visibleVersion);
+            return commit is null ? version : commit.Resolve(version);
+        }
+    }
 
     /// <summary>The stamp of the group that made <see cref="VisibleVersion"/> visible.</summary>
     public long VisibleStamp => Volatile.Read(ref _visibleStamp);
+
+    long ISnapshotSource.SnapshotVersion => VisibleVersion;
+
+    long ISnapshotSource.SnapshotStamp => VisibleStamp;
 
     /// <summary>The last log index applied. After opening: the index that the engine's files contain.</summary>
     public long AppliedIndex => Volatile.Read(ref _appliedIndex);
@@ -74,6 +93,9 @@ internal abstract class Engine : IDisposable
         _visibleStamp = stamp;
         Volatile.Write(ref _visibleVersion, version);
     }
+
+    /// <summary>Writer only: from here on readers look whether this commit is decided; null once EndGroup published it.</summary>
+    public void SetPendingCommit(PendingCommit? commit) => Volatile.Write(ref _commit, commit);
 
     /// <summary>
     /// Reads a key at a version (see <see cref="ReadVersion"/>). True if it is there, expired or not: the lease then holds

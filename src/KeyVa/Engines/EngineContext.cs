@@ -27,6 +27,13 @@ internal sealed class EngineContext
     /// <summary>No files at all: the partition is lost at exit, and the journal is not used for it.</summary>
     public bool Volatile { get; init; }
 
+    /// <summary>
+    /// Makes durable everything the log was given so far. An engine calls it, on a background thread, before it puts new
+    /// files into effect: files must never hold what the log could still lose, or a power loss would leave a state that
+    /// is no prefix of the log (and half of a commit over several partitions). Throws if the log has stopped.
+    /// </summary>
+    public Action? SyncLog { get; init; }
+
     /// <summary>Called, on a background thread, after the engine's durable index has risen.</summary>
     public Action? DurableAdvanced { get; init; }
 }

@@ -1,70 +1,667 @@
+using System.Diagnostics;
 using KeyVa.Io;
 
 namespace KeyVa.Log;
 
-/// <summary>One record as read back.</summary>
-internal readonly ref struct JournalRecord
-{
-    public required RecordKind Kind { get; init; }
-
-    public required ReadOnlySpan<LogPosition> Positions { get; init; }
-
-    public required ReadOnlySpan<byte> Payload { get; init; }
-}
-
-/// <summary>Receives records in log order.</summary>
-internal interface IJournalReader
-{
-    void Read(in JournalRecord record);
-}
-
-/// <summary>Placeholder of the contract; see the design, §3.</summary>
+/// <summary>
+/// The journal of a node, shared by its partitions: an append-only sequence of records in segment files (see
+/// <see cref="JournalFormat"/>). Thread-safe.
+/// <para>
+/// Appends combine. One thread at a time is the <em>flusher</em>: the caller that finds the journal idle, or one that was
+/// handed the role. It takes what is queued, writes it with one call, syncs once, and hands the role to a waiting caller,
+/// or to the sync thread if only asynchronous entries wait; so one caller alone never leaves its thread, many share a
+/// sync, and nobody serves others for ever.
+/// </para>
+/// Invariants: (1) the queue is empty whenever there is no flusher; (2) entries reach the disk in the order they were
+/// queued; (3) an entry is completed exactly once, after the flusher's role was given up; (4) once failed, the journal
+/// accepts nothing for ever.
+/// </summary>
 internal sealed class Journal : IDisposable
 {
-    /// <summary>Opens or creates the journal in a folder: finds its end, cuts a torn tail, refuses earlier damage.</summary>
-    public static Journal Open(IFileSystem fileSystem, string directory, JournalOptions options, TimeProvider time) =>
-        throw new NotSupportedException();
+    /// <summary>Bytes after which a group is closed; one larger entry forms a group of its own.</summary>
+    internal const long MaxGroupBytes = 4 << 20;
+
+    // True on a thread that is inside a Completed: what it enqueues is left to the sync thread, or calls would nest
+    // without bound.
+    [ThreadStatic]
+    private static bool _completing;
+
+    // Immutable.
+    private readonly JournalOptions _options;
+    private readonly SegmentFiles _files;
+    private readonly SegmentList _segments;
+    private readonly JournalWriter _writer;
+    private readonly Thread _syncThread;
+    private readonly ITimer _timer;
+    private readonly long _openedEnd;
+
+    // Guarded by the gate. The queue runs from _head to _tail, entries to be completed by the sync thread from _doneHead.
+    private readonly object _gate = new();
+    private JournalEntry? _head;
+    private JournalEntry? _tail;
+    private JournalEntry? _doneHead;
+    private JournalEntry? _doneTail;
+    private bool _busy;
+    private bool _syncThreadLeads;
+    private bool _timerArmed;
+    private bool _ticked;
+    private bool _spareWanted;
+    private bool _closing;
+    private bool _closed;
+    private long _spareAsked;
+    private long _segmentsSeen;
+    private bool _budgetPassed;
+
+    // Owned by the sync thread.
+    private long _endAtTick = -1;
+
+    private Journal(
+        JournalOptions options,
+        SegmentFiles files,
+        List<JournalSegment> segments,
+        JournalScan scan,
+        JournalRecovery recovery,
+        TimeProvider time)
+    {
+        _options = options;
+        _files = files;
+        _segments = new SegmentList(files, segments);
+        _writer = new JournalWriter(options, files, _segments, segments[^1], scan.Previous, scan.EndsInMark);
+        if (scan.Synced < scan.End)
+        {
+            // Recovery has synced what it found; from now on damage to it is to be seen as such.
+            _writer.TryMark();
+        }
+
+        _openedEnd = _writer.End;
+        Recovery = recovery;
+        _timer = time.CreateTimer(
+            static state => ((Journal)state!).Tick(),
+            this,
+            Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan);
+        _syncThread = new Thread(RunSyncThread) { IsBackground = true, Name = "KeyVa journal" };
+        _syncThread.Start();
+    }
 
     /// <summary>What stopped the journal, or null.</summary>
-    public StoreException? Failure { get; private set; }
+    public StoreException? Failure => _writer.Failure;
+
+    /// <summary>What opening found, and whether a torn tail was cut.</summary>
+    public JournalRecovery Recovery { get; }
+
+    /// <summary>Bytes of all segment files.</summary>
+    public long Bytes => _segments.Bytes;
+
+    /// <summary>Syncs of segment files so far.</summary>
+    public long Syncs => _writer.Syncs;
+
+    /// <summary>Segment files in use.</summary>
+    public int Segments => _segments.Count;
+
+    /// <summary>The absolute offset up to which everything is known to be on the disk.</summary>
+    public long SyncedOffset => _writer.Synced;
+
+    /// <summary>The absolute offset behind the last group.</summary>
+    public long EndOffset => _writer.End;
+
+    /// <summary>Opens or creates the journal in a folder: finds its end, cuts a torn tail, refuses earlier damage.</summary>
+    public static Journal Open(IFileSystem fileSystem, string directory, JournalOptions options, TimeProvider time)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(
+            options.SegmentBytes,
+            JournalFormat.SegmentHeaderBytes + JournalFormat.GroupHeaderBytes);
+        CreateDirectory(fileSystem, directory);
+        JournalScan scan = JournalScan.Run(fileSystem, directory);
+        if (scan.Damage is { } damage)
+        {
+            throw damage;
+        }
+
+        var files = new SegmentFiles(fileSystem, directory, options);
+        List<JournalSegment> segments = JournalRecovery.Repair(fileSystem, files, scan, options);
+        if (segments.Count == 0)
+        {
+            segments.Add(CreateFirst(files, options));
+        }
+
+        var recovery = new JournalRecovery
+        {
+            Segments = scan.Segments.Count,
+            Groups = scan.Groups,
+            Records = scan.Records,
+            Cut = scan.Tail,
+        };
+        return new Journal(options, files, segments, scan, recovery, time);
+    }
 
     /// <summary>Reads all records from the beginning; once, after opening and before the first append.</summary>
-    public void Replay(IJournalReader reader) => throw new NotSupportedException();
+    public void Replay(IJournalReader reader)
+    {
+        Debug.Assert(_writer.End == _openedEnd, "replay comes before the first append");
+        var pinned = new List<JournalSegment>();
+        long end = _segments.Pin(0, pinned);
+        try
+        {
+            using var scanner = new GroupScanner();
+            var visitor = new ReplayVisitor { Reader = reader };
+            foreach (JournalSegment segment in pinned)
+            {
+                SegmentReading.Read(segment, end, scanner, ref visitor);
+            }
+        }
+        finally
+        {
+            _segments.Unpin(pinned);
+        }
+    }
+
+    /// <summary>
+    /// Reads a partition's records from an index on, while appends go on, up to what is committed. A record whose index
+    /// follows a higher one supersedes it, as in the log. Stops at the end of the segment in which
+    /// <paramref name="maxBytes"/> of payload are passed.
+    /// </summary>
+    public JournalReadResult Read(long partition, long fromIndex, IJournalReader reader, long maxBytes = long.MaxValue) =>
+        SegmentReading.Read(_segments, partition, fromIndex, reader, maxBytes);
 
     /// <summary>Appends an entry and waits until it is as durable as asked for. Concurrent calls share a write and a sync.</summary>
-    public AppendOutcome Append(JournalEntry entry) => throw new NotSupportedException();
+    public AppendOutcome Append(JournalEntry entry)
+    {
+        Check(entry);
+        JournalWaiter waiter = JournalWaiter.Current;
+        waiter.Begin();
+        entry.Waiter = waiter;
+        bool lead;
+        lock (_gate)
+        {
+            Push(entry);
+
+            // The sync thread may have been chosen and not be awake yet: whoever is running goes first.
+            lead = !_busy || _syncThreadLeads;
+            _busy = true;
+            _syncThreadLeads = _syncThreadLeads && !lead;
+        }
+
+        if (lead || waiter.Wait(spin: _options.Durability != Durability.Always) == JournalWaiter.Lead)
+        {
+            Lead(entry);
+        }
+
+        return entry.Outcome;
+    }
 
     /// <summary>Appends an entry without waiting; <see cref="JournalEntry.Completed"/> is called when the outcome is known.</summary>
-    public void Enqueue(JournalEntry entry) => throw new NotSupportedException();
+    public void Enqueue(JournalEntry entry)
+    {
+        Check(entry);
+        entry.Waiter = null;
+        bool lead = false;
+        lock (_gate)
+        {
+            Push(entry);
+            if (!_busy)
+            {
+                _busy = true;
+                lead = _options.Durability != Durability.Always && !_completing;
+                if (!lead)
+                {
+                    WakeSyncThreadToLead();
+                }
+            }
+        }
+
+        if (lead)
+        {
+            Lead(entry);
+            _completing = true;
+            entry.Completed();
+            _completing = false;
+        }
+    }
 
     /// <summary>A partition's engine has everything up to an index: segments that nobody needs any more may go.</summary>
-    public void Release(long partition, long durableIndex) => throw new NotSupportedException();
+    public void Release(long partition, long durableIndex)
+    {
+        try
+        {
+            _segments.Release(partition, durableIndex);
+        }
+        catch (StorageException error)
+        {
+            _writer.Fail(error);
+        }
+    }
 
+    /// <summary>
+    /// Makes durable everything appended before the call, whatever the durability; on any thread, beside appends. Throws
+    /// what stopped the journal if it has stopped.
+    /// </summary>
+    public void Sync()
+    {
+        if (_writer.Synced < _writer.End)
+        {
+            _writer.SyncWritten();
+        }
+
+        if (Failure is { } failure)
+        {
+            throw failure;
+        }
+    }
+
+    /// <summary>A partition is gone: it holds no segment any more.</summary>
+    public void Forget(long partition) => Release(partition, long.MaxValue);
+
+    /// <summary>
+    /// Completes what is queued, syncs whatever the durability, notes that all is synced, and closes. Nobody may append
+    /// once this was called.
+    /// </summary>
     public void Dispose()
     {
+        Debug.Assert(Thread.CurrentThread != _syncThread, "the sync thread cannot wait for itself");
+        lock (_gate)
+        {
+            if (_closing)
+            {
+                return;
+            }
+
+            _closing = true;
+            Monitor.PulseAll(_gate);
+        }
+
+        _syncThread.Join();
+        _timer.Dispose();
+        if (_writer.Synced < _writer.End)
+        {
+            _writer.SyncWritten();
+        }
+
+        _writer.TryMark();
+        _writer.Dispose();
+        _files.Dispose();
+        _segments.Close();
     }
-}
 
-/// <summary>Settings of the journal.</summary>
-internal sealed record JournalOptions
-{
-    public Durability Durability { get; init; } = Durability.Always;
+    private static void CreateDirectory(IFileSystem fileSystem, string directory)
+    {
+        if (!fileSystem.DirectoryExists(directory) && Path.GetDirectoryName(Path.GetFullPath(directory)) is { } parent)
+        {
+            // Each missing folder's name has to be made durable in the one above.
+            CreateDirectory(fileSystem, parent);
+            fileSystem.CreateDirectory(directory);
+            fileSystem.SyncDirectory(parent);
+        }
+    }
 
-    /// <summary>Between two syncs under <see cref="Durability.Interval"/>.</summary>
-    public TimeSpan SyncInterval { get; init; } = TimeSpan.FromMilliseconds(100);
+    private static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
+    {
+        const long sequence = 1;
+        var header = new SegmentHeader { Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
+        StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
+            ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
+        JournalWriter.Start(file, header);
+        file.Sync();
+        return new JournalSegment
+        {
+            Path = file.Path,
+            File = file,
+            Header = header,
+            Capacity = file.Length,
+            End = 0,
+            Ranges = [],
+        };
+    }
 
-    /// <summary>Bytes of one segment file, preallocated.</summary>
-    public long SegmentBytes { get; init; } = 64L << 20;
+    private static void Check(JournalEntry entry)
+    {
+        int positions = entry.Positions.Length;
+        ArgumentOutOfRangeException.ThrowIfZero(positions, nameof(entry));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(positions, JournalFormat.MaxPositions, nameof(entry));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.Payload.Length, JournalFormat.MaxPayloadBytes, nameof(entry));
+    }
 
-    /// <summary>Past this many bytes of segments, partitions that hold the oldest one are asked to flush.</summary>
-    public long BudgetBytes { get; init; } = 1L << 30;
+    // The caller holds the gate.
+    private void Push(JournalEntry entry)
+    {
+        ObjectDisposedException.ThrowIf(_closed, this);
+        entry.Next = null;
+        if (_tail is null)
+        {
+            _head = entry;
+        }
+        else
+        {
+            _tail.Next = entry;
+        }
 
-    /// <summary>Kept on the disk so that removals go on when it is full.</summary>
-    public long ReserveBytes { get; init; } = 16L << 20;
+        _tail = entry;
+    }
 
-    /// <summary>Idle time after which the journal notes what it has synced.</summary>
-    public TimeSpan IdleMark { get; init; } = TimeSpan.FromMilliseconds(200);
+    // Flushes round after round until the own entry, if there is one, is written; then gives the role up.
+    private void Lead(JournalEntry? own)
+    {
+        while (true)
+        {
+            JournalEntry? round = Take(own, out bool ownTaken);
+            if (round is not null)
+            {
+                _writer.Flush(round);
+            }
 
-    /// <summary>Called, outside all locks, with the partitions that hold the oldest segment when the budget is exceeded.</summary>
-    public Action<IReadOnlyList<long>>? BudgetExceeded { get; init; }
+            if (Finish(round, own, keep: own is not null && !ownTaken))
+            {
+                return;
+            }
+        }
+    }
+
+    private JournalEntry? Take(JournalEntry? own, out bool ownTaken)
+    {
+        ownTaken = false;
+        lock (_gate)
+        {
+            JournalEntry? first = _head;
+            JournalEntry? last = null;
+            long bytes = 0;
+            for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+            {
+                bytes += GroupBuilder.Size(entry);
+                if (last is not null && bytes > MaxGroupBytes)
+                {
+                    break;
+                }
+
+                last = entry;
+                ownTaken |= entry == own;
+            }
+
+            if (last is not null)
+            {
+                _head = last.Next;
+                _tail = _head is null ? null : _tail;
+                last.Next = null;
+            }
+
+            return first;
+        }
+    }
+
+    // Hands the role over, then completes the round's callers. True if the role was given up.
+    private bool Finish(JournalEntry? round, JournalEntry? own, bool keep)
+    {
+        JournalWaiter? next = null;
+        lock (_gate)
+        {
+            // What is left in the round after this are callers to be signalled.
+            round = SplitOffAsynchronous(round, own);
+            NoteNeeds();
+            if (!keep)
+            {
+                next = PassRoleOn();
+            }
+        }
+
+        next?.Signal(JournalWaiter.Lead);
+        while (round is not null)
+        {
+            // Once signalled, the entry is its owner's again.
+            JournalEntry? following = round.Next;
+            JournalWaiter waiter = round.Waiter!;
+            if (round != own)
+            {
+                waiter.Signal(JournalWaiter.Done);
+            }
+
+            round = following;
+        }
+
+        return !keep;
+    }
+
+    private JournalEntry? SplitOffAsynchronous(JournalEntry? round, JournalEntry? own)
+    {
+        JournalEntry? first = null;
+        JournalEntry? last = null;
+        while (round is not null)
+        {
+            JournalEntry entry = round;
+            round = entry.Next;
+            entry.Next = null;
+            if (entry.Waiter is not null)
+            {
+                first ??= entry;
+                if (last is not null)
+                {
+                    last.Next = entry;
+                }
+
+                last = entry;
+            }
+            else if (entry != own)
+            {
+                AddDone(entry);
+            }
+        }
+
+        return first;
+    }
+
+    private void AddDone(JournalEntry entry)
+    {
+        if (_doneTail is null)
+        {
+            _doneHead = entry;
+            Monitor.PulseAll(_gate);
+        }
+        else
+        {
+            _doneTail.Next = entry;
+        }
+
+        _doneTail = entry;
+    }
+
+    // Choses the next flusher: the first waiting caller, else the sync thread, else nobody.
+    private JournalWaiter? PassRoleOn()
+    {
+        for (JournalEntry? entry = _head; entry is not null; entry = entry.Next)
+        {
+            if (entry.Waiter is not null)
+            {
+                return entry.Waiter;
+            }
+        }
+
+        if (_head is not null)
+        {
+            WakeSyncThreadToLead();
+            return null;
+        }
+
+        _busy = false;
+        if (_closing)
+        {
+            Monitor.PulseAll(_gate);
+        }
+
+        return null;
+    }
+
+    private void WakeSyncThreadToLead()
+    {
+        _syncThreadLeads = true;
+        Monitor.PulseAll(_gate);
+    }
+
+    // Work that a round leaves to the sync thread: a spare segment, a budget passed, the next tick.
+    private void NoteNeeds()
+    {
+        if (_writer.WantsSpare && _spareAsked < _writer.NextSequence)
+        {
+            _spareAsked = _writer.NextSequence;
+            _spareWanted = true;
+            Monitor.PulseAll(_gate);
+        }
+
+        if (_segmentsSeen != _writer.SegmentsBegun)
+        {
+            _segmentsSeen = _writer.SegmentsBegun;
+            _budgetPassed = _options.BudgetExceeded is not null && _segments.Bytes > _options.BudgetBytes;
+            if (_budgetPassed)
+            {
+                Monitor.PulseAll(_gate);
+            }
+        }
+
+        ArmTimer();
+    }
+
+    // Under Os nothing is ever synced unasked, so there is nothing to do at a tick.
+    private void ArmTimer()
+    {
+        if (!_timerArmed && !_closing && _options.Durability != Durability.Os && !_writer.EndsInMark)
+        {
+            _timerArmed = true;
+            _timer.Change(
+                _options.Durability == Durability.Interval ? _options.SyncInterval : _options.IdleMark,
+                Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    private void Tick()
+    {
+        lock (_gate)
+        {
+            _timerArmed = false;
+            _ticked = true;
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    private void RunSyncThread()
+    {
+        _completing = true;
+        while (TryWaitForWork(out SyncWork work))
+        {
+            if (work.Lead)
+            {
+                Lead(own: null);
+            }
+
+            while (work.Done is { } entry)
+            {
+                work.Done = entry.Next;
+                entry.Next = null;
+                entry.Completed();
+            }
+
+            if (work.Ticked)
+            {
+                SyncAndMark();
+            }
+
+            if (work.Spare)
+            {
+                PrepareSpare();
+            }
+
+            if (work.Budget && _segments.Holders() is { Count: > 0 } holders)
+            {
+                _options.BudgetExceeded!(holders);
+            }
+        }
+    }
+
+    // False when the journal closes and nothing is left to do.
+    private bool TryWaitForWork(out SyncWork work)
+    {
+        lock (_gate)
+        {
+            while (!_syncThreadLeads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed)
+            {
+                if (_closing && !_busy)
+                {
+                    _closed = true;
+                    work = default;
+                    return false;
+                }
+
+                Monitor.Wait(_gate);
+            }
+
+            work = new SyncWork
+            {
+                Lead = _syncThreadLeads,
+                Done = _doneHead,
+                Ticked = _ticked,
+                Spare = _spareWanted,
+                Budget = _budgetPassed,
+            };
+            _syncThreadLeads = false;
+            _doneHead = null;
+            _doneTail = null;
+            _ticked = false;
+            _spareWanted = false;
+            _budgetPassed = false;
+            return true;
+        }
+    }
+
+    private void SyncAndMark()
+    {
+        long end = _writer.End;
+        if (_options.Durability == Durability.Interval && _writer.Synced < end)
+        {
+            _writer.SyncWritten();
+        }
+
+        bool idle = end == _endAtTick;
+        _endAtTick = end;
+        lock (_gate)
+        {
+            if (_busy || !idle || Failure is not null)
+            {
+                if (Failure is null)
+                {
+                    ArmTimer();
+                }
+
+                return;
+            }
+
+            _busy = true;
+        }
+
+        _writer.TryMark();
+        Finish(round: null, own: null, keep: false);
+    }
+
+    private void PrepareSpare()
+    {
+        try
+        {
+            _files.PrepareSpare(_writer.NextSequence);
+        }
+        catch (StorageException error)
+        {
+            _writer.Fail(error);
+        }
+    }
+
+    private struct SyncWork
+    {
+        public bool Lead;
+        public JournalEntry? Done;
+        public bool Ticked;
+        public bool Spare;
+        public bool Budget;
+    }
+
+    private struct ReplayVisitor : IRecordVisitor
+    {
+        public required IJournalReader Reader;
+
+        public readonly void Visit(in JournalRecord record) => Reader.Read(record);
+    }
 }

@@ -52,6 +52,9 @@ internal abstract class JournalEntry
     /// <summary>The journal's queue.</summary>
     internal JournalEntry? Next { get; set; }
 
+    /// <summary>Who waits for it in <see cref="Journal.Append"/>; null for an entry given to <see cref="Journal.Enqueue"/>.</summary>
+    internal JournalWaiter? Waiter { get; set; }
+
     /// <summary>
     /// For entries given to <see cref="Journal.Enqueue"/>: called when the outcome is known, on the journal's sync thread
     /// (or, where nothing has to be waited for, on the caller's). Must not block on another append of the same thread.

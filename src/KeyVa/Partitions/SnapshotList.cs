@@ -50,27 +50,38 @@ internal sealed class SnapshotList
         }
     }
 
-    /// <summary>Opens a snapshot at the newest version that <paramref name="oracle"/> has handed out.</summary>
-    public Snapshot Open(VersionOracle oracle)
+    /// <summary>Opens a snapshot at the source's newest version.</summary>
+    public Snapshot Open(ISnapshotSource source)
     {
         lock (_lock)
         {
-            long pinned = oracle.LastVersion;
-            long pinnedStamp = oracle.LastStamp;
-            bool first = _open.Count == 0;
-            if (first)
+            long pinned = source.SnapshotVersion;
+            if (pinned < _oldestVersion)
             {
-                Volatile.Write(ref _oldestStamp, pinnedStamp);
+                Volatile.Write(ref _oldestStamp, source.SnapshotStamp);
                 Volatile.Write(ref _oldestVersion, pinned);
             }
 
             Interlocked.MemoryBarrier();
-            LinkedListNode<Horizon> node = _open.AddLast(new Horizon(oracle.LastVersion, oracle.LastStamp));
-            if (first)
-            {
-                PublishOldest();
-            }
+            long stamp = source.SnapshotStamp;
+            var node = new LinkedListNode<Horizon>(new Horizon(source.SnapshotVersion, stamp));
+            Insert(node);
+            PublishOldest();
+            return new Snapshot(this, node);
+        }
+    }
 
+    /// <summary>
+    /// Pins a version that the caller knows to be complete in the engine it is about to walk: an engine's own visible
+    /// version, pinned while that engine cannot raise it and so cannot have forgotten anything visible at it.
+    /// </summary>
+    internal Snapshot Pin(long version, long stamp)
+    {
+        lock (_lock)
+        {
+            var node = new LinkedListNode<Horizon>(new Horizon(version, stamp));
+            Insert(node);
+            PublishOldest();
             return new Snapshot(this, node);
         }
     }
@@ -85,6 +96,25 @@ internal sealed class SnapshotList
             {
                 PublishOldest();
             }
+        }
+    }
+
+    /// <summary>By rising version. Snapshots of different partitions come nearly in order, so the way is short.</summary>
+    private void Insert(LinkedListNode<Horizon> node)
+    {
+        LinkedListNode<Horizon>? before = _open.Last;
+        while (before is not null && before.Value.Version > node.Value.Version)
+        {
+            before = before.Previous;
+        }
+
+        if (before is null)
+        {
+            _open.AddFirst(node);
+        }
+        else
+        {
+            _open.AddAfter(before, node);
         }
     }
 

@@ -4,7 +4,7 @@ namespace KeyVa.Partitions;
 /// Hands out versions and stamps. Versions rise by one per command over the whole store; stamps are the wall clock,
 /// never falling. Thread-safe.
 /// </summary>
-internal sealed class VersionOracle
+internal sealed class VersionOracle : ISnapshotSource
 {
     private readonly TimeProvider _time;
     private long _lastVersion;
@@ -17,6 +17,10 @@ internal sealed class VersionOracle
 
     /// <summary>The newest stamp handed out, in Unix milliseconds.</summary>
     public long LastStamp => Volatile.Read(ref _lastStamp);
+
+    long ISnapshotSource.SnapshotVersion => LastVersion;
+
+    long ISnapshotSource.SnapshotStamp => LastStamp;
 
     /// <summary>Takes <paramref name="count"/> versions and returns the first.</summary>
     public long Take(int count) => Interlocked.Add(ref _lastVersion, count) - count + 1;

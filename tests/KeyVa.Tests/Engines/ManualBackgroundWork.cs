@@ -20,6 +20,8 @@ internal sealed class ManualBackgroundWork : IBackgroundWork
     /// <summary>Time is the test's affair: a delayed job is queued like any other.</summary>
     public void ScheduleAfter(BackgroundJob job, TimeSpan delay) => Schedule(job);
 
+    public void Pause(TimeSpan delay) => throw new InvalidOperationException("these tests have no writer that could wait");
+
     public void Cancel(BackgroundJob job) => _queued.Remove(job);
 
     /// <summary>Runs one queued job; false if there is none.</summary>

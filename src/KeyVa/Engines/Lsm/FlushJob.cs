@@ -63,6 +63,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         }
 
         output.Complete();
+        engine.Context.SyncLog?.Invoke();
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);

@@ -1,0 +1,161 @@
+using Google.Protobuf;
+using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.V1;
+using Wire = KeyVa.Protocol.V1;
+
+namespace KeyVa.Server;
+
+/// <summary>The gRPC control plane: control.proto on the store. Thread-safe.</summary>
+internal sealed class ControlPlane(Store store, MetricList metrics, FailureLog failures, TimeProvider clock)
+{
+    /// <summary>Between two messages about a snapshot that is under way.</summary>
+    private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>The service, to be served.</summary>
+    public GrpcService ToService() => new GrpcService(GrpcMethods.ControlPlane)
+        .Unary(GrpcMethods.AddPartition, AddAsync)
+        .Unary(GrpcMethods.RemovePartition, RemoveAsync)
+        .Unary(GrpcMethods.ListPartitions, ListAsync)
+        .ServerStreaming(GrpcMethods.Snapshot, SnapshotAsync)
+        .Unary(GrpcMethods.Stats, StatsAsync);
+
+    // Adding and removing a partition waits for the disk; the pool must not wait with it.
+    private async ValueTask<GrpcResult<AddPartitionResponse>> AddAsync(AddPartitionRequest request, GrpcCallContext call)
+    {
+        EngineKind engine;
+        switch (request.Engine)
+        {
+            case Wire.EngineKind.Unspecified:
+                engine = request.Volatile ? EngineKind.Memory : EngineKind.Lsm;
+                break;
+            case Wire.EngineKind.Lsm:
+                engine = EngineKind.Lsm;
+                break;
+            case Wire.EngineKind.Memory:
+                engine = EngineKind.Memory;
+                break;
+            default:
+                return GrpcRefusal.Malformed(call, $"engine {(int)request.Engine} is not known; known are LSM and MEMORY");
+        }
+
+        try
+        {
+            PartitionResult result = await Task.Factory.StartNew(
+                () => store.Partitions.Add(ToRange(request.Range), engine, request.Volatile), TaskCreationOptions.LongRunning);
+            return result.Status == Status.Ok
+                ? new AddPartitionResponse { Partition = ToMessage(result.Partition!) }
+                : GrpcRefusal.Of(call, result.Status, result.Detail);
+        }
+        catch (StoreException e)
+        {
+            return GrpcRefusal.Failed(call, e, failures);
+        }
+    }
+
+    private async ValueTask<GrpcResult<RemovePartitionResponse>> RemoveAsync(RemovePartitionRequest request, GrpcCallContext call)
+    {
+        if (request.WhichCase == RemovePartitionRequest.WhichOneofCase.None)
+        {
+            return GrpcRefusal.Malformed(call, "neither id nor range is given");
+        }
+
+        try
+        {
+            PartitionResult result = await Task.Factory.StartNew(
+                () => request.WhichCase == RemovePartitionRequest.WhichOneofCase.Id
+                    ? store.Partitions.Remove(request.Id, request.DiscardData)
+                    : store.Partitions.Remove(ToRange(request.Range), request.DiscardData),
+                TaskCreationOptions.LongRunning);
+            return result.Status == Status.Ok
+                ? new RemovePartitionResponse { Partition = ToMessage(result.Partition!) }
+                : GrpcRefusal.Of(call, result.Status, result.Detail);
+        }
+        catch (StoreException e)
+        {
+            return GrpcRefusal.Failed(call, e, failures);
+        }
+    }
+
+    private ValueTask<GrpcResult<ListPartitionsResponse>> ListAsync(ListPartitionsRequest request, GrpcCallContext call)
+    {
+        ListPartitionsResponse response = new();
+        response.Partitions.AddRange(store.Partitions.List().Select(ToMessage));
+        return new(response);
+    }
+
+    private async ValueTask<GrpcStatus> SnapshotAsync(
+        SnapshotRequest request, GrpcResponseStream<SnapshotProgress> responses, GrpcCallContext call)
+    {
+        if (!Path.IsPathFullyQualified(request.Path))
+        {
+            return GrpcRefusal.Malformed(call, $"the path '{request.Path}' is not absolute; name a folder of the server's machine in full");
+        }
+
+        try
+        {
+            PartitionSnapshot snapshot = store.Partitions.BeginSnapshot(request.Partition, request.Path, call.CancellationToken);
+            while (!snapshot.Completion.IsCompleted)
+            {
+                await responses.WriteAsync(new SnapshotProgress { BytesDone = snapshot.BytesDone, BytesTotal = snapshot.BytesTotal });
+                await Task.WhenAny(snapshot.Completion, Task.Delay(ProgressInterval, clock, call.CancellationToken));
+            }
+
+            PartitionSnapshotResult result = await snapshot.Completion;
+            if (result.Status != Status.Ok)
+            {
+                return GrpcRefusal.Of(call, result.Status, result.Detail);
+            }
+
+            await responses.WriteAsync(new SnapshotProgress
+            {
+                BytesDone = snapshot.BytesDone,
+                BytesTotal = snapshot.BytesTotal,
+                Done = true,
+                Version = result.Version,
+                Index = result.Index,
+            });
+            return GrpcStatus.Ok;
+        }
+        catch (StoreException e)
+        {
+            return GrpcRefusal.Failed(call, e, failures);
+        }
+    }
+
+    private ValueTask<GrpcResult<StatsResponse>> StatsAsync(StatsRequest request, GrpcCallContext call)
+    {
+        StatsResponse response = new();
+        foreach (Metric metric in metrics.Read())
+        {
+            Wire.Metric message = new() { Name = metric.Name, Value = metric.Value };
+            foreach ((string name, string value) in metric.Labels)
+            {
+                message.Labels.Add(name, value);
+            }
+
+            response.Metrics.Add(message);
+        }
+
+        return new(response);
+    }
+
+    // The message's memory is not touched again, and a partition keeps its range for long: copied.
+    private static KeyRange ToRange(Wire.KeyRange? range) =>
+        range is null ? KeyRange.All : new KeyRange(range.From.ToByteArray(), range.To.ToByteArray());
+
+    private static Wire.Partition ToMessage(PartitionInfo partition) => new()
+    {
+        Id = partition.Id,
+        Range = new Wire.KeyRange
+        {
+            From = ByteString.CopyFrom(partition.Range.From.Span),
+            To = ByteString.CopyFrom(partition.Range.To.Span),
+        },
+        Engine = partition.Engine == EngineKind.Memory ? Wire.EngineKind.Memory : Wire.EngineKind.Lsm,
+        Volatile = partition.Volatile,
+        AppliedIndex = partition.AppliedIndex,
+        DurableIndex = partition.DurableIndex,
+        Keys = partition.Keys,
+        StorageBytes = partition.StorageBytes,
+    };
+}

@@ -1,0 +1,81 @@
+using System.Globalization;
+using KeyVa.Protocol.Grpc;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// Refusals and failures of the store as gRPC statuses. The code is for those who know nothing of KeyVa, the trailer
+/// <c>keyva-status</c> is exact. Stateless.
+/// </summary>
+/// <remarks>
+/// A key that this node does not own is FAILED_PRECONDITION: clients send UNAVAILABLE again by themselves, to the same
+/// node, where it would fail for ever. A full queue is UNAVAILABLE for that very reason.
+/// </remarks>
+internal static class GrpcRefusal
+{
+    internal const string StatusTrailer = "keyva-status";
+    internal const string OperationTrailer = "keyva-failed-operation";
+    internal const string VersionTrailer = "keyva-current-version";
+    internal const string RetryTrailer = "keyva-retry-after-ms";
+
+    private const string RetryAfterMilliseconds = "100";
+
+    /// <summary>Refuses a call with a status of the store.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, Status status, string? detail)
+    {
+        call.ResponseTrailers.Add(StatusTrailer, StatusNames.Wire(status));
+        if (status == Status.Busy)
+        {
+            call.ResponseTrailers.Add(RetryTrailer, RetryAfterMilliseconds);
+        }
+
+        return new GrpcStatus(CodeOf(status), detail ?? StatusNames.Detail(status));
+    }
+
+    /// <summary>Refuses a write; its trailers say which operation, and the version that is there instead.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, in WriteResult result)
+    {
+        if (result.FailedOperation >= 0)
+        {
+            call.ResponseTrailers.Add(OperationTrailer, result.FailedOperation.ToString(CultureInfo.InvariantCulture));
+        }
+
+        if (result.Status == Status.ConditionFailed)
+        {
+            call.ResponseTrailers.Add(VersionTrailer, result.CurrentVersion.ToString(CultureInfo.InvariantCulture));
+        }
+
+        return Of(call, result.Status, result.Detail);
+    }
+
+    /// <summary>Refuses a request that the proto allows and the store's rules do not.</summary>
+    internal static GrpcStatus Malformed(GrpcCallContext call, string detail) => Of(call, Status.Invalid, detail);
+
+    /// <summary>A failure of the store or the machine, reported to the log.</summary>
+    internal static GrpcStatus Failed(GrpcCallContext call, StoreException failure, FailureLog failures)
+    {
+        if (failure is RefusedException refused)
+        {
+            return Of(call, refused.Status, refused.Message);
+        }
+
+        failures.Report(failure, "gRPC", call.Path);
+        call.ResponseTrailers.Add(StatusTrailer, StatusNames.Wire(Status.Failed));
+        return new GrpcStatus(
+            failure is CorruptionException ? GrpcStatusCode.DataLoss : CodeOf(Status.Failed), failure.Message);
+    }
+
+    internal static GrpcStatusCode CodeOf(Status status) => status switch
+    {
+        Status.Ok => GrpcStatusCode.Ok,
+        Status.NotFound => GrpcStatusCode.NotFound,
+        Status.ConditionFailed => GrpcStatusCode.FailedPrecondition,
+        Status.Invalid => GrpcStatusCode.InvalidArgument,
+        Status.TooLarge => GrpcStatusCode.InvalidArgument,
+        Status.BadNode => GrpcStatusCode.FailedPrecondition,
+        Status.Full => GrpcStatusCode.ResourceExhausted,
+        Status.Busy => GrpcStatusCode.Unavailable,
+        Status.Unsupported => GrpcStatusCode.Unimplemented,
+        _ => GrpcStatusCode.Internal,
+    };
+}

@@ -1,0 +1,126 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace KeyVa.Server;
+
+/// <summary>One operation of a JSON batch while it is read. Used by one thread, for one object.</summary>
+internal ref struct JsonOperation(string place)
+{
+    private string? _op;
+    private byte[]? _key;
+    private byte[]? _value;
+    private bool _hasExpiry;
+    private Expiry _expiry;
+    private Condition _condition;
+
+    /// <summary>Takes a member; the reader stands on its value.</summary>
+    public void Take(ref Utf8JsonReader json, string name)
+    {
+        string here = $"{place}.{name}";
+        switch (name)
+        {
+            case "op":
+                Once(_op is null, here);
+                _op = json.TokenType == JsonTokenType.String ? json.GetString() : "";
+                break;
+            case "key" or "key64":
+                Once(_key is null, here);
+                _key = name == "key" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                break;
+            case "value" or "value64":
+                Once(_value is null, here);
+                _value = name == "value" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                break;
+            case "ttl" or "expires":
+                Once(!_hasExpiry, here);
+                _hasExpiry = true;
+                _expiry = name == "ttl" ? Ttl(ref json, here) : Expires(ref json, here);
+                break;
+            default:
+                Once(_condition.Kind == ConditionKind.None, here);
+                _condition = ReadCondition(ref json, name, here);
+                break;
+        }
+    }
+
+    /// <summary>Adds the operation to a batch; returns whether it is a removal.</summary>
+    public readonly bool AddTo(WriteBatch batch)
+    {
+        if (_key is null)
+        {
+            throw new JsonException($"{place} has neither key nor key64");
+        }
+
+        switch (_op)
+        {
+            case "put":
+                batch.Put(
+                    _key, _value ?? throw new JsonException($"{place} has neither value nor value64"),
+                    new WriteOptions { Expiry = _expiry, Condition = _condition });
+                return false;
+            case "remove" when _value is null && !_hasExpiry:
+                batch.Remove(_key, _condition);
+                return true;
+            case "remove":
+                throw new JsonException($"{place} removes a key and takes neither a value nor an expiry");
+            default:
+                throw new JsonException($"{place}.op must be \"put\" or \"remove\"");
+        }
+    }
+
+    private static void Once(bool first, string here)
+    {
+        if (!first)
+        {
+            throw new JsonException($"{here} says the same thing a second time, or contradicts it");
+        }
+    }
+
+    private static Expiry Ttl(ref Utf8JsonReader json, string here)
+    {
+        string? text = json.TokenType switch
+        {
+            JsonTokenType.String => json.GetString(),
+            JsonTokenType.Number => System.Text.Encoding.UTF8.GetString(json.ValueSpan),
+            _ => null,
+        };
+        return Units.TryParseDuration(text, "s", out long milliseconds)
+            ? Expiry.InMilliseconds(milliseconds)
+            : throw new JsonException($"{here} must be seconds, or {Units.DurationForms}");
+    }
+
+    private static Expiry Expires(ref Utf8JsonReader json, string here) =>
+        json.TokenType == JsonTokenType.String && json.TryGetDateTimeOffset(out DateTimeOffset moment)
+            ? Expiry.At(moment)
+            : throw new JsonException($"{here} must be a moment in ISO 8601, such as 2030-01-31T12:00:00Z");
+
+    private static Condition ReadCondition(ref Utf8JsonReader json, string name, string here)
+    {
+        switch (name)
+        {
+            case "ifAbsent" or "ifPresent":
+                if (json.TokenType != JsonTokenType.True)
+                {
+                    throw new JsonException($"{here} must be true");
+                }
+
+                return name == "ifAbsent" ? Condition.IfAbsent : Condition.IfPresent;
+            case "ifVersion":
+                long version = 0;
+                if (json.TokenType != JsonTokenType.Number || !json.TryGetInt64(out version))
+                {
+                    throw new JsonException($"{here} must be a version, a whole number");
+                }
+
+                return Condition.IfVersion(version);
+            case "ifValue":
+                return Condition.IfValue(JsonRequest.Text(ref json, here));
+            case "ifValue64":
+                return Condition.IfValue(JsonRequest.Base64(ref json, here));
+            default:
+                throw new JsonException(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{here} is not known; known are: op, key, key64, value, value64, ttl, expires, ifAbsent, ifPresent, ifVersion, ifValue, ifValue64"));
+        }
+    }
+}

@@ -1,0 +1,238 @@
+using System.Net;
+using System.Runtime.InteropServices;
+using Google.Protobuf.Reflection;
+using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.Grpc.Health.V1;
+using KeyVa.Protocol.V1;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// A running server: one store and its front doors, each on a listener of its own. Thread-safe.
+/// </summary>
+/// <remarks>
+/// The front doors translate and never decide: bytes in, a call on the store, bytes out.
+/// 1. The store is open before the first listener is, and closed after the last one is.
+/// 2. Whatever fails while starting leaves nothing open.
+/// </remarks>
+public sealed class KeyVaServer : IAsyncDisposable
+{
+    // What requests under way get to finish once the server is asked to stop.
+    private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(5);
+
+    // immutable
+    private readonly ServerOptions _options;
+    private readonly ServiceProvider _services;
+    private readonly ServerLog _log;
+    private readonly RateSampler _rates;
+
+    // written while starting
+    private readonly List<Listener> _listeners = [];
+    private readonly List<HealthService> _health = [];
+
+    // shared, atomic
+    private int _stopped;
+
+    private KeyVaServer(ServerOptions options, Store store)
+    {
+        _options = options;
+        Store = store;
+        _services = Services(options);
+        _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
+        _rates = new RateSampler(store, options.Clock);
+    }
+
+    /// <summary>The store that is served.</summary>
+    public Store Store { get; }
+
+    /// <summary>Where REST listens.</summary>
+    public IPEndPoint RestAddress => _listeners[0].Address;
+
+    /// <summary>Where the gRPC data plane listens.</summary>
+    public IPEndPoint GrpcAddress => _listeners[1].Address;
+
+    /// <summary>Where the gRPC control plane listens.</summary>
+    public IPEndPoint ControlAddress => _listeners[2].Address;
+
+    /// <summary>Opens the store and starts to listen.</summary>
+    /// <exception cref="ConfigurationException">An address cannot be listened on.</exception>
+    /// <exception cref="StoreException">The data folder cannot be opened.</exception>
+    public static Task<KeyVaServer> StartAsync(ServerOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return StartAsync(options, Store.Open(options.Data, options.Store), cancellation);
+    }
+
+    /// <summary>Serves a store that is open, and closes it in the end.</summary>
+    internal static async Task<KeyVaServer> StartAsync(ServerOptions options, Store store, CancellationToken cancellation)
+    {
+        KeyVaServer server = new(options, store);
+        bool started = false;
+        try
+        {
+            await server.ListenAsync(cancellation);
+            started = true;
+            return server;
+        }
+        finally
+        {
+            if (!started)
+            {
+                await server.DisposeAsync();
+            }
+        }
+    }
+
+    /// <summary>Where the server listens and what to type next, line by line.</summary>
+    public IReadOnlyList<string> Banner()
+    {
+        StoreOptions store = Store.Options;
+        return
+        [
+            $"KeyVa serves {Store.Path} (engine {Word(store.Engine)}, durability {Word(store.Durability)})",
+            $"  REST           http://{Shown(RestAddress)}",
+            $"  gRPC data      {Shown(GrpcAddress)}",
+            $"  gRPC control   {Shown(ControlAddress)}",
+            "Try, in another terminal:",
+            "  keyva set greeting hello",
+            "  keyva get greeting",
+            $"  curl http://{Shown(RestAddress)}/kv/greeting",
+            "Ctrl+C stops it.",
+        ];
+    }
+
+    /// <summary>Waits until the process is asked to stop (SIGINT, SIGTERM, SIGQUIT) or the token is cancelled, then stops.</summary>
+    public async Task WaitForShutdownAsync(CancellationToken cancellation = default)
+    {
+        TaskCompletionSource asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        void Ask(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            asked.TrySetResult();
+        }
+
+        using (PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask))
+        using (PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask))
+        using (PosixSignalRegistration.Create(PosixSignal.SIGQUIT, Ask))
+        await using (cancellation.Register(() => asked.TrySetResult()))
+        {
+            await asked.Task;
+            _log.Stopping();
+            await DisposeAsync();
+        }
+    }
+
+    /// <summary>Stops to listen, lets requests under way finish for a few seconds, and closes the store.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _stopped, 1) != 0)
+        {
+            return;
+        }
+
+        foreach (HealthService health in _health)
+        {
+            health.Shutdown();
+        }
+
+        using (CancellationTokenSource patience = new(StopTimeout))
+        {
+            await Task.WhenAll(_listeners.Select(listener => listener.StopAsync(patience.Token)));
+        }
+
+        foreach (Listener listener in _listeners)
+        {
+            await listener.DisposeAsync();
+        }
+
+        await _rates.DisposeAsync();
+        await Store.DisposeAsync();
+        _log.Stopped();
+        await _services.DisposeAsync();
+    }
+
+    private async Task ListenAsync(CancellationToken cancellation)
+    {
+        foreach (string note in Store.RecoveryNotes)
+        {
+            _log.Recovered(note);
+        }
+
+        ILoggerFactory logs = _services.GetRequiredService<ILoggerFactory>();
+        FailureLog failures = new(logs.CreateLogger("KeyVa.Server.Requests"));
+        RequestMeter restMeter = new("rest");
+        RequestMeter grpcMeter = new("grpc");
+        MetricList metrics = new(
+            Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
+        RestFrontDoor rest = new(Store, restMeter, metrics, failures);
+        GrpcServer data = Serve(new DataPlane(Store, grpcMeter, failures).ToService(), DataReflection.Descriptor);
+        GrpcServer control = Serve(
+            new ControlPlane(Store, metrics, failures, _options.Clock).ToService(), ControlReflection.Descriptor);
+        ListenerPlan[] plans =
+        [
+            new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
+            new("grpc", "grpc-listen", _options.GrpcListen, HttpProtocols.Http2, data.HandleAsync),
+            new("control", "control-listen", _options.ControlListen, HttpProtocols.Http2, control.HandleAsync),
+        ];
+        foreach (ListenerPlan plan in plans)
+        {
+            Listener listener = await Listener.StartAsync(plan, _services, cancellation);
+            _listeners.Add(listener);
+            string shown = Shown(listener.Address);
+            _log.Listening(plan.Name, shown);
+        }
+    }
+
+    // Health and reflection stand beside each service, on its own listener.
+    private GrpcServer Serve(GrpcService service, FileDescriptor file)
+    {
+        HealthService health = new();
+        health.Set(service.Name, serving: true);
+        _health.Add(health);
+        List<GrpcService> services = [service, health.ToService()];
+        ReflectionService reflection = new(services, file, HealthReflection.Descriptor);
+        return new GrpcServer([.. services, .. reflection.ToServices()]);
+    }
+
+    private static ServiceProvider Services(ServerOptions options)
+    {
+        ServiceCollection services = new();
+        if (options.Logs is { } given)
+        {
+            services.AddSingleton(given);
+            return services.BuildServiceProvider();
+        }
+
+        services.AddLogging(logging => logging
+            .SetMinimumLevel(options.LogLevel)
+            .AddFilter("Microsoft.AspNetCore", options.LogLevel > LogLevel.Warning ? options.LogLevel : LogLevel.Warning)
+            .AddSimpleConsole(static console =>
+            {
+                console.SingleLine = true;
+                console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z' ";
+                console.UseUtcTimestamp = true;
+                console.ColorBehavior = LoggerColorBehavior.Disabled;
+            }));
+        // Standard output belongs to the command line.
+        services.Configure<ConsoleLoggerOptions>(static console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        return services.BuildServiceProvider();
+    }
+
+    private static string Shown(IPEndPoint address) =>
+        address.Address.Equals(IPAddress.IPv6Any) || address.Address.Equals(IPAddress.Any)
+            ? $"{Dns.GetHostName()}:{address.Port}"
+            : address.ToString();
+
+    private static string Word(EngineKind engine) => engine == EngineKind.Memory ? "memory" : "lsm";
+
+    private static string Word(Durability durability) => durability switch
+    {
+        Durability.Always => "always",
+        Durability.Interval => "interval",
+        _ => "os",
+    };
+}

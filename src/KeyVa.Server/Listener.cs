@@ -1,0 +1,165 @@
+using System.Net;
+using System.Net.Sockets;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Abstractions;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace KeyVa.Server;
+
+/// <summary>What a listener is called, where it listens and what it serves.</summary>
+internal sealed record ListenerPlan(string Name, string Setting, IPEndPoint Address, HttpProtocols Protocols, RequestDelegate Handler);
+
+/// <summary>
+/// One front door: a Kestrel of its own on one address, so that nothing served here can be reached through another.
+/// Thread-safe once started.
+/// </summary>
+/// <remarks>
+/// Kestrel without the generic host: no routing, no middleware, no configuration but ours, and no start-up cost for them.
+/// </remarks>
+internal sealed class Listener : IAsyncDisposable
+{
+    /// <summary>Connections open at once; more are closed as they come.</summary>
+    internal const int MaxConnections = 10_000;
+
+    /// <summary>The longest request line: the longest key, percent-encoded, has 24 KiB.</summary>
+    internal const int MaxRequestLineBytes = 32 * 1024;
+
+    private const int MaxHeaders = 64;
+    private const int MaxHeaderBytes = 16 * 1024;
+    private const int MaxStreamsPerConnection = 256;
+    private static readonly TimeSpan HeadersTimeout = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan KeepAlive = TimeSpan.FromMinutes(5);
+
+    // immutable
+    private readonly KestrelServer _kestrel;
+
+    // shared, atomic
+    private int _connections;
+
+    private Listener(ListenerPlan plan, IServiceProvider services)
+    {
+        Name = plan.Name;
+        KestrelServerOptions options = Configure(services);
+        options.Listen(plan.Address, listen =>
+        {
+            listen.Protocols = plan.Protocols;
+            listen.Use(Count);
+            Endpoint = listen;
+        });
+        ILoggerFactory logs = services.GetRequiredService<ILoggerFactory>();
+        SocketTransportFactory sockets = new(Options.Create(new SocketTransportOptions()), logs);
+        _kestrel = new KestrelServer(Options.Create(options), sockets, logs);
+    }
+
+    /// <summary>What it is called in metrics and messages.</summary>
+    public string Name { get; }
+
+    /// <summary>Where it really listens.</summary>
+    public IPEndPoint Address => Endpoint!.IPEndPoint!;
+
+    /// <summary>Connections open now.</summary>
+    public int Connections => Volatile.Read(ref _connections);
+
+    private ListenOptions? Endpoint { get; set; }
+
+    /// <summary>Starts to listen.</summary>
+    /// <exception cref="ConfigurationException">The address cannot be listened on.</exception>
+    public static async Task<Listener> StartAsync(ListenerPlan plan, IServiceProvider services, CancellationToken cancellation)
+    {
+        Listener listener = new(plan, services);
+        bool started = false;
+        try
+        {
+            await listener._kestrel.StartAsync(new Application(plan.Handler, services), cancellation);
+            started = true;
+            return listener;
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            string reason = (e.GetBaseException() as SocketException)?.Message ?? e.Message;
+            throw new ConfigurationException(
+                $"cannot listen on {plan.Address} for {plan.Name}: {reason}; "
+                + $"free the address, or choose another one with the setting '{plan.Setting}' (--{plan.Setting})", e);
+        }
+        finally
+        {
+            if (!started)
+            {
+                listener._kestrel.Dispose();
+            }
+        }
+    }
+
+    /// <summary>Takes no more connections and waits for requests under way until the token breaks them off.</summary>
+    public Task StopAsync(CancellationToken cancellation) => _kestrel.StopAsync(cancellation);
+
+    public ValueTask DisposeAsync()
+    {
+        _kestrel.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private static KestrelServerOptions Configure(IServiceProvider services)
+    {
+        KestrelServerOptions options = new() { ApplicationServices = services, AddServerHeader = false };
+        KestrelServerLimits limits = options.Limits;
+        limits.MaxConcurrentConnections = MaxConnections;
+        limits.MaxRequestLineSize = MaxRequestLineBytes;
+        limits.MaxRequestHeaderCount = MaxHeaders;
+        limits.MaxRequestHeadersTotalSize = MaxHeaderBytes;
+        limits.RequestHeadersTimeout = HeadersTimeout;
+        limits.KeepAliveTimeout = KeepAlive;
+        limits.Http2.MaxStreamsPerConnection = MaxStreamsPerConnection;
+        // Bodies have limits by what they carry: RequestBody on REST, the message limit on gRPC.
+        limits.MaxRequestBodySize = null;
+        return options;
+    }
+
+    private Microsoft.AspNetCore.Connections.ConnectionDelegate Count(Microsoft.AspNetCore.Connections.ConnectionDelegate next) =>
+        async connection =>
+        {
+            Interlocked.Increment(ref _connections);
+            try
+            {
+                await next(connection);
+            }
+            finally
+            {
+                Interlocked.Decrement(ref _connections);
+            }
+        };
+
+    /// <summary>Gives each request to the handler. Contexts live as long as their connection or stream.</summary>
+    private sealed class Application(RequestDelegate handler, IServiceProvider services) : IHttpApplication<DefaultHttpContext>
+    {
+        private readonly IServiceScopeFactory _scopes = services.GetRequiredService<IServiceScopeFactory>();
+
+        public DefaultHttpContext CreateContext(IFeatureCollection contextFeatures)
+        {
+            IHostContextContainer<DefaultHttpContext>? container = contextFeatures as IHostContextContainer<DefaultHttpContext>;
+            if (container?.HostContext is { } used)
+            {
+                used.Initialize(contextFeatures);
+                return used;
+            }
+
+            DefaultHttpContext context = new(contextFeatures) { ServiceScopeFactory = _scopes };
+            if (container is not null)
+            {
+                container.HostContext = context;
+            }
+
+            return context;
+        }
+
+        public Task ProcessRequestAsync(DefaultHttpContext context) => handler(context);
+
+        public void DisposeContext(DefaultHttpContext context, Exception? exception) => context.Uninitialize();
+    }
+}

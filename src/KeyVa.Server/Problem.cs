@@ -1,0 +1,119 @@
+using System.Buffers;
+using System.Text.Json;
+using Microsoft.AspNetCore.Http;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// An answer that says why a request was not done: application/problem+json (RFC 9457) with two members more, the
+/// store's status and, for batches, the operation that was refused. Immutable.
+/// </summary>
+internal sealed class Problem
+{
+    /// <summary>Seconds after which a request that met a full queue may be sent again.</summary>
+    internal const string RetryAfterSeconds = "1";
+
+    private const string ContentType = "application/problem+json";
+    private const string TypePrefix = "urn:keyva:problem:";
+
+    private readonly int _httpStatus;
+    private readonly string _name;
+    private readonly string _title;
+    private readonly string _detail;
+
+    private Problem(int httpStatus, string name, string title, string detail)
+    {
+        _httpStatus = httpStatus;
+        _name = name;
+        _title = title;
+        _detail = detail;
+    }
+
+    /// <summary>After a failed condition: the version of the key as it is, 0 if it does not exist.</summary>
+    public long? CurrentVersion { get; init; }
+
+    /// <summary>The operation of a batch that was refused, counted from 0.</summary>
+    public int? FailedOperation { get; init; }
+
+    /// <summary>The methods that the resource has, for 405.</summary>
+    public string? Allow { get; private init; }
+
+    /// <summary>A refusal by the store.</summary>
+    public static Problem Of(Status status, string? detail = null) =>
+        new(StatusNames.Http(status), StatusNames.Wire(status), StatusNames.Title(status), detail ?? StatusNames.Detail(status));
+
+    /// <summary>A write that was refused by the store; of a batch, the operation is named.</summary>
+    public static Problem Of(in WriteResult result, bool batch = false) => new(
+        StatusNames.Http(result.Status), StatusNames.Wire(result.Status), StatusNames.Title(result.Status),
+        result.Detail ?? StatusNames.Detail(result.Status))
+    {
+        CurrentVersion = result.Status == Status.ConditionFailed ? result.CurrentVersion : null,
+        FailedOperation = batch && result.FailedOperation >= 0 ? result.FailedOperation : null,
+    };
+
+    /// <summary>A request that cannot be read.</summary>
+    public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
+
+    /// <summary>A refusal that HTTP has a status for and the store has not.</summary>
+    public static Problem Http(int status, string title, string detail) => new(status, "invalid", title, detail);
+
+    /// <summary>A method that the resource does not have.</summary>
+    public static Problem MethodNotAllowed(string method, string allowed) => new(
+        StatusCodes.Status405MethodNotAllowed, "invalid", "Method not allowed", $"{method} is not possible here; allowed is: {allowed}")
+    {
+        Allow = allowed,
+    };
+
+    /// <summary>The store or the machine below it failed.</summary>
+    public static Problem Failure(string detail) => Of(Status.Failed, detail);
+
+    /// <summary>Answers with the problem.</summary>
+    public Task WriteAsync(HttpContext context)
+    {
+        HttpResponse response = context.Response;
+        response.Clear();
+        response.StatusCode = _httpStatus;
+        response.ContentType = ContentType;
+        if (_httpStatus == StatusCodes.Status503ServiceUnavailable)
+        {
+            response.Headers.RetryAfter = RetryAfterSeconds;
+        }
+
+        if (Allow is not null)
+        {
+            response.Headers.Allow = Allow;
+        }
+
+        ArrayBufferWriter<byte> body = new(512);
+        using (Utf8JsonWriter json = new(body, RestJson.WriterOptions))
+        {
+            WriteBody(json);
+        }
+
+        response.ContentLength = body.WrittenCount;
+        return HttpMethods.IsHead(context.Request.Method)
+            ? Task.CompletedTask
+            : response.BodyWriter.WriteAsync(body.WrittenMemory).AsTask();
+    }
+
+    private void WriteBody(Utf8JsonWriter json)
+    {
+        json.WriteStartObject();
+        json.WriteString("type", TypePrefix + _name);
+        json.WriteString("title", _title);
+        json.WriteNumber("status", _httpStatus);
+        json.WriteString("detail", _detail);
+        json.WriteString("keyva-status", _name);
+        if (CurrentVersion is { } version)
+        {
+            json.WriteNumber("currentVersion", version);
+        }
+
+        if (FailedOperation is { } operation)
+        {
+            json.WriteNumber("operation", operation);
+        }
+
+        json.WriteEndObject();
+    }
+}

@@ -1,0 +1,217 @@
+using System.Globalization;
+using System.Text.Json;
+using Google.Protobuf;
+using KeyVa.Protocol.V1;
+using Microsoft.AspNetCore.Http;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// Several keys at once: <c>POST /kv:batch</c> writes all or nothing, <c>POST /kv:get</c> reads at one snapshot. Both
+/// take and give JSON or the messages of data.proto. Thread-safe.
+/// </summary>
+internal sealed class RestBatches(Store store)
+{
+    /// <summary>Keys that one request may read.</summary>
+    internal const int MaxGetKeys = 1024;
+
+    // A byte of text may take six in JSON (\u0000); with the names around it, eight times a batch is enough. Protobuf
+    // adds a few bytes per operation, which can be most of it where keys and values are tiny.
+    private const int JsonFactor = 8;
+    private const int ProtobufFactor = 4;
+    private const int SlackBytes = 64 * 1024;
+
+    private readonly long _maxBatchBytes = Math.Max(store.Options.MaxBatchBytes, store.Options.MaxValueBytes);
+
+    /// <summary>Answers POST /kv:batch.</summary>
+    public async Task WriteAsync(HttpContext context)
+    {
+        using RequestBody body = await ReadAsync(context);
+        if (body.IsTooLong)
+        {
+            return;
+        }
+
+        using WriteBatch batch = new();
+        List<bool> removals = [];
+        string wrong;
+        bool valid = MediaType.IsJson(context.Request.ContentType)
+            ? JsonRequest.TryReadBatch(body.Memory.Span, batch, removals, out wrong)
+            : TryReadProto(body.Memory, batch, removals, out wrong);
+        if (!valid)
+        {
+            await Problem.Malformed(wrong).WriteAsync(context);
+            return;
+        }
+
+        WriteResult result = await store.WriteAsync(batch, CancellationToken.None);
+        // A batch of one removal that found nothing is done all the same: the key is gone.
+        if (result.Status is not (Status.Ok or Status.NotFound))
+        {
+            await Problem.Of(result, batch: true).WriteAsync(context);
+            return;
+        }
+
+        WriteResponse response = ProtoRecord.Of(result, i => removals[i], removals.Count);
+        await AnswerAsync(context, response, static (json, message) =>
+        {
+            json.WriteNumber("version", message.Version);
+            json.WriteStartArray("removed");
+            foreach (bool removed in message.Removed)
+            {
+                json.WriteBooleanValue(removed);
+            }
+
+            json.WriteEndArray();
+        });
+    }
+
+    /// <summary>Answers POST /kv:get.</summary>
+    public async Task GetAsync(HttpContext context)
+    {
+        using RequestBody body = await ReadAsync(context);
+        if (body.IsTooLong)
+        {
+            return;
+        }
+
+        List<ReadOnlyMemory<byte>> keys = [];
+        string wrong;
+        bool valid = MediaType.IsJson(context.Request.ContentType)
+            ? JsonRequest.TryReadKeys(body.Memory.Span, keys, out wrong)
+            : TryReadProto(body.Memory, keys, out wrong);
+        if (!valid || keys.Count > MaxGetKeys)
+        {
+            Problem problem = valid
+                ? Problem.Of(Status.TooLarge, $"{keys.Count} keys are more than the {MaxGetKeys} that one request may read")
+                : Problem.Malformed(wrong);
+            await problem.WriteAsync(context);
+            return;
+        }
+
+        MultiReadResult result = await store.GetAsync(keys, context.RequestAborted);
+        if (result.Status != Status.Ok)
+        {
+            await Problem.Of(result.Status, result.Detail).WriteAsync(context);
+            return;
+        }
+
+        GetResponse response = new();
+        for (int i = 0; i < keys.Count; i++)
+        {
+            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
+        }
+
+        await AnswerAsync(context, response, WriteRecords);
+    }
+
+    private static void WriteRecords(Utf8JsonWriter json, GetResponse message)
+    {
+        json.WriteStartArray("records");
+        foreach (Protocol.V1.Record record in message.Records)
+        {
+            json.WriteStartObject();
+            RestJson.WriteKey(json, record.Key.Span);
+            json.WriteBoolean("found", record.Found);
+            if (record.Found)
+            {
+                RestJson.WriteValue(json, record.Value.Span);
+                RestJson.WriteStamps(json, record.Version, record.ModifiedUnixMs, record.ExpiresAtUnixMs);
+            }
+
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    // Reads the body, or answers why not and returns one that is too long.
+    private async ValueTask<RequestBody> ReadAsync(HttpContext context)
+    {
+        string? type = context.Request.ContentType;
+        bool isJson = MediaType.IsJson(type);
+        if (!isJson && !MediaType.IsProtobuf(type))
+        {
+            await Problem.Http(
+                StatusCodes.Status415UnsupportedMediaType, "Unknown media type",
+                $"Content-Type is '{type}'; allowed is: {RestJson.ContentType}, {MediaType.Protobuf}").WriteAsync(context);
+            return RequestBody.TooLong;
+        }
+
+        long limit = (_maxBatchBytes * (isJson ? JsonFactor : ProtobufFactor)) + SlackBytes;
+        RequestBody body = await RequestBody.ReadAsync(context.Request, limit, context.RequestAborted);
+        if (body.IsTooLong)
+        {
+            await Problem.Of(Status.TooLarge, string.Create(
+                CultureInfo.InvariantCulture, $"the body is longer than a batch of max-batch-bytes can be, {limit} bytes")).WriteAsync(context);
+        }
+
+        return body;
+    }
+
+    private static bool TryReadProto(ReadOnlyMemory<byte> body, WriteBatch batch, List<bool> removals, out string wrong)
+    {
+        if (!TryParse(WriteRequest.Parser, body, out WriteRequest request, out wrong)
+            || !ProtoBatch.TryAdd(batch, request.Operations, out wrong))
+        {
+            return false;
+        }
+
+        foreach (Protocol.V1.Operation operation in request.Operations)
+        {
+            removals.Add(operation.KindCase == Protocol.V1.Operation.KindOneofCase.Remove);
+        }
+
+        return true;
+    }
+
+    private static bool TryReadProto(ReadOnlyMemory<byte> body, List<ReadOnlyMemory<byte>> keys, out string wrong)
+    {
+        if (!TryParse(GetRequest.Parser, body, out GetRequest request, out wrong))
+        {
+            return false;
+        }
+
+        keys.AddRange(ProtoRecord.Keys(request.Keys));
+        return true;
+    }
+
+    private static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
+        where T : class, IMessage<T>, new()
+    {
+        try
+        {
+            message = parser.ParseFrom(body.Span);
+            wrong = "";
+            return true;
+        }
+        catch (InvalidProtocolBufferException e)
+        {
+            message = new T();
+            wrong = "the body is no valid protobuf message: " + e.Message;
+            return false;
+        }
+    }
+
+    private static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)
+        where T : IMessage<T>
+    {
+        HttpResponse response = context.Response;
+        if (MediaType.AcceptsProtobuf(context.Request.Headers.Accept))
+        {
+            response.ContentType = MediaType.Protobuf;
+            response.ContentLength = message.CalculateSize();
+            await response.StartAsync();
+            message.WriteTo(response.BodyWriter);
+            return;
+        }
+
+        response.ContentType = RestJson.ContentType;
+        await response.StartAsync();
+        using Utf8JsonWriter json = new(response.BodyWriter, RestJson.WriterOptions);
+        json.WriteStartObject();
+        writeMembers(json, message);
+        json.WriteEndObject();
+        json.Flush();
+    }
+}

@@ -1,0 +1,159 @@
+using System.Diagnostics;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// Takes every request of the REST listener to its resource and turns whatever fails into a problem. Thread-safe.
+/// </summary>
+/// <remarks>
+/// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
+/// </remarks>
+internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList metrics, FailureLog failures)
+{
+    internal const string KeyPrefix = "/kv/";
+
+    private readonly RestValues _values = new(store);
+    private readonly RestList _list = new(store);
+    private readonly RestBatches _batches = new(store);
+    private readonly RestPages _pages = new(store, metrics);
+
+    /// <summary>Answers a request.</summary>
+    public Task HandleAsync(HttpContext context)
+    {
+        long started = Stopwatch.GetTimestamp();
+        Operation operation = Operation.Other;
+        Task answer;
+        try
+        {
+            string raw = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+            answer = RouteAsync(context, RestTarget.Split(raw), out operation);
+        }
+        catch (StoreException e)
+        {
+            answer = FailAsync(context, e);
+        }
+
+        if (!answer.IsCompletedSuccessfully)
+        {
+            return AwaitAsync(context, answer, operation, started);
+        }
+
+        meter.Record(operation, started);
+        return Task.CompletedTask;
+    }
+
+    private async Task AwaitAsync(HttpContext context, Task answer, Operation operation, long started)
+    {
+        try
+        {
+            await answer;
+        }
+        catch (StoreException e)
+        {
+            await FailAsync(context, e);
+        }
+        catch (BadHttpRequestException e) when (!context.Response.HasStarted)
+        {
+            await Problem.Http(e.StatusCode, "The request body cannot be read", e.Message).WriteAsync(context);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The client went away; nobody is left to answer.
+        }
+
+        meter.Record(operation, started);
+    }
+
+    private Task RouteAsync(HttpContext context, in RestTarget target, out Operation operation)
+    {
+        if (target.Path.StartsWith(KeyPrefix))
+        {
+            return RouteKeyAsync(context, target, out operation);
+        }
+
+        operation = Operation.Other;
+        string method = context.Request.Method;
+        switch (target.Path)
+        {
+            case RestRoutes.List when HttpMethods.IsGet(method):
+                operation = Operation.Scan;
+                return _list.ReadAsync(context, target);
+            case RestRoutes.Batch when HttpMethods.IsPost(method):
+                operation = Operation.Write;
+                return _batches.WriteAsync(context);
+            case RestRoutes.MultiGet when HttpMethods.IsPost(method):
+                operation = Operation.Get;
+                return _batches.GetAsync(context);
+            case RestRoutes.Metrics when HttpMethods.IsGet(method):
+                return _pages.MetricsAsync(context);
+            case RestRoutes.Health when HttpMethods.IsGet(method):
+                return RestPages.HealthAsync(context);
+            case RestRoutes.Ready when HttpMethods.IsGet(method):
+                return _pages.ReadyAsync(context);
+            case RestRoutes.OpenApi when HttpMethods.IsGet(method):
+                return RestPages.OpenApiAsync(context);
+            case RestRoutes.Root when HttpMethods.IsGet(method):
+                return RestPages.RootAsync(context);
+            default:
+                return RefuseAsync(context, target.Path.ToString());
+        }
+    }
+
+    private Task RouteKeyAsync(HttpContext context, in RestTarget target, out Operation operation)
+    {
+        string method = context.Request.Method;
+        if (HttpMethods.IsGet(method) || HttpMethods.IsHead(method))
+        {
+            operation = Operation.Get;
+            return _values.ReadAsync(context, target, HttpMethods.IsHead(method));
+        }
+
+        if (HttpMethods.IsPut(method))
+        {
+            operation = Operation.Upsert;
+            return _values.PutAsync(context, target);
+        }
+
+        if (HttpMethods.IsDelete(method))
+        {
+            operation = Operation.Remove;
+            return _values.RemoveAsync(context, target);
+        }
+
+        operation = Operation.Other;
+        return RefuseMethodAsync(context, RestRoutes.MethodsOf(RestRoutes.Key));
+    }
+
+    private static Task RefuseAsync(HttpContext context, string path)
+    {
+        string methods = RestRoutes.MethodsOf(path);
+        return methods is null
+            ? Problem.Http(
+                StatusCodes.Status404NotFound, "No such resource",
+                $"there is nothing at '{path}'; {RestRoutes.OpenApi} lists what there is").WriteAsync(context)
+            : RefuseMethodAsync(context, methods);
+    }
+
+    private static Task RefuseMethodAsync(HttpContext context, string methods) =>
+        Problem.MethodNotAllowed(context.Request.Method, methods).WriteAsync(context);
+
+    private Task FailAsync(HttpContext context, StoreException failure)
+    {
+        if (failure is RefusedException refused && !context.Response.HasStarted)
+        {
+            return Problem.Of(refused.Status, refused.Message).WriteAsync(context);
+        }
+
+        failures.Report(failure, context.Request.Method, context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget);
+        if (context.Response.HasStarted)
+        {
+            // Cut off, so that nobody takes what came so far for the whole.
+            context.Abort();
+            return Task.CompletedTask;
+        }
+
+        return Problem.Failure(failure.Message).WriteAsync(context);
+    }
+}

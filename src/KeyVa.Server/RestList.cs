@@ -1,0 +1,74 @@
+using Microsoft.AspNetCore.Http;
+
+namespace KeyVa.Server;
+
+/// <summary>The list of a range: <c>GET /kv</c>, streamed as JSON or protobuf at one snapshot. Thread-safe.</summary>
+/// <remarks>
+/// A client that reads slowly holds a snapshot and a connection, never a thread. A failure after the first byte breaks
+/// the connection off, since a list that merely ends would look complete.
+/// </remarks>
+internal sealed class RestList(Store store)
+{
+    /// <summary>Answers GET.</summary>
+    public Task ReadAsync(HttpContext context, in RestTarget target) =>
+        RestQuery.TryParse(target.Query, RestQuery.ListParameters, out RestQuery? query, out Problem? problem)
+            ? ReadAsync(context, query)
+            : problem.WriteAsync(context);
+
+    private async Task ReadAsync(HttpContext context, RestQuery query)
+    {
+        using ScanCursor cursor = await store.OpenScanAsync(new ScanOptions
+        {
+            Prefix = query.Prefix,
+            From = query.From,
+            To = query.To,
+            After = query.After,
+            Reverse = query.Reverse,
+            KeysOnly = query.KeysOnly,
+            Unordered = query.Unordered,
+            // One more than asked for tells whether there is more.
+            Limit = query.Limit is 0 or long.MaxValue ? 0 : query.Limit + 1,
+        }, context.RequestAborted);
+        if (cursor.Status != Status.Ok)
+        {
+            await Problem.Of(cursor.Status, cursor.Detail).WriteAsync(context);
+            return;
+        }
+
+        // What fails in the first block still gets a proper answer.
+        bool found = cursor.MoveNext();
+        HttpResponse response = context.Response;
+        bool protobuf = MediaType.AcceptsProtobuf(context.Request.Headers.Accept);
+        response.ContentType = protobuf ? MediaType.Protobuf : RestJson.ContentType;
+        await response.StartAsync(context.RequestAborted);
+        using ListWriter writer = protobuf
+            ? new ProtoListWriter(response.BodyWriter)
+            : new JsonListWriter(response.BodyWriter, query.KeysOnly, query.Base64);
+        await StreamAsync(writer, cursor, found, query.Limit, context.RequestAborted);
+    }
+
+    private static async Task StreamAsync(
+        ListWriter writer, ScanCursor cursor, bool found, long limit, CancellationToken cancellation)
+    {
+        byte[]? resume = null;
+        for (long count = 1; found; count++)
+        {
+            writer.Add(cursor);
+            if (count == limit)
+            {
+                byte[] last = cursor.Key.ToArray();
+                resume = cursor.MoveNext() ? last : null;
+                break;
+            }
+
+            if (!await writer.SendAsync(cancellation))
+            {
+                return;
+            }
+
+            found = cursor.MoveNext();
+        }
+
+        writer.End(resume);
+    }
+}

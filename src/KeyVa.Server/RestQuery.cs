@@ -1,0 +1,208 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// The query of a request: all parameters that any resource knows. A parameter that the resource does not know, one that
+/// stands twice, or a value that it does not take is refused by name. Written once, by the parser.
+/// </summary>
+internal sealed class RestQuery
+{
+    /// <summary>Records that a list returns unless it is told otherwise.</summary>
+    internal const long DefaultLimit = 1000;
+
+    /// <summary>The parameters of <c>/kv/{key}</c> for reading and removing.</summary>
+    internal static readonly string[] KeyParameters = ["encoding"];
+
+    /// <summary>The parameters of <c>PUT /kv/{key}</c>.</summary>
+    internal static readonly string[] PutParameters = ["encoding", "ttl"];
+
+    /// <summary>The parameters of <c>GET /kv</c>.</summary>
+    internal static readonly string[] ListParameters =
+        ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding"];
+
+    /// <summary>No parameters at all.</summary>
+    internal static readonly RestQuery None = new();
+
+    private readonly List<string> _seen = [];
+    private string? _prefix;
+    private string? _from;
+    private string? _to;
+
+    /// <summary>Whether keys are written in base64url.</summary>
+    public bool Base64 { get; private set; }
+
+    public Expiry Expiry { get; private set; }
+
+    public byte[] Prefix { get; private set; } = [];
+
+    public byte[] From { get; private set; } = [];
+
+    public byte[] To { get; private set; } = [];
+
+    public byte[] After { get; private set; } = [];
+
+    /// <summary>The most records to return; 0: all.</summary>
+    public long Limit { get; private set; } = DefaultLimit;
+
+    public bool Reverse { get; private set; }
+
+    public bool KeysOnly { get; private set; }
+
+    public bool Unordered { get; private set; }
+
+    /// <summary>Reads a query of which only the parameters of <paramref name="known"/> are allowed.</summary>
+    public static bool TryParse(
+        ReadOnlySpan<char> text, string[] known, [NotNullWhen(true)] out RestQuery? query, [NotNullWhen(false)] out Problem? problem)
+    {
+        query = None;
+        problem = null;
+        if (text.IsEmpty)
+        {
+            return true;
+        }
+
+        RestQuery parsed = new();
+        foreach (Range range in text.Split('&'))
+        {
+            ReadOnlySpan<char> pair = text[range];
+            if (!pair.IsEmpty && parsed.Take(pair, known) is { } wrong)
+            {
+                (query, problem) = (null, Problem.Malformed(wrong));
+                return false;
+            }
+        }
+
+        if (parsed.DecodeBounds() is { } bad)
+        {
+            (query, problem) = (null, Problem.Malformed(bad));
+            return false;
+        }
+
+        query = parsed;
+        return true;
+    }
+
+    // Takes name=value; returns what is wrong with it, or null.
+    private string? Take(ReadOnlySpan<char> pair, string[] known)
+    {
+        int equals = pair.IndexOf('=');
+        ReadOnlySpan<char> name = equals < 0 ? pair : pair[..equals];
+        string value = equals < 0 ? "" : pair[(equals + 1)..].ToString();
+        string? match = null;
+        foreach (string one in known)
+        {
+            if (name.SequenceEqual(one))
+            {
+                match = one;
+            }
+        }
+
+        if (match is null)
+        {
+            return $"unknown query parameter '{name}'; known here are: {string.Join(", ", known)}";
+        }
+
+        if (_seen.Contains(match))
+        {
+            return $"the query parameter '{match}' stands twice";
+        }
+
+        _seen.Add(match);
+        return Set(match, value);
+    }
+
+    private string? Set(string name, string value)
+    {
+        switch (name)
+        {
+            case "prefix":
+                _prefix = value;
+                return null;
+            case "from":
+                _from = value;
+                return null;
+            case "to":
+                _to = value;
+                return null;
+            case "after":
+                return SetAfter(value);
+            case "encoding":
+                Base64 = value == "base64url";
+                return Base64 || value == "percent" ? null : $"encoding is '{value}'; allowed is: percent, base64url";
+            case "ttl":
+                return SetTtl(value);
+            case "limit":
+                bool valid = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long limit);
+                Limit = limit;
+                return valid ? null : $"limit is '{value}'; allowed is: a whole number, 0 for no limit";
+            case "reverse":
+                return SetSwitch(name, value, on => Reverse = on);
+            case "keys-only":
+                return SetSwitch(name, value, on => KeysOnly = on);
+            default:
+                return SetSwitch(name, value, on => Unordered = on);
+        }
+    }
+
+    private string? SetAfter(string value)
+    {
+        byte[] bytes = new byte[UrlBytes.MaxBytes(value.Length)];
+        if (!UrlBytes.TryDecodeBase64(value, bytes, out int length))
+        {
+            return $"after is '{value}'; allowed is: the resume token of an earlier answer";
+        }
+
+        After = bytes[..length];
+        return null;
+    }
+
+    private string? SetTtl(string value)
+    {
+        if (!Units.TryParseDuration(value, "s", out long milliseconds))
+        {
+            return $"ttl is '{value}'; allowed is: seconds, or {Units.DurationForms}";
+        }
+
+        Expiry = Expiry.InMilliseconds(milliseconds);
+        return null;
+    }
+
+    private static string? SetSwitch(string name, string value, Action<bool> set)
+    {
+        set(value is "" or "true" or "1");
+        return value is "" or "true" or "1" or "false" or "0" ? null : $"{name} is '{value}'; allowed is: true, false";
+    }
+
+    // The encoding of the bounds may stand behind them.
+    private string? DecodeBounds()
+    {
+        foreach ((string name, string? text) in new[] { ("prefix", _prefix), ("from", _from), ("to", _to) })
+        {
+            if (text is null)
+            {
+                continue;
+            }
+
+            byte[] bytes = new byte[UrlBytes.MaxBytes(text.Length)];
+            bool valid = Base64
+                ? UrlBytes.TryDecodeBase64(text, bytes, out int length)
+                : UrlBytes.TryDecodePercent(text, bytes, plusIsSpace: true, out length);
+            if (!valid)
+            {
+                return $"the query parameter '{name}' " + (Base64 ? UrlBytes.BadBase64 : UrlBytes.BadPercent);
+            }
+
+            bytes = bytes[..length];
+            _ = name switch
+            {
+                "prefix" => Prefix = bytes,
+                "from" => From = bytes,
+                _ => To = bytes,
+            };
+        }
+
+        return null;
+    }
+}

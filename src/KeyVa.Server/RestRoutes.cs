@@ -1,0 +1,34 @@
+namespace KeyVa.Server;
+
+/// <summary>A resource of the REST front door, as the OpenAPI document calls it.</summary>
+internal readonly record struct RestRoute(string Path, string Methods);
+
+/// <summary>All resources and their methods; a test holds the OpenAPI document against it.</summary>
+internal static class RestRoutes
+{
+    internal const string Key = "/kv/{key}";
+    internal const string List = "/kv";
+    internal const string Batch = "/kv:batch";
+    internal const string MultiGet = "/kv:get";
+    internal const string Metrics = "/metrics";
+    internal const string Health = "/healthz";
+    internal const string Ready = "/readyz";
+    internal const string OpenApi = "/openapi/v1.json";
+    internal const string Root = "/";
+
+    internal static readonly RestRoute[] All =
+    [
+        new(Key, "GET, HEAD, PUT, DELETE"),
+        new(List, "GET"),
+        new(Batch, "POST"),
+        new(MultiGet, "POST"),
+        new(Metrics, "GET"),
+        new(Health, "GET"),
+        new(Ready, "GET"),
+        new(OpenApi, "GET"),
+        new(Root, "GET"),
+    ];
+
+    /// <summary>The methods of a resource.</summary>
+    internal static string MethodsOf(string path) => Array.Find(All, route => route.Path == path).Methods;
+}

@@ -1,0 +1,19 @@
+using Microsoft.Extensions.Logging;
+
+namespace KeyVa.Server;
+
+/// <summary>What the server itself has to say. Thread-safe.</summary>
+internal sealed partial class ServerLog(ILogger log)
+{
+    [LoggerMessage(Level = LogLevel.Warning, Message = "While opening the store: {Note}")]
+    public partial void Recovered(string note);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Listener} listens on {Address}")]
+    public partial void Listening(string listener, string address);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Stopping; requests under way may finish")]
+    public partial void Stopping();
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Stopped")]
+    public partial void Stopped();
+}

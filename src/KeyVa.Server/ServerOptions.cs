@@ -1,0 +1,35 @@
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// How a server runs. Immutable; the defaults are those of <see cref="SettingsSchema"/>, which is also the way to get one
+/// from a file, the environment and flags (<see cref="ServerConfiguration.Load"/>).
+/// </summary>
+public sealed record ServerOptions
+{
+    /// <summary>The data folder. Default: <c>./data</c>.</summary>
+    public string Data { get; init; } = "./data";
+
+    /// <summary>How the store is opened.</summary>
+    public StoreOptions Store { get; init; } = new();
+
+    /// <summary>Where REST listens. Default: 127.0.0.1:7400. Port 0 takes any free port.</summary>
+    public IPEndPoint RestListen { get; init; } = new(IPAddress.Loopback, 7400);
+
+    /// <summary>Where the gRPC data plane listens. Default: 127.0.0.1:7401.</summary>
+    public IPEndPoint GrpcListen { get; init; } = new(IPAddress.Loopback, 7401);
+
+    /// <summary>Where the gRPC control plane listens. Default: 127.0.0.1:7402.</summary>
+    public IPEndPoint ControlListen { get; init; } = new(IPAddress.Loopback, 7402);
+
+    /// <summary>The least important messages that are still logged. Default: information.</summary>
+    public LogLevel LogLevel { get; init; } = LogLevel.Information;
+
+    /// <summary>Where logs go; null: to the standard error stream, from <see cref="LogLevel"/> on.</summary>
+    public ILoggerFactory? Logs { get; init; }
+
+    /// <summary>The clock of everything but latencies.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}

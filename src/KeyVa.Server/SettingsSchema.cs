@@ -1,0 +1,205 @@
+using System.Collections.Frozen;
+using System.Globalization;
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// The one table of everything that can be configured. The file, the environment, the flags of <c>keyva serve</c> and the
+/// documentation are all read from it, so they cannot disagree.
+/// </summary>
+public static class SettingsSchema
+{
+    /// <summary>How the environment variables of the server begin.</summary>
+    public const string EnvironmentPrefix = "KEYVA_";
+
+    private const long MiB = 1 << 20;
+    private const long GiB = 1 << 30;
+    private const long TiB = 1L << 40;
+
+    /// <summary>All settings, in the order in which they are explained.</summary>
+    public static IReadOnlyList<Setting> All { get; } =
+    [
+        Text("data", new ServerOptions().Data, "a path", "The data folder; created if it is missing.",
+            static text => text.Length > 0 && !text.Contains('\0'),
+            static (options, text) => options with { Data = text }),
+        Word("engine", "The engine of the partition that a new data folder begins with.",
+            [("lsm", EngineKind.Lsm), ("memory", EngineKind.Memory)],
+            static (store, engine) => store with { Engine = engine }),
+        Word("durability", "When a write is acknowledged: after fsync, with an fsync every sync-interval, or without one.",
+            [("always", Durability.Always), ("interval", Durability.Interval), ("os", Durability.Os)],
+            static (store, durability) => store with { Durability = durability }),
+        Duration("sync-interval", new StoreOptions().SyncInterval, 1, 60_000,
+            "Between two syncs of the journal under durability interval.",
+            static (store, time) => store with { SyncInterval = time }),
+        Address("rest-listen", "Where REST listens.", new ServerOptions().RestListen,
+            static (options, address) => options with { RestListen = address }),
+        Address("grpc-listen", "Where the gRPC data plane listens.", new ServerOptions().GrpcListen,
+            static (options, address) => options with { GrpcListen = address }),
+        Address("control-listen", "Where the gRPC control plane listens.", new ServerOptions().ControlListen,
+            static (options, address) => options with { ControlListen = address }),
+        Size("max-value-bytes", new StoreOptions().MaxValueBytes, 1, 64 * MiB, "The longest value.",
+            static (store, bytes) => store with { MaxValueBytes = (int)bytes }),
+        Size("max-batch-bytes", new StoreOptions().MaxBatchBytes, 1, 64 * MiB,
+            "The largest batch in bytes of keys and values; one value of the largest size always fits.",
+            static (store, bytes) => store with { MaxBatchBytes = (int)bytes }),
+        Size("block-cache", new StoreOptions().BlockCacheBytes, 0, TiB, "The block cache that all lsm partitions share.",
+            static (store, bytes) => store with { BlockCacheBytes = bytes }),
+        Size("memtable", new StoreOptions().MemtableBytes, MiB / 16, 4 * GiB,
+            "What an lsm partition gathers in memory before it writes a table.",
+            static (store, bytes) => store with { MemtableBytes = bytes }),
+        Number("background-threads", new StoreOptions().BackgroundThreads, 1, 64,
+            "Threads for flushes, compactions and checkpoints.",
+            static (store, count) => store with { BackgroundThreads = count }),
+        Number("max-queued-writes", new StoreOptions().MaxQueuedWrites, 1, 1_000_000,
+            "Writes that may wait for one partition; the next one is refused as busy.",
+            static (store, count) => store with { MaxQueuedWrites = count }),
+        Size("journal-segment", new StoreOptions().JournalSegmentBytes, MiB, GiB, "One file of the journal.",
+            static (store, bytes) => store with { JournalSegmentBytes = bytes }),
+        Size("journal-budget", new StoreOptions().JournalBudgetBytes, MiB, TiB,
+            "Past this much journal, partitions that hold it back are flushed.",
+            static (store, bytes) => store with { JournalBudgetBytes = bytes }),
+        Word("partitions", "Whether a new data folder begins with one partition over all keys, or with none.",
+            [("default", true), ("none", false)],
+            static (store, create) => store with { CreateDefaultPartition = create }),
+        Switch("volatile", "The first partition has no journal and no files: everything is lost at exit (memory engine only).",
+            static (store, on) => store with { Volatile = on }),
+        Level(),
+    ];
+
+    internal static FrozenDictionary<string, Setting> ByName { get; } = All.ToFrozenDictionary(setting => setting.Name);
+
+    internal static FrozenDictionary<string, Setting> ByVariable { get; } =
+        All.ToFrozenDictionary(setting => setting.EnvironmentVariable);
+
+    private static Setting Text(
+        string name, string defaultText, string allowed, string description,
+        Func<string, bool> check, Func<ServerOptions, string, ServerOptions> apply) =>
+        new(name, SettingKind.Text, defaultText, allowed, description, (ref ServerOptions options, string text) =>
+        {
+            if (!check(text))
+            {
+                return false;
+            }
+
+            options = apply(options, text);
+            return true;
+        });
+
+    private static Setting Word<T>(
+        string name, string description, (string Word, T Value)[] words, Func<StoreOptions, T, StoreOptions> apply) =>
+        new(name, SettingKind.Text, words[0].Word, string.Join(", ", words.Select(word => word.Word)), description,
+            (ref ServerOptions options, string text) =>
+            {
+                foreach ((string word, T value) in words)
+                {
+                    if (word == text)
+                    {
+                        options = options with { Store = apply(options.Store, value) };
+                        return true;
+                    }
+                }
+
+                return false;
+            });
+
+    private static Setting Size(
+        string name, long defaultBytes, long min, long max, string description,
+        Func<StoreOptions, long, StoreOptions> apply) =>
+        new(name, SettingKind.Size, Units.FormatSize(defaultBytes),
+            $"{Units.FormatSize(min)} to {Units.FormatSize(max)}: {Units.SizeForms}", description,
+            (ref ServerOptions options, string text) =>
+            {
+                if (!Units.TryParseSize(text, out long bytes) || bytes < min || bytes > max)
+                {
+                    return false;
+                }
+
+                options = options with { Store = apply(options.Store, bytes) };
+                return true;
+            });
+
+    private static Setting Duration(
+        string name, TimeSpan defaultTime, long minMilliseconds, long maxMilliseconds, string description,
+        Func<StoreOptions, TimeSpan, StoreOptions> apply) =>
+        new(name, SettingKind.Duration, Units.FormatDuration(defaultTime),
+            $"{minMilliseconds}ms to {maxMilliseconds}ms: {Units.DurationForms}", description,
+            (ref ServerOptions options, string text) =>
+            {
+                if (!Units.TryParseDuration(text, "", out long milliseconds)
+                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds)
+                {
+                    return false;
+                }
+
+                options = options with { Store = apply(options.Store, TimeSpan.FromMilliseconds(milliseconds)) };
+                return true;
+            });
+
+    private static Setting Number(
+        string name, int defaultNumber, int min, int max, string description, Func<StoreOptions, int, StoreOptions> apply) =>
+        new(name, SettingKind.Number, defaultNumber.ToString(CultureInfo.InvariantCulture),
+            $"a whole number from {min} to {max}", description,
+            (ref ServerOptions options, string text) =>
+            {
+                if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+                    || number < min || number > max)
+                {
+                    return false;
+                }
+
+                options = options with { Store = apply(options.Store, number) };
+                return true;
+            });
+
+    private static Setting Switch(string name, string description, Func<StoreOptions, bool, StoreOptions> apply) =>
+        new(name, SettingKind.Switch, "false", "true or false", description, (ref ServerOptions options, string text) =>
+        {
+            if (text is not ("true" or "false"))
+            {
+                return false;
+            }
+
+            options = options with { Store = apply(options.Store, text == "true") };
+            return true;
+        });
+
+    private static Setting Address(
+        string name, string description, IPEndPoint defaultAddress, Func<ServerOptions, IPEndPoint, ServerOptions> apply) =>
+        new(name, SettingKind.Text, defaultAddress.ToString(),
+            "an IP address (or localhost, or * for all) and a port, such as 127.0.0.1:7400 or [::1]:7400", description,
+            (ref ServerOptions options, string text) =>
+            {
+                if (!ListenAddress.TryParse(text, out IPEndPoint? address))
+                {
+                    return false;
+                }
+
+                options = apply(options, address);
+                return true;
+            });
+
+    private static Setting Level()
+    {
+        (string Word, LogLevel Level)[] levels =
+        [
+            ("information", LogLevel.Information), ("trace", LogLevel.Trace), ("debug", LogLevel.Debug),
+            ("warning", LogLevel.Warning), ("error", LogLevel.Error), ("none", LogLevel.None),
+        ];
+        return new Setting("log-level", SettingKind.Text, "information", "trace, debug, information, warning, error, none",
+            "The least important messages that are still logged.", (ref ServerOptions options, string text) =>
+            {
+                foreach ((string word, LogLevel level) in levels)
+                {
+                    if (word == text)
+                    {
+                        options = options with { LogLevel = level };
+                        return true;
+                    }
+                }
+
+                return false;
+            });
+    }
+}

@@ -1,0 +1,68 @@
+namespace KeyVa.Server;
+
+/// <summary>
+/// What a <see cref="Status"/> is called on each front door. One table, so that REST and gRPC cannot drift apart.
+/// Stateless.
+/// </summary>
+internal static class StatusNames
+{
+    /// <summary>The name on the wire: the <c>keyva-status</c> trailer and the member of a problem.</summary>
+    internal static string Wire(Status status) => status switch
+    {
+        Status.Ok => "ok",
+        Status.NotFound => "not-found",
+        Status.ConditionFailed => "condition-failed",
+        Status.Invalid => "invalid",
+        Status.TooLarge => "too-large",
+        Status.BadNode => "bad-node",
+        Status.Full => "full",
+        Status.Busy => "busy",
+        Status.Unsupported => "unsupported",
+        _ => "failed",
+    };
+
+    /// <summary>The HTTP status.</summary>
+    internal static int Http(Status status) => status switch
+    {
+        Status.Ok => 200,
+        Status.NotFound => 404,
+        Status.ConditionFailed => 412,
+        Status.Invalid => 400,
+        Status.TooLarge => 413,
+        Status.BadNode => 421,
+        Status.Full => 507,
+        Status.Busy => 503,
+        Status.Unsupported => 501,
+        _ => 500,
+    };
+
+    /// <summary>A short sentence that is the same for every case of the status (RFC 9457, title).</summary>
+    internal static string Title(Status status) => status switch
+    {
+        Status.Ok => "Done",
+        Status.NotFound => "The key is not there",
+        Status.ConditionFailed => "A condition did not hold",
+        Status.Invalid => "The request breaks a rule",
+        Status.TooLarge => "A limit is exceeded",
+        Status.BadNode => "This node does not own the key",
+        Status.Full => "The disk is full",
+        Status.Busy => "Too many writes are waiting",
+        Status.Unsupported => "Not possible here",
+        _ => "The store failed",
+    };
+
+    /// <summary>What to say when the store gave no detail.</summary>
+    internal static string Detail(Status status) => status switch
+    {
+        Status.Ok => "",
+        Status.NotFound => "the key does not exist or has expired",
+        Status.ConditionFailed => "the key is not as the condition asks; nothing was written",
+        Status.Invalid => "the key is empty",
+        Status.TooLarge => "the key, value or batch exceeds its limit",
+        Status.BadNode => "no partition of this node holds the key",
+        Status.Full => "there is no room for the write; reads go on, and removals make room",
+        Status.Busy => "try again after a short wait",
+        Status.Unsupported => "the engine of the partition cannot do this",
+        _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
+    };
+}

@@ -1,0 +1,14 @@
+namespace KeyVa;
+
+/// <summary>What a store accepts: contracts of the product, and bounds that options may move.</summary>
+public static class Limits
+{
+    /// <summary>The longest key in bytes.</summary>
+    public const int MaxKeyBytes = 8 << 10;
+
+    /// <summary>The highest value of <see cref="StoreOptions.MaxValueBytes"/>.</summary>
+    public const int MaxValueBytesCeiling = 64 << 20;
+
+    /// <summary>The most operations of one batch.</summary>
+    public const int MaxBatchOperations = 1 << 18;
+}

@@ -1,0 +1,162 @@
+using System.Runtime.InteropServices;
+using KeyVa.Io;
+
+namespace KeyVa.Partitions;
+
+/// <summary>
+/// Encodes one command: operations one behind the other, in memory outside the GC heap that is kept when cleared.
+/// One thread at a time. It notes what admission needs to know, so that nobody has to read the bytes again.
+/// </summary>
+internal sealed class CommandBuilder : IDisposable
+{
+    private const int KeptBytes = 1 << 16;
+    private const int SmallBatch = 8;
+
+    private int[] _keyOffsets = new int[SmallBatch];
+    private int[] _buckets = [];
+
+    public int Count { get; private set; }
+
+    /// <summary>Bytes of keys and values.</summary>
+    public long DataBytes { get; private set; }
+
+    /// <summary>The longest value.</summary>
+    public int LongestValue { get; private set; }
+
+    /// <summary>The shortest and the longest key.</summary>
+    public int ShortestKey { get; private set; } = int.MaxValue;
+
+    public int LongestKey { get; private set; }
+
+    public bool HasRemovals { get; private set; }
+
+    /// <summary>Whether nothing in it needs room: such a command may use the disk reserve.</summary>
+    public bool OnlyRemovals { get; private set; } = true;
+
+    /// <summary>The second place of a key that stands in the batch twice; -1 if none does.</summary>
+    public int DuplicateKey { get; private set; } = -1;
+
+    public NativeBuffer Buffer { get; } = new(256);
+
+    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
+    {
+        Note(key);
+        OnlyRemovals = false;
+        DataBytes += key.Length + value.Length;
+        LongestValue = Math.Max(LongestValue, value.Length);
+        OperationEncoding.AppendPut(Buffer, key, value, options);
+        Count++;
+    }
+
+    public void Remove(ReadOnlySpan<byte> key, in Condition condition, bool blind)
+    {
+        Note(key);
+        HasRemovals = true;
+        DataBytes += key.Length;
+        OperationEncoding.AppendRemove(Buffer, key, condition, blind);
+        Count++;
+    }
+
+    public void Clear()
+    {
+        Buffer.Clear(KeptBytes);
+        if (_buckets.Length > 4096)
+        {
+            _buckets = [];
+            _keyOffsets = new int[SmallBatch];
+        }
+        else if (_buckets.Length > 0)
+        {
+            _buckets.AsSpan().Clear();
+        }
+
+        Count = 0;
+        DataBytes = 0;
+        LongestValue = 0;
+        ShortestKey = int.MaxValue;
+        LongestKey = 0;
+        HasRemovals = false;
+        OnlyRemovals = true;
+        DuplicateKey = -1;
+    }
+
+    public void Dispose() => Buffer.Dispose();
+
+    private static int Hash(ReadOnlySpan<byte> key)
+    {
+        // The runtime's string hash is seeded per process, so nobody can choose keys that collide.
+        int hash = string.GetHashCode(MemoryMarshal.Cast<byte, char>(key));
+        return (key.Length & 1) == 0 ? hash : HashCode.Combine(hash, key[^1]);
+    }
+
+    private void Note(ReadOnlySpan<byte> key)
+    {
+        ShortestKey = Math.Min(ShortestKey, key.Length);
+        LongestKey = Math.Max(LongestKey, key.Length);
+        if (Count == _keyOffsets.Length)
+        {
+            Array.Resize(ref _keyOffsets, Count * 2);
+        }
+
+        _keyOffsets[Count] = Buffer.Length;
+        if (DuplicateKey < 0 && Count > 0 && IsDuplicate(key))
+        {
+            DuplicateKey = Count;
+        }
+    }
+
+    private ReadOnlySpan<byte> KeyAt(int operation)
+    {
+        ReadOnlySpan<byte> bytes = Buffer.Written[(_keyOffsets[operation] + 1)..];
+        int taken = Varint.Read(bytes, out ulong length);
+        return bytes.Slice(taken, (int)length);
+    }
+
+    /// <summary>Compares with the few keys of a small batch; a larger one gets an open-addressed table of its keys.</summary>
+    private bool IsDuplicate(ReadOnlySpan<byte> key)
+    {
+        if (Count < SmallBatch)
+        {
+            for (int i = 0; i < Count; i++)
+            {
+                if (KeyAt(i).SequenceEqual(key))
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+
+        if (Count == SmallBatch || Count * 2 > _buckets.Length)
+        {
+            _buckets = new int[Math.Max(SmallBatch * 8, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Count * 4))];
+            for (int i = 0; i < Count; i++)
+            {
+                Insert(KeyAt(i), i);
+            }
+        }
+
+        return Insert(key, Count);
+    }
+
+    /// <summary>True if the key was in the table already.</summary>
+    private bool Insert(ReadOnlySpan<byte> key, int operation)
+    {
+        int mask = _buckets.Length - 1;
+        for (int slot = Hash(key) & mask; ; slot = (slot + 1) & mask)
+        {
+            int other = _buckets[slot] - 1;
+            if (other < 0)
+            {
+                _buckets[slot] = operation + 1;
+                return false;
+            }
+
+            if (KeyAt(other).SequenceEqual(key))
+            {
+                return true;
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+namespace KeyVa;
+
+/// <summary>The partitions of a store: the control plane of an embedded store. Thread-safe.</summary>
+public interface IPartitions
+{
+    /// <summary>All partitions, by range.</summary>
+    IReadOnlyList<PartitionInfo> List();
+
+    /// <summary>Adds an empty partition for a range that nobody owns.</summary>
+    PartitionResult Add(KeyRange range, EngineKind engine = EngineKind.Lsm, bool isVolatile = false);
+
+    /// <summary>Removes a partition with all its data; one that holds keys only if <paramref name="discardData"/>.</summary>
+    PartitionResult Remove(long id, bool discardData = false);
+
+    /// <summary>Removes the partition with exactly this range.</summary>
+    PartitionResult Remove(KeyRange range, bool discardData = false);
+
+    /// <summary>
+    /// Begins to write a consistent copy of a partition to a folder that does not exist or is empty. The copy is a data
+    /// folder by itself, that <see cref="Store"/> opens, and contains everything acknowledged before this call.
+    /// </summary>
+    PartitionSnapshot BeginSnapshot(long id, string directory, CancellationToken cancellation = default);
+}

@@ -1,0 +1,59 @@
+using System.Diagnostics;
+using KeyVa.Log;
+
+namespace KeyVa.Partitions;
+
+/// <summary>
+/// Brings the engines up to the end of the journal while a store opens: each record goes to the partitions it is for,
+/// unless their files contain it already. Partitions that were removed are passed over.
+/// </summary>
+internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJournalReader
+{
+    /// <summary>Records applied.</summary>
+    public long Applied { get; private set; }
+
+    public void Read(in JournalRecord record)
+    {
+        if (!GroupReader.TryOpen(record.Payload, out GroupReader group))
+        {
+            throw new StoreException($"the journal's record {record.Positions[0].Index} of partition {record.Positions[0].Partition} has an unknown format; use a newer KeyVa for this data folder");
+        }
+
+        oracle.Recover(record.Kind == RecordKind.Commit ? group.Version : group.Version + group.Count - 1, group.Stamp);
+        for (int i = 0; i < record.Positions.Length; i++)
+        {
+            ReadOnlySpan<byte> part = default;
+            if (record.Kind == RecordKind.Commit)
+            {
+                bool read = group.TryRead(out part);
+                Debug.Assert(read, "a commit has a part for each position");
+            }
+
+            LogPosition position = record.Positions[i];
+            if (map.TryFind(position.Partition, out Partition? partition) && position.Index > partition.Engine.AppliedIndex)
+            {
+                Apply(partition.Writer, position.Index, record, group, part);
+            }
+        }
+    }
+
+    private void Apply(PartitionWriter writer, long index, in JournalRecord record, GroupReader group, ReadOnlySpan<byte> part)
+    {
+        if (index != writer.Engine.AppliedIndex + 1)
+        {
+            throw new StoreException($"the journal goes on with index {index} of partition {writer.PartitionId}, but the partition's files end at {writer.Engine.AppliedIndex}: files of the data folder are missing; restore it from a snapshot");
+        }
+
+        writer.AdmitReplay(record.Payload.Length);
+        if (record.Kind == RecordKind.Commit)
+        {
+            writer.ReplayCommit(part, group.Version, group.Stamp);
+        }
+        else
+        {
+            writer.Replay(group, index);
+        }
+
+        Applied++;
+    }
+}

@@ -1,0 +1,186 @@
+using System.Buffers.Binary;
+using KeyVa.Io;
+
+namespace KeyVa.Partitions;
+
+/// <summary>One put or removal of a command, as read from its bytes.</summary>
+internal readonly ref struct Operation
+{
+    public bool IsPut { get; init; }
+
+    /// <summary>A removal that does not ask whether the key was there.</summary>
+    public bool IsBlind { get; init; }
+
+    public ReadOnlySpan<byte> Key { get; init; }
+
+    public ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>Milliseconds; 0: never.</summary>
+    public long Expiry { get; init; }
+
+    /// <summary>The expiry counts from the command's stamp.</summary>
+    public bool IsExpiryRelative { get; init; }
+
+    public ConditionKind Condition { get; init; }
+
+    public long ConditionVersion { get; init; }
+
+    public ReadOnlySpan<byte> ConditionValue { get; init; }
+
+    /// <summary>When the key expires, for a command accepted at <paramref name="stamp"/>; 0: never.</summary>
+    public long ExpiresAt(long stamp)
+    {
+        if (!IsExpiryRelative)
+        {
+            return Expiry;
+        }
+
+        long at = unchecked(stamp + Expiry);
+        return at < stamp ? long.MaxValue : at;
+    }
+}
+
+/// <summary>
+/// Encodes and decodes operations. The layout (docs/format.md, Command):
+/// <code>
+///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal
+///   key       varint length, bytes
+///   expiry    8 bytes, if bit 4
+///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
+///   value     varint length, bytes, if bit 0
+/// </code>
+/// </summary>
+internal static class OperationEncoding
+{
+    private const int PutBit = 1;
+    private const int ConditionShift = 1;
+    private const int ConditionMask = 7;
+    private const int ExpiryBit = 16;
+    private const int RelativeBit = 32;
+    private const int BlindBit = 64;
+
+    public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
+    {
+        Expiry expiry = options.Expiry;
+        int head = PutBit | ((int)options.Condition.Kind << ConditionShift);
+        if (expiry.Milliseconds != 0)
+        {
+            head |= ExpiryBit | (expiry.IsRelative ? RelativeBit : 0);
+        }
+
+        AppendHeadAndKey(buffer, head, key);
+        if (expiry.Milliseconds != 0)
+        {
+            buffer.AppendInt64(expiry.Milliseconds);
+        }
+
+        AppendCondition(buffer, options.Condition);
+        buffer.AppendVarint((ulong)value.Length);
+        buffer.Append(value);
+    }
+
+    public static void AppendRemove(NativeBuffer buffer, ReadOnlySpan<byte> key, in Condition condition, bool blind)
+    {
+        int head = ((int)condition.Kind << ConditionShift) | (blind ? BlindBit : 0);
+        AppendHeadAndKey(buffer, head, key);
+        AppendCondition(buffer, condition);
+    }
+
+    /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
+    public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
+    {
+        operation = default;
+        if (bytes.IsEmpty)
+        {
+            return false;
+        }
+
+        int head = bytes[0];
+        ReadOnlySpan<byte> rest = bytes[1..];
+        if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> key))
+        {
+            return false;
+        }
+
+        long expiry = 0;
+        if ((head & ExpiryBit) != 0 && !TryReadInt64(ref rest, out expiry))
+        {
+            return false;
+        }
+
+        var condition = (ConditionKind)((head >> ConditionShift) & ConditionMask);
+        long version = 0;
+        ReadOnlySpan<byte> expected = default;
+        bool conditionRead = condition switch
+        {
+            ConditionKind.IfVersion => TryReadInt64(ref rest, out version),
+            ConditionKind.IfValue => TryReadBytes(ref rest, out expected),
+            _ => condition <= ConditionKind.IfValue,
+        };
+        ReadOnlySpan<byte> value = default;
+        if (!conditionRead || ((head & PutBit) != 0 && !TryReadBytes(ref rest, out value)))
+        {
+            return false;
+        }
+
+        operation = new Operation
+        {
+            IsPut = (head & PutBit) != 0,
+            IsBlind = (head & BlindBit) != 0,
+            Key = key,
+            Value = value,
+            Expiry = expiry,
+            IsExpiryRelative = (head & RelativeBit) != 0,
+            Condition = condition,
+            ConditionVersion = version,
+            ConditionValue = expected,
+        };
+        bytes = rest;
+        return true;
+    }
+
+    private static void AppendHeadAndKey(NativeBuffer buffer, int head, ReadOnlySpan<byte> key)
+    {
+        buffer.AppendByte((byte)head);
+        buffer.AppendVarint((ulong)key.Length);
+        buffer.Append(key);
+    }
+
+    private static void AppendCondition(NativeBuffer buffer, in Condition condition)
+    {
+        if (condition.Kind == ConditionKind.IfVersion)
+        {
+            buffer.AppendInt64(condition.Version);
+        }
+        else if (condition.Kind == ConditionKind.IfValue)
+        {
+            buffer.AppendVarint((ulong)condition.Value.Length);
+            buffer.Append(condition.Value.Span);
+        }
+    }
+
+    private static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
+    {
+        if (!BinaryPrimitives.TryReadInt64LittleEndian(bytes, out value))
+        {
+            return false;
+        }
+
+        bytes = bytes[8..];
+        return true;
+    }
+
+    private static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
+    {
+        int taken = Varint.Read(bytes, out ulong length);
+        if (taken == 0 || length > (ulong)(bytes.Length - taken))
+        {
+            value = default;
+            return false;
+        }
+
+        value = bytes.Slice(taken, (int)length);
+        bytes = bytes[(taken + (int)length)..];
+        return true;
+    }
+}

@@ -1,0 +1,279 @@
+using System.Globalization;
+using KeyVa.Engines;
+using KeyVa.Engines.Lsm;
+using KeyVa.Engines.Memory;
+using KeyVa.Log;
+
+namespace KeyVa.Partitions;
+
+/// <summary>
+/// Owns the partitions' lives: opens them, adds, removes, takes snapshots, and publishes the map that the router reads.
+/// </summary>
+/// <remarks>Thread-safe. Changes are made one at a time under a lock; readers take the published map and never wait.</remarks>
+internal sealed class PartitionRegistry : IPartitions
+{
+    private readonly StoreContext _context;
+    private readonly Lock _changes = new();
+    private PartitionMap _map = new(0, []);
+    private Catalog _catalog;
+    private Journal? _journal;
+
+    public PartitionRegistry(StoreContext context, Catalog catalog)
+    {
+        _context = context;
+        _catalog = catalog;
+    }
+
+    public PartitionMap Map => Volatile.Read(ref _map);
+
+    /// <summary>While opening: opens the engine of every partition of the catalog, and deletes folders it does not know.</summary>
+    public void OpenAll(Journal journal)
+    {
+        _journal = journal;
+        DeleteOrphans();
+        var opened = new List<Partition>();
+        foreach (PartitionDefinition definition in _catalog.Partitions)
+        {
+            Partition partition = Open(definition);
+            opened.Add(partition);
+            _context.Oracle.Recover(partition.Engine.VisibleVersion, partition.Engine.VisibleStamp);
+        }
+
+        Volatile.Write(ref _map, new PartitionMap(1, opened));
+    }
+
+    public IReadOnlyList<PartitionInfo> List()
+    {
+        Epochs.Enter();
+        try
+        {
+            var infos = new List<PartitionInfo>();
+            foreach (Partition partition in Map.Partitions)
+            {
+                infos.Add(partition.Describe());
+            }
+
+            return infos;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    public PartitionResult Add(KeyRange range, EngineKind engine = EngineKind.Lsm, bool isVolatile = false)
+    {
+        if (CheckNew(range, engine, isVolatile) is { } refusal)
+        {
+            return refusal;
+        }
+
+        lock (_changes)
+        {
+            if (Map.FindOverlap(range) is { } other)
+            {
+                return Refuse(Status.Invalid, $"the range overlaps partition {other.Id}; remove that one first or choose another range");
+            }
+
+            var copy = new KeyRange(range.From.ToArray(), range.To.ToArray());
+            var definition = new PartitionDefinition(_catalog.NextPartitionId, copy, engine, isVolatile);
+            WriteCatalog([.. _catalog.Partitions, definition], definition.Id + 1);
+            Partition partition = Open(definition);
+            Publish([.. Map.Partitions, partition]);
+            return new PartitionResult { Status = Status.Ok, Partition = partition.Describe() };
+        }
+    }
+
+    public PartitionResult Remove(long id, bool discardData = false)
+    {
+        lock (_changes)
+        {
+            return Map.TryFind(id, out Partition? partition)
+                ? Remove(partition, discardData)
+                : Refuse(Status.NotFound, string.Create(CultureInfo.InvariantCulture, $"there is no partition {id}; 'keyva admin partition list' shows them"));
+        }
+    }
+
+    public PartitionResult Remove(KeyRange range, bool discardData = false)
+    {
+        lock (_changes)
+        {
+            return Map.TryFind(range, out Partition? partition)
+                ? Remove(partition, discardData)
+                : Refuse(Status.NotFound, "no partition has exactly this range; 'keyva admin partition list' shows them");
+        }
+    }
+
+    public PartitionSnapshot BeginSnapshot(long id, string directory, CancellationToken cancellation = default)
+    {
+        var snapshot = new PartitionSnapshot();
+        if (!Map.TryFind(id, out Partition? partition) || !partition.TryPin())
+        {
+            snapshot.Complete(new PartitionSnapshotResult(Status.NotFound, 0, 0, string.Create(CultureInfo.InvariantCulture, $"there is no partition {id}; 'keyva admin partition list' shows them")));
+            return snapshot;
+        }
+
+        new SnapshotJob(_context, partition, _catalog.StoreId, directory, snapshot, cancellation).Begin();
+        return snapshot;
+    }
+
+    /// <summary>The journal is past its budget: these partitions move what they have into their files.</summary>
+    public void Flush(IReadOnlyList<long> partitions)
+    {
+        foreach (long id in partitions)
+        {
+            if (Map.TryFind(id, out Partition? partition))
+            {
+                partition.Writer.Enter(new ExclusiveAction(static writer => writer.Engine.BeginFlush()));
+            }
+        }
+    }
+
+    /// <summary>Refuses further writes and lets go of all engines; waits for the groups under way.</summary>
+    public async ValueTask CloseAsync()
+    {
+        PartitionMap map = Map;
+        foreach (Partition partition in map.Partitions.ToArray())
+        {
+            await CloseWriter(partition.Writer, Status.Failed).ConfigureAwait(false);
+        }
+
+        Volatile.Write(ref _map, new PartitionMap(map.Epoch + 1, []));
+        foreach (Partition partition in map.Partitions.ToArray())
+        {
+            partition.Unpin();
+        }
+    }
+
+    private static PartitionResult? CheckNew(KeyRange range, EngineKind engine, bool isVolatile)
+    {
+        if (range.IsEmpty)
+        {
+            return Refuse(Status.Invalid, "the range ends before it begins");
+        }
+
+        if (range.From.Length > Limits.MaxKeyBytes || range.To.Length > Limits.MaxKeyBytes)
+        {
+            return Refuse(Status.TooLarge, string.Create(CultureInfo.InvariantCulture, $"a bound exceeds the longest key, {Limits.MaxKeyBytes} bytes"));
+        }
+
+        if (engine is not (EngineKind.Lsm or EngineKind.Memory))
+        {
+            return Refuse(Status.Invalid, "the engine is lsm or memory");
+        }
+
+        return isVolatile && engine != EngineKind.Memory
+            ? Refuse(Status.Invalid, "only the memory engine can be volatile")
+            : null;
+    }
+
+    private static PartitionResult Refuse(Status status, string detail) => new() { Status = status, Detail = detail };
+
+    private static Task CloseWriter(PartitionWriter writer, Status status)
+    {
+        var closed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        writer.Enter(new ExclusiveAction(w =>
+        {
+            w.Close(status);
+            closed.SetResult();
+        }));
+        return closed.Task;
+    }
+
+    private PartitionResult Remove(Partition partition, bool discardData)
+    {
+        PartitionInfo info = partition.Describe();
+        if (info.Keys > 0 && !discardData)
+        {
+            return Refuse(Status.ConditionFailed, string.Create(CultureInfo.InvariantCulture, $"partition {partition.Id} holds about {info.Keys} keys; say that its data is to be discarded"));
+        }
+
+        CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
+        WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
+        Publish(Map.Partitions.ToArray().Where(p => p != partition));
+        string directory = _context.PartitionDirectory(partition.Id);
+        partition.EngineClosed = () =>
+        {
+            if (_context.FileSystem.DirectoryExists(directory))
+            {
+                _context.FileSystem.DeleteDirectory(directory);
+            }
+        };
+        partition.Unpin();
+        _journal!.Forget(partition.Id);
+        return new PartitionResult { Status = Status.Ok, Partition = info };
+    }
+
+    private void WriteCatalog(IEnumerable<PartitionDefinition> partitions, long nextId)
+    {
+        var catalog = new Catalog
+        {
+            StoreId = _catalog.StoreId,
+            NextPartitionId = nextId,
+            Version = _context.Oracle.LastVersion,
+            Stamp = _context.Oracle.LastStamp,
+            Partitions = [.. partitions],
+        };
+        catalog.Write(_context.FileSystem, _context.Directory);
+        _catalog = catalog;
+    }
+
+    private void Publish(IEnumerable<Partition> partitions) =>
+        Volatile.Write(ref _map, new PartitionMap(Map.Epoch + 1, partitions));
+
+    private Partition Open(PartitionDefinition definition)
+    {
+        string directory = _context.PartitionDirectory(definition.Id);
+        if (!_context.FileSystem.DirectoryExists(directory))
+        {
+            _context.FileSystem.CreateDirectory(directory);
+            _context.FileSystem.SyncDirectory(StoreContext.PartitionsDirectoryOf(_context.Directory));
+        }
+
+        Engine? engine = null;
+        var context = new EngineContext
+        {
+            FileSystem = _context.FileSystem,
+            Directory = directory,
+            Options = _context.EngineOptions,
+            Background = _context.Background,
+            Snapshots = _context.Snapshots,
+            BlockCache = _context.BlockCache,
+            Time = _context.Time,
+            Volatile = definition.IsVolatile,
+            SyncLog = definition.IsVolatile ? null : _journal!.Sync,
+            DurableAdvanced = () =>
+            {
+                if (Volatile.Read(ref engine) is { } opened)
+                {
+                    _journal!.Release(definition.Id, opened.DurableIndex);
+                }
+            },
+        };
+        Volatile.Write(ref engine, definition.Engine == EngineKind.Memory ? MemoryEngine.Open(context) : LsmEngine.Open(context));
+        var writer = new PartitionWriter(
+            definition.Id,
+            engine!,
+            definition.IsVolatile ? null : _journal,
+            _context.Oracle,
+            _context.Background,
+            _context.Time,
+            _context.Options.MaxQueuedWrites,
+            spin: _context.Options.Durability != Durability.Always || definition.IsVolatile);
+        return new Partition(definition, engine!, writer);
+    }
+
+    /// <summary>A partition's folder outlives its removal from the catalog by a crash: it goes now.</summary>
+    private void DeleteOrphans()
+    {
+        string directory = StoreContext.PartitionsDirectoryOf(_context.Directory);
+        foreach (string name in _context.FileSystem.List(directory))
+        {
+            bool known = _catalog.Partitions.Any(p => !p.IsVolatile && p.Id.ToString(CultureInfo.InvariantCulture) == name);
+            if (!known && long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            {
+                _context.FileSystem.DeleteDirectory(Path.Combine(directory, name));
+            }
+        }
+    }
+}

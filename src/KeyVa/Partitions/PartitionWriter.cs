@@ -1,0 +1,580 @@
+using System.Diagnostics;
+using KeyVa.Engines;
+using KeyVa.Log;
+
+namespace KeyVa.Partitions;
+
+/// <summary>
+/// The one logical writer of a partition, without a thread of its own (flat combining: Hendler, Incze, Shavit and
+/// Tzafrir, 2010). A caller that finds the role free takes it, encodes what is queued into one group, logs it, applies
+/// it, completes every caller of the group and passes the role on.
+/// </summary>
+/// <remarks>
+/// <para>The plain design, a writer thread fed by a queue, costs a lone caller two context switches per write. Here a lone
+/// caller does everything on its own thread, and a thousand callers share one sync.</para>
+/// <para>Invariants.
+/// 1. Whoever sets <c>_role</c> from 0 to 1 holds the role, until it passes it to a waiting request or sets it to 0.
+///    All fields of the role's group are touched by its holder alone; passing it on is a full fence.
+/// 2. A request is pushed before its caller tries for the role, and the holder looks at the queue after it has given
+///    the role up: so one of the two serves it (no lost wake-up).
+/// 3. Groups take their log index, stamp and versions with the role held, and are applied in that order.
+/// 4. <c>_inFlight</c> is set before a group takes versions and cleared after they are visible: when it is 0 or above
+///    S, everything of this partition at or below S is visible (the closed version).
+/// 5. A holder leads one group and hands over; an asynchronous group is led by the pool or the journal's sync thread,
+///    and never blocks either.</para>
+/// </remarks>
+internal sealed class PartitionWriter : IThreadPoolWorkItem
+{
+    /// <summary>Bytes of commands in one group; a single larger command is a group of its own.</summary>
+    public const int MaxGroupBytes = 1 << 20;
+
+    private const long Term = 1;
+    private const long Undetermined = -1;
+
+    [ThreadStatic]
+    private static PartitionWriter? t_enqueuing;
+
+    [ThreadStatic]
+    private static bool t_completedInline;
+
+    // Immutable.
+    private readonly Engine _engine;
+    private readonly Journal? _journal;
+    private readonly VersionOracle _oracle;
+    private readonly IBackgroundWork _background;
+    private readonly bool _spin;
+    private readonly GroupEntry _entry;
+    private readonly ITimer _admission;
+
+    // Shared.
+    private readonly RequestQueue _queue;
+    private readonly ClosedVersionWaiters _waiters = new();
+    private readonly Func<long, bool> _isClosed;
+    private int _role;
+    private long _inFlight;
+
+    // The role holder's.
+    private WriteRequest? _backlog;
+    private WriteRequest? _group;
+    private WriteRequest? _groupLast;
+    private long _groupBytes;
+    private long _index;
+    private long _version;
+    private long _stamp;
+    private StoreException? _failure;
+
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool spin)
+    {
+        _engine = engine;
+        _journal = journal;
+        _oracle = oracle;
+        _background = background;
+        _spin = spin && Environment.ProcessorCount > 1;
+        _queue = new RequestQueue(maxQueued);
+        _entry = new GroupEntry(partition, OnAppended);
+        _admission = time.CreateTimer(static writer => ((PartitionWriter)writer!).AppendAsynchronously(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _index = engine.AppliedIndex;
+        _isClosed = IsClosed;
+        PartitionId = partition;
+    }
+
+    public long PartitionId { get; }
+
+    public Engine Engine => _engine;
+
+    public bool IsVolatile => _journal is null;
+
+    public int Queued => _queue.Count;
+
+    /// <summary>What stopped this partition from taking writes, or null. Sticky.</summary>
+    public StoreException? Failure => _failure ?? _engine.Failure ?? _journal?.Failure;
+
+    /// <summary>Set under the role: the partition is gone, requests end with this status.</summary>
+    public Status Closed { get; private set; }
+
+    /// <summary>Writes a command and waits until it is done. The request is the calling thread's.</summary>
+    public void Write(SyncWriteRequest request)
+    {
+        if (_queue.IsEmpty && TryEnter())
+        {
+            // Alone: no queue, no wake-up.
+            request.Next = null;
+            _group = _groupLast = request;
+            _groupBytes = request.Command!.Buffer.Length;
+            LeadGroup(queued: false);
+            Debug.Assert(request.IsDone, "the leader's own request is in its group");
+            return;
+        }
+
+        if (!Push(request))
+        {
+            return;
+        }
+
+        if (TryEnter())
+        {
+            TakeGroup();
+            LeadGroup(queued: true);
+        }
+
+        while (!request.WaitForDoneOrLead(_spin))
+        {
+            TakeGroup();
+            LeadGroup(queued: true);
+        }
+    }
+
+    /// <summary>Writes a command; the request is completed here, or later from another thread.</summary>
+    public void WriteAsync(AsyncWriteRequest request)
+    {
+        if (Push(request) && TryEnter())
+        {
+            LeadAsynchronously();
+        }
+    }
+
+    /// <summary>Takes the role when its turn comes; see <see cref="ExclusiveRequest"/>. Never blocks.</summary>
+    public void Enter(ExclusiveRequest request)
+    {
+        bool pushed = _queue.TryPush(request);
+        Debug.Assert(pushed, "an exclusive request is never refused");
+        if (TryEnter())
+        {
+            LeadAsynchronously();
+        }
+    }
+
+    /// <summary>
+    /// Gives the role up, or passes it to the next request. <paramref name="direct"/>: on the journal's sync thread, which
+    /// may lead the next asynchronous group itself; elsewhere the pool does, so that no caller serves others for ever.
+    /// </summary>
+    public void Leave(bool direct)
+    {
+        while (true)
+        {
+            _backlog ??= _queue.TakeAll();
+            WriteRequest? next = _backlog;
+            if (next is null)
+            {
+                Volatile.Write(ref _role, 0);
+                Interlocked.MemoryBarrier();
+                if (_queue.IsEmpty || !TryEnter())
+                {
+                    return;
+                }
+
+                continue;
+            }
+
+            if (next.CanLead)
+            {
+                next.Lead();
+            }
+            else if (direct)
+            {
+                LeadAsynchronously();
+            }
+            else
+            {
+                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            }
+
+            return;
+        }
+    }
+
+    /// <summary>The pool leads the next group, with the role held.</summary>
+    void IThreadPoolWorkItem.Execute() => LeadAsynchronously();
+
+    /// <summary>Ends when everything of this partition at or below a version is visible.</summary>
+    public ValueTask WaitUntilClosed(long version) =>
+        IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
+
+    /// <summary>Role held: takes the next index of the partition's log.</summary>
+    public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
+
+    /// <summary>Role held: from here on versions are taken that are not visible yet.</summary>
+    public void BeginVersions() => Volatile.Write(ref _inFlight, Undetermined);
+
+    /// <summary>Role held: everything below <paramref name="version"/> is visible.</summary>
+    public void NoteVersions(long version) => Volatile.Write(ref _inFlight, version);
+
+    /// <summary>Role held: the group or commit at the next index is applied; publishes it.</summary>
+    public void EndApply(long version, long stamp)
+    {
+        _engine.EndGroup(++_index, version, stamp);
+        EndVersions();
+    }
+
+    /// <summary>Role held: no versions are under way any more, applied or given up.</summary>
+    public void EndVersions()
+    {
+        Volatile.Write(ref _inFlight, 0);
+        _waiters.Release(_isClosed);
+    }
+
+    /// <summary>While opening: applies what the journal holds beyond the engine's files.</summary>
+    public void Replay(GroupReader group, long index)
+    {
+        Debug.Assert(index == _index + 1, "the caller checked that the log has no gap");
+        long version = group.Version - 1;
+        while (group.TryRead(out ReadOnlySpan<byte> command))
+        {
+            version++;
+            var outcome = default(CommandOutcome);
+            if (CommandApplier.Check(_engine, command, group.Stamp, ref outcome))
+            {
+                CommandApplier.Write(_engine, command, version, group.Stamp, default, ref outcome);
+            }
+        }
+
+        EndApply(version, group.Stamp);
+    }
+
+    /// <summary>While opening: applies this partition's part of a commit that was decided before it was logged.</summary>
+    public void ReplayCommit(ReadOnlySpan<byte> command, long version, long stamp)
+    {
+        var outcome = default(CommandOutcome);
+        CommandApplier.Write(_engine, command, version, stamp, default, ref outcome);
+        EndApply(version, stamp);
+    }
+
+    /// <summary>While opening: makes room for the next record.</summary>
+    public void AdmitReplay(long bytes)
+    {
+        for (TimeSpan delay = _engine.Admit(bytes); delay > TimeSpan.Zero; delay = _engine.Admit(bytes))
+        {
+            _background.Pause(delay);
+        }
+    }
+
+    /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
+    public void Fail(StoreException failure) => _failure ??= failure;
+
+    /// <summary>Role held: no more writes.</summary>
+    public void Close(Status status) => Closed = status;
+
+    public void DisposeTimer() => _admission.Dispose();
+
+    private bool IsClosed(long version)
+    {
+        long inFlight = Volatile.Read(ref _inFlight);
+        return inFlight == 0 || inFlight > version;
+    }
+
+    private bool TryEnter() => Volatile.Read(ref _role) == 0 && Interlocked.CompareExchange(ref _role, 1, 0) == 0;
+
+    private bool Push(WriteRequest request)
+    {
+        if (_queue.TryPush(request))
+        {
+            return true;
+        }
+
+        request.Result = Refusals.Busy(_queue.Count);
+        request.Complete();
+        return false;
+    }
+
+    /// <summary>Takes queued commands for a group, up to the next exclusive request or the byte bound.</summary>
+    private void TakeGroup()
+    {
+        _group = _groupLast = null;
+        _groupBytes = 0;
+        while (true)
+        {
+            _backlog ??= _queue.TakeAll();
+            WriteRequest? request = _backlog;
+            if (request?.Command is null || (_group is not null && _groupBytes + request.Command.Buffer.Length > MaxGroupBytes))
+            {
+                return;
+            }
+
+            _backlog = request.Next;
+            request.Next = null;
+            Append(request);
+        }
+    }
+
+    private void Append(WriteRequest request)
+    {
+        if (_groupLast is null)
+        {
+            _group = request;
+        }
+        else
+        {
+            _groupLast.Next = request;
+        }
+
+        _groupLast = request;
+        _groupBytes += request.Command!.Buffer.Length;
+    }
+
+    /// <summary>Leads a group on the calling thread, which may wait for the disk, and passes the role on.</summary>
+    private void LeadGroup(bool queued)
+    {
+        while (_group is not null)
+        {
+            if (!Admit(queued, out TimeSpan delay))
+            {
+                break;
+            }
+
+            if (delay > TimeSpan.Zero)
+            {
+                _background.Pause(delay);
+            }
+
+            Encode();
+            AppendOutcome outcome = _journal is null ? AppendOutcome.Appended : _journal.Append(_entry);
+            if (EndGroup(outcome, queued))
+            {
+                break;
+            }
+        }
+
+        Leave(direct: false);
+    }
+
+    private void LeadAsynchronously()
+    {
+        TakeGroup();
+        if (_group is null)
+        {
+            LeadExclusive();
+            return;
+        }
+
+        if (!Admit(queued: true, out TimeSpan delay))
+        {
+            Leave(direct: false);
+        }
+        else if (delay > TimeSpan.Zero)
+        {
+            _admission.Change(delay, Timeout.InfiniteTimeSpan);
+        }
+        else
+        {
+            AppendAsynchronously();
+        }
+    }
+
+    private void LeadExclusive()
+    {
+        WriteRequest? next = _backlog;
+        if (next is ExclusiveRequest exclusive)
+        {
+            _backlog = exclusive.Next;
+            exclusive.Next = null;
+            _queue.Leave();
+            exclusive.Acquired(this);
+        }
+        else
+        {
+            Leave(direct: false);
+        }
+    }
+
+    private void AppendAsynchronously()
+    {
+        Encode();
+        bool inline;
+        if (_journal is null)
+        {
+            _entry.Outcome = AppendOutcome.Appended;
+            inline = true;
+        }
+        else
+        {
+            t_enqueuing = this;
+            t_completedInline = false;
+            _journal.Enqueue(_entry);
+            inline = t_completedInline;
+            t_enqueuing = null;
+        }
+
+        // Not inline: the sync thread has the role now, and may be two groups further.
+        if (inline)
+        {
+            FinishAsynchronously(direct: false);
+        }
+    }
+
+    private void OnAppended()
+    {
+        if (t_enqueuing == this)
+        {
+            t_completedInline = true;
+            return;
+        }
+
+        FinishAsynchronously(direct: true);
+    }
+
+    private void FinishAsynchronously(bool direct)
+    {
+        if (EndGroup(_entry.Outcome, queued: true))
+        {
+            Leave(direct);
+        }
+        else
+        {
+            AppendAsynchronously();
+        }
+    }
+
+    /// <summary>Whether the group may go on; if not, all its requests are completed with the reason.</summary>
+    private bool Admit(bool queued, out TimeSpan delay)
+    {
+        delay = TimeSpan.Zero;
+        if (Closed != Status.Ok || Failure is not null)
+        {
+            WriteResult refusal = Closed != Status.Ok ? Refusals.Gone(PartitionId, Closed) : Refusals.Failed(Failure!);
+            CompleteGroup(refusal, queued);
+            return false;
+        }
+
+        delay = _engine.Admit(_groupBytes);
+        return true;
+    }
+
+    private void Encode()
+    {
+        _entry.Begin(Term, _index + 1);
+        for (WriteRequest? request = _group; request is not null; request = request.Next)
+        {
+            _entry.Add(request.Command!);
+        }
+
+        BeginVersions();
+        long stamp = _oracle.Now();
+        long version = _oracle.Take(_entry.Count);
+        NoteVersions(version);
+        _entry.Seal(version, stamp);
+        _version = version;
+        _stamp = stamp;
+    }
+
+    /// <summary>
+    /// Applies the group and completes its callers. False: the disk was full, the puts were refused, and the removals that
+    /// are left are to be logged once more.
+    /// </summary>
+    private bool EndGroup(AppendOutcome outcome, bool queued)
+    {
+        switch (outcome)
+        {
+            case AppendOutcome.Appended:
+                Apply();
+                CompleteGroup(queued);
+                return true;
+            case AppendOutcome.Full:
+                EndVersions();
+                return !RefusePuts(queued);
+            default:
+                EndVersions();
+                CompleteGroup(Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")), queued);
+                return true;
+        }
+    }
+
+    private void Apply()
+    {
+        long version = _version;
+        try
+        {
+            for (WriteRequest? request = _group; request is not null; request = request.Next)
+            {
+                ApplyOne(request, version++);
+            }
+
+            EndApply(version - 1, _stamp);
+        }
+        catch (StoreException failure)
+        {
+            // Logged, but the engine could not read what the command depends on: nothing of the group is published, the
+            // partition takes no more writes, and a replay comes to the result once the cause is mended.
+            Fail(failure);
+            WriteResult refusal = Refusals.Failed(failure);
+            for (WriteRequest? request = _group; request is not null; request = request.Next)
+            {
+                request.Result = refusal;
+            }
+        }
+    }
+
+    private void ApplyOne(WriteRequest request, long version)
+    {
+        CommandBuilder command = request.Command!;
+        ReadOnlySpan<byte> bytes = command.Buffer.Written;
+        var outcome = new CommandOutcome { FailedOperation = -1 };
+        bool[]? removed = null;
+        if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome))
+        {
+            removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
+            CommandApplier.Write(_engine, bytes, version, _stamp, removed, ref outcome);
+        }
+
+        request.Result = Refusals.FromOutcome(outcome, command, version, removed);
+    }
+
+    /// <summary>Completes the group's puts as refused and keeps its removals; true if any are left to be logged.</summary>
+    private bool RefusePuts(bool queued)
+    {
+        WriteRequest? request = _group;
+        bool reserveTried = _entry.MayUseReserve;
+        _group = _groupLast = null;
+        _groupBytes = 0;
+        while (request is not null)
+        {
+            WriteRequest? next = request.Next;
+            request.Next = null;
+            if (request.Command!.OnlyRemovals && !reserveTried)
+            {
+                Append(request);
+            }
+            else
+            {
+                request.Result = Refusals.Full;
+                CompleteOne(request, queued);
+            }
+
+            request = next;
+        }
+
+        return _group is not null;
+    }
+
+    private void CompleteGroup(in WriteResult result, bool queued)
+    {
+        for (WriteRequest? request = _group; request is not null; request = request.Next)
+        {
+            request.Result = result;
+        }
+
+        CompleteGroup(queued);
+    }
+
+    private void CompleteGroup(bool queued)
+    {
+        WriteRequest? request = _group;
+        _group = _groupLast = null;
+        while (request is not null)
+        {
+            WriteRequest? next = request.Next;
+            request.Next = null;
+            CompleteOne(request, queued);
+            request = next;
+        }
+    }
+
+    private void CompleteOne(WriteRequest request, bool queued)
+    {
+        if (queued)
+        {
+            _queue.Leave();
+        }
+
+        request.Complete();
+    }
+}

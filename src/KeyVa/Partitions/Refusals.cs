@@ -1,0 +1,147 @@
+using System.Globalization;
+
+namespace KeyVa.Partitions;
+
+/// <summary>What callers are told when a request is refused: what happened, to what, and what to do.</summary>
+internal static class Refusals
+{
+    public static WriteResult Full { get; } = new()
+    {
+        Status = Status.Full,
+        FailedOperation = -1,
+        Detail = "the disk that holds the data folder is full; free some room or remove keys, writes go on by themselves then",
+    };
+
+    public static WriteResult MixedDurability { get; } = new()
+    {
+        Status = Status.Unsupported,
+        FailedOperation = -1,
+        Detail = "a batch cannot be all-or-nothing over a volatile partition and a durable one; send it in two",
+    };
+
+    public static WriteResult Busy(int queued) => new()
+    {
+        Status = Status.Busy,
+        FailedOperation = -1,
+        Detail = string.Create(CultureInfo.InvariantCulture, $"{queued} writes wait for this partition already; try again in a moment"),
+    };
+
+    public static WriteResult Failed(StoreException failure) => new()
+    {
+        Status = Status.Failed,
+        FailedOperation = -1,
+        Detail = $"the store takes no more writes: {failure.Message}",
+    };
+
+    public static WriteResult Gone(long partition, Status status) => new()
+    {
+        Status = status,
+        FailedOperation = -1,
+        Detail = status == Status.BadNode
+            ? string.Create(CultureInfo.InvariantCulture, $"partition {partition} has been removed from this node")
+            : "the store is closed",
+    };
+
+    public static WriteResult ConditionFailed(int operation, long currentVersion) => new()
+    {
+        Status = Status.ConditionFailed,
+        FailedOperation = operation,
+        CurrentVersion = currentVersion,
+        Detail = currentVersion == 0
+            ? "the condition does not hold: the key does not exist"
+            : string.Create(CultureInfo.InvariantCulture, $"the condition does not hold: the key is at version {currentVersion}"),
+    };
+
+    public static WriteResult BadNode(int operation) => new()
+    {
+        Status = Status.BadNode,
+        FailedOperation = operation,
+        Detail = BadNodeDetail,
+    };
+
+    public const string BadNodeDetail = "this node owns no partition that holds the key; 'keyva admin partition list' shows what it owns";
+
+    /// <summary>Why a key breaks a rule; <paramref name="otherwise"/> if it does not.</summary>
+    public static Status CheckKey(int bytes, Status otherwise) => bytes switch
+    {
+        0 => Status.Invalid,
+        > Limits.MaxKeyBytes => Status.TooLarge,
+        _ => otherwise,
+    };
+
+    public static string DescribeKey(int bytes) => bytes == 0
+        ? "a key has at least 1 byte"
+        : string.Create(CultureInfo.InvariantCulture, $"a key of {bytes} bytes exceeds the limit of {Limits.MaxKeyBytes} bytes");
+
+    /// <summary>Ok, or why the command breaks a rule.</summary>
+    public static Status Check(CommandBuilder command, StoreOptions options, out string? detail)
+    {
+        if (command.ShortestKey == 0)
+        {
+            detail = DescribeKey(0);
+            return Status.Invalid;
+        }
+
+        if (command.LongestKey > Limits.MaxKeyBytes)
+        {
+            detail = DescribeKey(command.LongestKey);
+            return Status.TooLarge;
+        }
+
+        if (command.LongestValue > options.MaxValueBytes)
+        {
+            detail = string.Create(CultureInfo.InvariantCulture, $"a value of {command.LongestValue} bytes exceeds the limit of {options.MaxValueBytes} bytes (max-value-bytes)");
+            return Status.TooLarge;
+        }
+
+        if (command.Count != 1)
+        {
+            return CheckBatch(command, options, out detail);
+        }
+
+        detail = null;
+        return Status.Ok;
+    }
+
+    public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed)
+    {
+        if (outcome.Status == Status.ConditionFailed)
+        {
+            return ConditionFailed(outcome.FailedOperation, outcome.CurrentVersion);
+        }
+
+        bool nothingRemoved = command.Count == 1 && command.HasRemovals && outcome.RemovedCount == 0;
+        return new WriteResult
+        {
+            Status = nothingRemoved ? Status.NotFound : Status.Ok,
+            Version = nothingRemoved ? 0 : version,
+            FailedOperation = -1,
+            Removed = removed,
+        };
+    }
+
+    private static Status CheckBatch(CommandBuilder command, StoreOptions options, out string? detail)
+    {
+        long limit = options.MaxBatchBytes;
+        if (command.Count == 0)
+        {
+            detail = "a batch has at least one operation";
+            return Status.Invalid;
+        }
+
+        if (command.DuplicateKey >= 0)
+        {
+            detail = string.Create(CultureInfo.InvariantCulture, $"operation {command.DuplicateKey} names a key that stands in the batch already");
+            return Status.Invalid;
+        }
+
+        if (command.Count > Limits.MaxBatchOperations || command.DataBytes > limit)
+        {
+            detail = string.Create(CultureInfo.InvariantCulture, $"a batch of {command.Count} operations and {command.DataBytes} bytes exceeds the limit of {Limits.MaxBatchOperations} operations or {limit} bytes (max-batch-bytes)");
+            return Status.TooLarge;
+        }
+
+        detail = null;
+        return Status.Ok;
+    }
+}

@@ -1,0 +1,38 @@
+using KeyVa.Engines;
+using KeyVa.Engines.Lsm;
+using KeyVa.Io;
+
+namespace KeyVa.Partitions;
+
+/// <summary>What a store's parts share. Immutable.</summary>
+internal sealed class StoreContext
+{
+    public required IFileSystem FileSystem { get; init; }
+
+    public required string Directory { get; init; }
+
+    public required StoreOptions Options { get; init; }
+
+    public required EngineOptions EngineOptions { get; init; }
+
+    public required IBackgroundWork Background { get; init; }
+
+    public required TimeProvider Time { get; init; }
+
+    public required VersionOracle Oracle { get; init; }
+
+    public required SnapshotList Snapshots { get; init; }
+
+    public required BlockCache BlockCache { get; init; }
+
+    public string JournalDirectory => JournalDirectoryOf(Directory);
+
+    public static string JournalDirectoryOf(string directory) => Path.Combine(directory, "journal");
+
+    public static string PartitionsDirectoryOf(string directory) => Path.Combine(directory, "partitions");
+
+    public static string PartitionDirectoryOf(string directory, long id) =>
+        Path.Combine(PartitionsDirectoryOf(directory), id.ToString(System.Globalization.CultureInfo.InvariantCulture));
+
+    public string PartitionDirectory(long id) => PartitionDirectoryOf(Directory, id);
+}

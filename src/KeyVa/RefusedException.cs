@@ -1,0 +1,15 @@
+namespace KeyVa;
+
+/// <summary>
+/// A stream (a scan, a bulk write) was refused or broken off for a reason that single calls return as a
+/// <see cref="KeyVa.Status"/>; streams have no result to put it into.
+/// </summary>
+public sealed class RefusedException : StoreException
+{
+    /// <summary>Refused with a status, for the reason given.</summary>
+    public RefusedException(Status status, string detail)
+        : base(detail) => Status = status;
+
+    /// <summary>Why.</summary>
+    public Status Status { get; }
+}

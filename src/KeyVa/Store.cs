@@ -1,0 +1,502 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using KeyVa.Engines;
+using KeyVa.Log;
+using KeyVa.Measurements;
+using KeyVa.Partitions;
+
+namespace KeyVa;
+
+/// <summary>
+/// An embedded store: one data folder, opened by one process. Thread-safe. The synchronous calls take and give spans
+/// and allocate nothing in steady state; the asynchronous ones never block a thread while they wait for the disk.
+/// Leases and cursors must be disposed before the store is.
+/// </summary>
+public sealed class Store : IStore
+{
+    /// <summary>One call in so many is timed where a call takes less than the clock costs.</summary>
+    private const int SampleMask = 31;
+
+    private readonly StoreOpening _parts;
+    private readonly PartitionRegistry _registry;
+    private readonly StoreContext _context;
+    private readonly Journal _journal;
+    private readonly StripedCounters _counters = new();
+    private readonly LatencyHistogram _getLatency = new();
+    private readonly LatencyHistogram _writeLatency = new();
+    private readonly long _opened = Stopwatch.GetTimestamp();
+    private readonly int _writeSampleMask;
+    private int _disposed;
+
+    private Store(StoreOpening parts)
+    {
+        _parts = parts;
+        _registry = parts.Registry!;
+        _context = parts.Context!;
+        _journal = parts.Journal!;
+        _writeSampleMask = Options.Durability == Durability.Always ? 0 : SampleMask;
+    }
+
+    /// <summary>The partitions.</summary>
+    public IPartitions Partitions => _registry;
+
+    /// <summary>The options the store was opened with.</summary>
+    public StoreOptions Options => _context.Options;
+
+    /// <summary>The data folder.</summary>
+    public string Path => _context.Directory;
+
+    /// <summary>What opening found and mended (a cut journal tail, for example), for the log; empty: nothing.</summary>
+    public IReadOnlyList<string> RecoveryNotes => _parts.Notes;
+
+    /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
+    public StoreException? Failure
+    {
+        get
+        {
+            foreach (Partition partition in _registry.Map.Partitions)
+            {
+                if (partition.Writer.Failure is { } failure)
+                {
+                    return failure;
+                }
+            }
+
+            return _journal.Failure;
+        }
+    }
+
+    /// <summary>
+    /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
+    /// is no store, has an unknown format version, or is damaged (<see cref="CorruptionException"/>).
+    /// </summary>
+    public static Store Open(string path, StoreOptions? options = null) => Open(path, options, new StoreEnvironment());
+
+    /// <summary>
+    /// Reads every byte of a data folder (or of a snapshot) that is not in use and returns what is damaged, by file and
+    /// offset; empty: nothing. <paramref name="note"/> gets remarks for the user. Throws <see cref="StoreException"/> if
+    /// the folder is in use or no store.
+    /// </summary>
+    public static IReadOnlyList<CorruptionException> Verify(string path, Action<string>? note = null, CancellationToken cancellation = default) =>
+        StoreVerification.Run(path, new StoreEnvironment(), note, cancellation);
+
+    /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
+    public ValueLease Get(scoped ReadOnlySpan<byte> key)
+    {
+        long count = _counters.Add(Counter.Gets);
+        if ((count & SampleMask) != 0)
+        {
+            return Read(key);
+        }
+
+        long start = Stopwatch.GetTimestamp();
+        ValueLease lease = Read(key);
+        _getLatency.RecordSince(start);
+        return lease;
+    }
+
+    /// <summary>Reads a key into a buffer. Status Ok with <paramref name="length"/> beyond the buffer's: it was too small, nothing was copied.</summary>
+    public Status TryGet(ReadOnlySpan<byte> key, Span<byte> destination, out int length)
+    {
+        using ValueLease lease = Get(key);
+        length = lease.Value.Length;
+        lease.Value.TryCopyTo(destination);
+        return lease.Status;
+    }
+
+    /// <summary>Writes a key and waits until it is as durable as the store promises.</summary>
+    public WriteResult Upsert(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, WriteOptions options = default)
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.Put(key, value, options);
+        return Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>
+    /// Removes a key; <see cref="Status.NotFound"/> if it was not there. A blind removal does not look, which saves a read
+    /// on lsm, and always ends with Ok.
+    /// </summary>
+    public WriteResult Remove(ReadOnlySpan<byte> key, Condition condition = default, bool blind = false)
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.Remove(key, condition, blind);
+        return Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>Writes a batch: all of it at one version, or nothing.</summary>
+    public WriteResult Write(WriteBatch batch)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        CommandBuilder command = batch.Commands;
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return refusal;
+        }
+
+        PartitionMap map = _registry.Map;
+        return map.OwnerOfAll(command) is { } owner
+            ? Write(SyncWriteRequest.ForThisThread, owner, command)
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+    }
+
+    /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
+    public ScanCursor Scan(ScanOptions options)
+    {
+        ScanPlan? plan = Plan(options, out Status status, out string? detail);
+        if (plan is null)
+        {
+            return new ScanCursor(status, detail);
+        }
+
+        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
+        if (!closed.IsCompletedSuccessfully)
+        {
+            closed.AsTask().GetAwaiter().GetResult();
+        }
+
+        return new ScanCursor(plan, snapshot, _context.Oracle);
+    }
+
+    /// <summary>The store's figures.</summary>
+    public StoreStatistics GetStatistics() =>
+        StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+
+    /// <inheritdoc/>
+    public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default)
+    {
+        using ValueLease lease = Get(key.Span);
+        return ValueTask.FromResult(lease.Found
+            ? new ReadResult { Status = Status.Ok, Record = Copy(key, lease) }
+            : new ReadResult { Status = lease.Status, Detail = Describe(lease.Status, key.Length) });
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<MultiReadResult> GetAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        cancellation.ThrowIfCancellationRequested();
+        long start = Stopwatch.GetTimestamp();
+        using MultiGet get = MultiGet.Create(keys, _registry.Map, out Status status, out string? detail);
+        if (status != Status.Ok)
+        {
+            return new MultiReadResult { Status = status, Detail = detail, Records = [] };
+        }
+
+        using Snapshot snapshot = OpenSnapshot(get.Partitions, out ValueTask closed);
+        await closed.ConfigureAwait(false);
+        IReadOnlyList<Record?> records = get.Read(snapshot.Version, _context.Oracle, out int found);
+        _counters.Add(Counter.Gets, keys.Count);
+        _counters.Add(Counter.GetsFound, found);
+        _getLatency.RecordSince(start);
+        return new MultiReadResult { Status = Status.Ok, Records = records };
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> UpsertAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.OwnCommand.Put(key.Span, value.Span, options);
+        return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.OwnCommand.Remove(key.Span, condition, blind: false);
+        return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        cancellation.ThrowIfCancellationRequested();
+        CommandBuilder command = batch.Commands;
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return ValueTask.FromResult(refusal);
+        }
+
+        PartitionMap map = _registry.Map;
+        if (map.OwnerOfAll(command) is { } owner)
+        {
+            return Start(AsyncWriteRequest.Rent(), owner, command, cancellation);
+        }
+
+        return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<Record> ScanAsync(ScanOptions options, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        using ScanCursor cursor = await OpenScanAsync(options, cancellation).ConfigureAwait(false);
+        if (cursor.Status != Status.Ok)
+        {
+            throw new RefusedException(cursor.Status, cursor.Detail!);
+        }
+
+        while (cursor.MoveNext())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            yield return new Record
+            {
+                Key = cursor.Key.ToArray(),
+                Value = cursor.Value.ToArray(),
+                Version = cursor.Version,
+                ModifiedUnixMilliseconds = cursor.ModifiedUnixMilliseconds,
+                ExpiresAtUnixMilliseconds = cursor.ExpiresAtUnixMilliseconds,
+            };
+        }
+    }
+
+    /// <summary>As <see cref="Scan"/>, without blocking while a snapshot of several partitions waits for writes under way.</summary>
+    public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        ScanPlan? plan = Plan(options, out Status status, out string? detail);
+        if (plan is null)
+        {
+            return new ScanCursor(status, detail);
+        }
+
+        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
+        await closed.ConfigureAwait(false);
+        return new ScanCursor(plan, snapshot, _context.Oracle);
+    }
+
+    /// <summary>Closes the store: waits for writes under way, syncs the journal, stops background work.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        {
+            return;
+        }
+
+        await _registry.CloseAsync().ConfigureAwait(false);
+        _parts.Dispose();
+    }
+
+    internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        var opening = new StoreOpening(path, options ?? new StoreOptions(), environment);
+        bool opened = false;
+        try
+        {
+            opening.Run();
+            opened = true;
+            return new Store(opening);
+        }
+        finally
+        {
+            if (!opened)
+            {
+                opening.Dispose();
+            }
+        }
+    }
+
+    private static Record Copy(ReadOnlyMemory<byte> key, in ValueLease lease) => new()
+    {
+        Key = key,
+        Value = lease.Value.ToArray(),
+        Version = lease.Version,
+        ModifiedUnixMilliseconds = lease.ModifiedUnixMilliseconds,
+        ExpiresAtUnixMilliseconds = lease.ExpiresAtUnixMilliseconds,
+    };
+
+    private static string? Describe(Status status, int keyBytes) => status switch
+    {
+        Status.NotFound => null,
+        Status.BadNode => Refusals.BadNodeDetail,
+        _ => Refusals.DescribeKey(keyBytes),
+    };
+
+    private ValueLease Read(scoped ReadOnlySpan<byte> key)
+    {
+        // The stay covers the look-up too: a partition that is being removed keeps its engine until readers have left.
+        Epochs.Enter();
+        try
+        {
+            Partition? partition = _registry.Map.Find(key);
+            if (partition is null || (uint)(key.Length - 1) >= Limits.MaxKeyBytes)
+            {
+                return new ValueLease { Status = Refusals.CheckKey(key.Length, Status.BadNode) };
+            }
+
+            if (!partition.Engine.TryGet(key, ReadVersion.Latest, out ValueLease lease))
+            {
+                return new ValueLease { Status = Status.NotFound };
+            }
+
+            if (lease.ExpiresAtUnixMilliseconds != 0 && lease.ExpiresAtUnixMilliseconds <= _context.Oracle.Now())
+            {
+                lease.Dispose();
+                return new ValueLease { Status = Status.NotFound };
+            }
+
+            lease.Status = Status.Ok;
+            _counters.Add(Counter.GetsFound);
+            return lease;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    private ScanPlan? Plan(ScanOptions options, out Status status, out string? detail)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _counters.Add(Counter.Scans);
+        Epochs.Enter();
+        try
+        {
+            ScanPlan? plan = ScanPlan.Create(options, _registry.Map, out status, out detail);
+            if (status == Status.NotFound)
+            {
+                status = Status.Ok;
+            }
+
+            return plan;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    /// <summary>
+    /// A snapshot of one partition stands at what is visible there. One of several stands at the newest version handed
+    /// out, and may be read once each of them has closed it.
+    /// </summary>
+    private Snapshot OpenSnapshot(IReadOnlyList<Partition> partitions, out ValueTask closed)
+    {
+        closed = default;
+        if (partitions.Count == 1)
+        {
+            return _context.Snapshots.Open(partitions[0].Engine);
+        }
+
+        Snapshot snapshot = _context.Snapshots.Open(_context.Oracle);
+        foreach (Partition partition in partitions)
+        {
+            ValueTask one = partition.Writer.WaitUntilClosed(snapshot.Version);
+            if (!one.IsCompletedSuccessfully)
+            {
+                closed = WaitForAll(partitions, snapshot.Version);
+                break;
+            }
+        }
+
+        return snapshot;
+    }
+
+    private static async ValueTask WaitForAll(IReadOnlyList<Partition> partitions, long version)
+    {
+        foreach (Partition partition in partitions)
+        {
+            await partition.Writer.WaitUntilClosed(version).ConfigureAwait(false);
+        }
+    }
+
+    private bool Refuse(CommandBuilder command, out WriteResult refusal)
+    {
+        Status status = Refusals.Check(command, Options, out string? detail);
+        if (status == Status.Ok)
+        {
+            refusal = default;
+            return false;
+        }
+
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.DuplicateKey, Detail = detail });
+        return true;
+    }
+
+    private WriteResult Write(SyncWriteRequest request, ReadOnlySpan<byte> key, CommandBuilder command)
+    {
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return refusal;
+        }
+
+        Partition? partition = _registry.Map.Find(key);
+        return partition is null ? Count(command, Refusals.BadNode(0)) : Write(request, partition, command);
+    }
+
+    private WriteResult Write(SyncWriteRequest request, Partition partition, CommandBuilder command)
+    {
+        request.Begin(command);
+        bool timed = (_counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count) & _writeSampleMask) == 0;
+        long start = timed ? Stopwatch.GetTimestamp() : 0;
+        partition.Writer.Write(request);
+        if (timed)
+        {
+            _writeLatency.RecordSince(start);
+        }
+
+        if (request.Result.Status > Status.NotFound)
+        {
+            _counters.Add(Counter.Refused);
+        }
+
+        return request.Result;
+    }
+
+    private ValueTask<WriteResult> WriteAsync(AsyncWriteRequest request, ReadOnlySpan<byte> key, CommandBuilder command, CancellationToken cancellation)
+    {
+        if (Refuse(command, out WriteResult refusal))
+        {
+            request.Return();
+            return ValueTask.FromResult(refusal);
+        }
+
+        Partition? partition = _registry.Map.Find(key);
+        if (partition is null)
+        {
+            refusal = Count(command, Refusals.BadNode(0));
+            request.Return();
+            return ValueTask.FromResult(refusal);
+        }
+
+        return Start(request, partition, command, cancellation);
+    }
+
+    private ValueTask<WriteResult> Start(AsyncWriteRequest request, Partition partition, CommandBuilder command, CancellationToken cancellation)
+    {
+        request.Begin(command, _writeLatency, _counters);
+        _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
+        var result = new ValueTask<WriteResult>(request, request.Token);
+        partition.Writer.WriteAsync(request);
+        return cancellation.CanBeCanceled && !result.IsCompleted
+            ? new ValueTask<WriteResult>(result.AsTask().WaitAsync(cancellation))
+            : result;
+    }
+
+    private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)
+    {
+        long start = Stopwatch.GetTimestamp();
+        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).WaitAsync(cancellation).ConfigureAwait(false);
+        _writeLatency.RecordSince(start);
+        return Count(command, result);
+    }
+
+    private WriteResult Count(CommandBuilder command, WriteResult result)
+    {
+        if (result.Status > Status.NotFound)
+        {
+            _counters.Add(Counter.Refused);
+        }
+        else
+        {
+            _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
+        }
+
+        return result;
+    }
+}

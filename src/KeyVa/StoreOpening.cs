@@ -1,0 +1,207 @@
+using KeyVa.Engines;
+using KeyVa.Engines.Lsm;
+using KeyVa.Io;
+using KeyVa.Log;
+using KeyVa.Partitions;
+
+namespace KeyVa;
+
+/// <summary>
+/// Opens a data folder: lock, catalog, engines, journal, replay. The layout of the folder (docs/format.md):
+/// <code>
+///   LOCK              held by the process that has the store open
+///   CATALOG           format version, identity, partitions
+///   journal/          the log of all partitions
+///   partitions/ID/    the files of one partition's engine
+/// </code>
+/// </summary>
+internal sealed class StoreOpening : IDisposable
+{
+    public const string LockName = "LOCK";
+
+    private readonly StoreOptions _options;
+    private readonly StoreEnvironment _environment;
+    private readonly string _directory;
+    private readonly List<string> _notes = [];
+
+    public StoreOpening(string directory, StoreOptions options, StoreEnvironment environment)
+    {
+        _directory = Path.GetFullPath(directory);
+        _options = options;
+        _environment = environment;
+        Check(options);
+    }
+
+    public IDisposable? FolderLock { get; private set; }
+
+    public StoreContext? Context { get; private set; }
+
+    public PartitionRegistry? Registry { get; private set; }
+
+    public Journal? Journal { get; private set; }
+
+    public BackgroundThreads? OwnThreads { get; private set; }
+
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>Opens everything. On failure the caller disposes this, which closes what was opened.</summary>
+    public void Run()
+    {
+        IFileSystem files = _environment.FileSystem;
+        if (files.FileExists(_directory))
+        {
+            throw new StoreException($"'{_directory}' is a file, not a folder; name a folder for the data");
+        }
+
+        bool isNew = !files.FileExists(Path.Combine(_directory, Catalog.FileName));
+        if (isNew)
+        {
+            CheckNewFolder(files);
+        }
+
+        Lock(files);
+        Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
+        Context = CreateContext();
+        Context.Oracle.Recover(catalog.Version, catalog.Stamp);
+        Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
+        if (Journal.Recovery.Cut is { } cut)
+        {
+            _notes.Add($"{cut.Message}; it was cut off, nothing acknowledged as synced was in it");
+        }
+
+        Registry = new PartitionRegistry(Context, catalog);
+        Registry.OpenAll(Journal);
+        var replay = new JournalReplay(Registry.Map, Context.Oracle);
+        Journal.Replay(replay);
+        if (replay.Applied > 0)
+        {
+            _notes.Add($"replayed {replay.Applied} groups from the journal");
+        }
+
+        ReleaseJournal();
+    }
+
+    public void Dispose()
+    {
+        if (Registry is not null)
+        {
+            Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
+        }
+
+        OwnThreads?.Dispose();
+        Journal?.Dispose();
+        Context?.BlockCache.Dispose();
+        FolderLock?.Dispose();
+    }
+
+    private static void Check(StoreOptions options)
+    {
+        if (options.MaxValueBytes is < 1 or > Limits.MaxValueBytesCeiling)
+        {
+            throw new StoreException($"max-value-bytes is {options.MaxValueBytes}; it must be 1 to {Limits.MaxValueBytesCeiling}");
+        }
+
+        if (options.MaxBatchBytes is < 1 or > Limits.MaxValueBytesCeiling)
+        {
+            throw new StoreException($"max-batch-bytes is {options.MaxBatchBytes}; it must be 1 to {Limits.MaxValueBytesCeiling}");
+        }
+
+        if (options.Volatile && options.Engine != EngineKind.Memory)
+        {
+            throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
+        }
+
+        if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
+        {
+            throw new StoreException("background-threads and max-queued-writes must be at least 1");
+        }
+    }
+
+    private void CheckNewFolder(IFileSystem files)
+    {
+        if (!files.DirectoryExists(_directory))
+        {
+            files.CreateDirectory(_directory);
+            SyncParents(files);
+            return;
+        }
+
+        foreach (string name in files.List(_directory))
+        {
+            // What a store leaves that was killed while it was being created.
+            if (name is not (LockName or "CATALOG.tmp" or "journal" or "partitions"))
+            {
+                throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
+            }
+        }
+    }
+
+    private void SyncParents(IFileSystem files)
+    {
+        string? parent = Path.GetDirectoryName(_directory);
+        if (parent is not null)
+        {
+            files.SyncDirectory(parent);
+        }
+    }
+
+    private void Lock(IFileSystem files) =>
+        FolderLock = files.TryLock(Path.Combine(_directory, LockName))
+            ?? throw new StoreException($"the data folder '{_directory}' is in use by another process (it holds {LockName}); stop that one or choose another folder");
+
+    private Catalog CreateCatalog(IFileSystem files)
+    {
+        files.CreateDirectory(StoreContext.JournalDirectoryOf(_directory));
+        files.CreateDirectory(StoreContext.PartitionsDirectoryOf(_directory));
+        files.SyncDirectory(_directory);
+        PartitionDefinition[] partitions = _options.CreateDefaultPartition
+            ? [new PartitionDefinition(1, KeyRange.All, _options.Engine, _options.Volatile)]
+            : [];
+        var catalog = new Catalog { StoreId = Guid.NewGuid(), NextPartitionId = partitions.Length + 1, Partitions = partitions };
+        catalog.Write(files, _directory);
+        return catalog;
+    }
+
+    private StoreContext CreateContext()
+    {
+        IBackgroundWork? background = _environment.Background;
+        if (background is null)
+        {
+            background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
+        }
+
+        var engine = new EngineOptions { MemtableBytes = _options.MemtableBytes };
+        return new StoreContext
+        {
+            FileSystem = _environment.FileSystem,
+            Directory = _directory,
+            Options = _options,
+            EngineOptions = _environment.Engine?.Invoke(engine) ?? engine,
+            Background = background,
+            Time = _environment.Time,
+            Oracle = new VersionOracle(_environment.Time),
+            Snapshots = new SnapshotList(),
+            BlockCache = new BlockCache(_options.BlockCacheBytes),
+        };
+    }
+
+    private JournalOptions JournalOptions() => new()
+    {
+        Durability = _options.Durability,
+        SyncInterval = _options.SyncInterval,
+        SegmentBytes = _options.JournalSegmentBytes,
+        BudgetBytes = _options.JournalBudgetBytes,
+        BudgetExceeded = partitions => Registry?.Flush(partitions),
+    };
+
+    private void ReleaseJournal()
+    {
+        foreach (Partition partition in Registry!.Map.Partitions)
+        {
+            if (!partition.Definition.IsVolatile)
+            {
+                Journal!.Release(partition.Id, partition.Engine.DurableIndex);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+namespace KeyVa;
+
+/// <summary>The figures of an open store: counters since it was opened, gauges as they stand.</summary>
+public sealed record StoreStatistics
+{
+    /// <summary>Keys of all partitions (see <see cref="PartitionInfo.Keys"/>).</summary>
+    public long Keys { get; init; }
+
+    /// <summary>Bytes of their values.</summary>
+    public long ValueBytes { get; init; }
+
+    /// <summary>Keys read, found or not.</summary>
+    public long Gets { get; init; }
+
+    /// <summary>Keys read and found.</summary>
+    public long GetsFound { get; init; }
+
+    /// <summary>Keys written.</summary>
+    public long Sets { get; init; }
+
+    /// <summary>Removals, whether the key was there or not.</summary>
+    public long Removes { get; init; }
+
+    /// <summary>Scans begun.</summary>
+    public long Scans { get; init; }
+
+    /// <summary>Writes that ended with anything but Ok or NotFound.</summary>
+    public long Refused { get; init; }
+
+    /// <summary>Latency of reads of one key or several. Embedded calls are sampled.</summary>
+    public LatencySummary GetLatency { get; init; }
+
+    /// <summary>Latency of writes, single or batch, until acknowledged.</summary>
+    public LatencySummary WriteLatency { get; init; }
+
+    /// <summary>Bytes of the engines' files and the journal.</summary>
+    public long StorageBytes { get; init; }
+
+    /// <summary>Bytes of the journal alone.</summary>
+    public long JournalBytes { get; init; }
+
+    /// <summary>Syncs of the journal.</summary>
+    public long JournalSyncs { get; init; }
+
+    /// <summary>Bytes outside the GC heap held by engines and the block cache.</summary>
+    public long MemoryBytes { get; init; }
+
+    /// <summary>Blocks found in the block cache.</summary>
+    public long CacheHits { get; init; }
+
+    /// <summary>Blocks read from disk.</summary>
+    public long CacheMisses { get; init; }
+
+    /// <summary>Snapshots (scans, readers) open now.</summary>
+    public int OpenSnapshots { get; init; }
+
+    /// <summary>How long the store has been open.</summary>
+    public TimeSpan Uptime { get; init; }
+
+    /// <summary>The partitions, by range.</summary>
+    public IReadOnlyList<PartitionInfo> Partitions { get; init; } = [];
+}
+
+/// <summary>Percentiles of a latency, in microseconds, exact to about 3 %; 0 where nothing was measured.</summary>
+public readonly record struct LatencySummary(long Count, double P50, double P99, double P999, double Max);

@@ -1,0 +1,39 @@
+using KeyVa.Partitions;
+
+namespace KeyVa;
+
+/// <summary>
+/// Puts and removals that happen together or not at all, at one version. A key may stand in a batch once. Not
+/// thread-safe; may be cleared and used again once its write is done. A batch holds memory outside the GC heap until it
+/// is disposed.
+/// </summary>
+public sealed class WriteBatch : IDisposable
+{
+    /// <summary>Operations in the batch.</summary>
+    public int Count => Commands.Count;
+
+    /// <summary>Bytes of all keys and values.</summary>
+    public long Bytes => Commands.DataBytes;
+
+    internal CommandBuilder Commands { get; } = new();
+
+    /// <summary>Adds a put.</summary>
+    public WriteBatch Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, WriteOptions options = default)
+    {
+        Commands.Put(key, value, options);
+        return this;
+    }
+
+    /// <summary>Adds a removal. A blind one does not look whether the key is there, which saves a read on lsm.</summary>
+    public WriteBatch Remove(ReadOnlySpan<byte> key, Condition condition = default, bool blind = false)
+    {
+        Commands.Remove(key, condition, blind);
+        return this;
+    }
+
+    /// <summary>Empties the batch and keeps its memory.</summary>
+    public void Clear() => Commands.Clear();
+
+    /// <summary>Gives the memory back.</summary>
+    public void Dispose() => Commands.Dispose();
+}

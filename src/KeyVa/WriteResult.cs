@@ -1,0 +1,26 @@
+namespace KeyVa;
+
+/// <summary>How a write ended.</summary>
+public readonly struct WriteResult
+{
+    /// <summary>The outcome. <see cref="Status.NotFound"/>: a single removal of a key that was not there; nothing changed.</summary>
+    public Status Status { get; init; }
+
+    /// <summary>The version at which the whole write happened; 0 unless it did.</summary>
+    public long Version { get; init; }
+
+    /// <summary>The operation of the batch that was refused, counted from 0; -1 if none or all of them.</summary>
+    public int FailedOperation { get; init; }
+
+    /// <summary>After <see cref="Status.ConditionFailed"/>: the key's version as it is; 0 if it does not exist.</summary>
+    public long CurrentVersion { get; init; }
+
+    /// <summary>For each operation of a batch, in order: true if it was a removal and the key was there. Empty for a single write.</summary>
+    public ReadOnlyMemory<bool> Removed { get; init; }
+
+    /// <summary>For a person: what was refused and what to do; null when done.</summary>
+    public string? Detail { get; init; }
+
+    /// <summary>Whether it was done.</summary>
+    public bool IsOk => Status == Status.Ok;
+}

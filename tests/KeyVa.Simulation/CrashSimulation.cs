@@ -1,0 +1,380 @@
+using System.Globalization;
+using System.Text;
+using KeyVa.Engines;
+using KeyVa.Io;
+
+namespace KeyVa.Simulation;
+
+/// <summary>
+/// One store on a disk in memory, under random operations, flushes, compactions, snapshots and crashes, against a model.
+/// Everything follows from the seed. After every crash the store must hold a prefix of the writes: all that were
+/// acknowledged, where the durability promises it.
+/// </summary>
+internal sealed class CrashSimulation
+{
+    private const string Directory = "/data";
+
+    private readonly int _seed;
+    private readonly Random _random;
+    private readonly SimulatedTime _time = new();
+    private readonly StoreModel _model = new();
+    private readonly StoreOptions _options;
+    private readonly EngineOptions _engineOptions;
+    private readonly bool _twoPartitions;
+    private readonly int _keys;
+
+    private MemoryFileSystem _files = new();
+    private DeterministicWork _work;
+    private Store _store = null!;
+    private int _durable;
+    private int _operation;
+
+    public CrashSimulation(int seed)
+    {
+        _seed = seed;
+        _random = new Random(seed);
+        _work = new DeterministicWork(_random);
+        _twoPartitions = _random.Next(3) == 0;
+        _keys = _random.Next(5, 120);
+        _options = new StoreOptions
+        {
+            CreateDefaultPartition = !_twoPartitions,
+            Engine = _random.Next(3) == 0 ? EngineKind.Memory : EngineKind.Lsm,
+            Durability = _random.Next(3) switch { 0 => Durability.Os, 1 => Durability.Interval, _ => Durability.Always },
+            SyncInterval = TimeSpan.FromDays(1),
+            MemtableBytes = 1 << _random.Next(12, 16),
+            JournalSegmentBytes = 1 << _random.Next(14, 18),
+            JournalBudgetBytes = 1 << 19,
+            BlockCacheBytes = 1 << 16,
+        };
+        _engineOptions = new EngineOptions
+        {
+            MemtableBytes = _options.MemtableBytes,
+            BlockBytes = 1 << _random.Next(8, 12),
+            TableBytes = 1 << _random.Next(13, 16),
+            Level0Tables = _random.Next(2, 5),
+            Level1Bytes = 1 << _random.Next(14, 17),
+            LevelMultiplier = _random.Next(2, 6),
+            CheckpointAfterBytes = 1 << _random.Next(13, 16),
+        };
+    }
+
+    /// <summary>How the store was set up, for the report of a failing seed.</summary>
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"seed {_seed}, {_options.Engine}, {_options.Durability}, two partitions {_twoPartitions}, {_keys} keys, operation {_operation}");
+
+    public void Run()
+    {
+        Open();
+        if (_twoPartitions)
+        {
+            _store.Partitions.Add(new KeyRange(default, "k5"u8.ToArray()), _options.Engine);
+            _store.Partitions.Add(new KeyRange("k5"u8.ToArray(), default), _random.Next(2) == 0 ? EngineKind.Lsm : EngineKind.Memory);
+        }
+
+        int episodes = _random.Next(2, 6);
+        for (int episode = 0; episode < episodes; episode++)
+        {
+            RunEpisode();
+            CheckState(_model.Count, "after an episode and its end");
+        }
+
+        Close();
+        Verify();
+    }
+
+    /// <summary>Some operations, and an end: a clean close, a kill, or a power loss at any file operation.</summary>
+    private void RunEpisode()
+    {
+        int operations = _random.Next(1, 120);
+        int end = _random.Next(4);
+        if (end <= 1)
+        {
+            RunUntilPowerLoss(operations);
+            return;
+        }
+
+        for (int i = 0; i < operations; i++)
+        {
+            Step();
+        }
+
+        CheckState(_model.Count, "before the end of an episode");
+        if (end == 2)
+        {
+            Close();
+        }
+        else
+        {
+            Abandon(_files.Kill());
+        }
+
+        Open();
+        CheckState(_model.Count, "after a close or a kill");
+        _durable = _model.Count;
+    }
+
+    private void RunUntilPowerLoss(int operations)
+    {
+        int thread = Environment.CurrentManagedThreadId;
+        int countdown = _random.Next(1, operations * 6);
+        int lossSeed = _random.Next();
+        MemoryFileSystem? after = null;
+        int acknowledged = 0;
+        _files.Faults.Before = (_, _) =>
+        {
+            // The simulation's own thread alone counts, so that the journal's timing does not move the event.
+            if (Environment.CurrentManagedThreadId == thread && after is null && --countdown == 0)
+            {
+                acknowledged = _model.Count;
+                after = _files.AfterPowerLoss(lossSeed);
+            }
+        };
+        for (int i = 0; i < operations && after is null; i++)
+        {
+            Step();
+        }
+
+        _files.Faults.Before = null;
+        if (after is null)
+        {
+            acknowledged = _model.Count;
+            after = _files.AfterPowerLoss(lossSeed);
+        }
+
+        Abandon(after);
+        Open();
+        int least = _options.Durability == Durability.Always ? acknowledged : Math.Min(_durable, acknowledged);
+        CheckState(least, "after a power loss");
+        _durable = _model.Count;
+    }
+
+    private void Step()
+    {
+        _operation++;
+        switch (_random.Next(20))
+        {
+            case < 9:
+                Put();
+                break;
+            case < 11:
+                Remove();
+                break;
+            case < 14:
+                Batch();
+                break;
+            case 14:
+                _time.Advance(_random.Next(1, 5000));
+                break;
+            case 15:
+                Snapshot();
+                break;
+            case 16:
+                CheckKey(Key());
+                break;
+            default:
+                for (int i = _random.Next(1, 4); i > 0 && _work.RunOne(); i--)
+                {
+                }
+
+                break;
+        }
+    }
+
+    private string Key() => $"k{_random.Next(_keys)}";
+
+    private string Value() => $"{_operation}-{new string('v', _random.Next(8) == 0 ? _random.Next(3000) : _random.Next(60))}";
+
+    private (WriteOptions Options, long ExpiresAt) Options()
+    {
+        switch (_random.Next(8))
+        {
+            case 0:
+                int ttl = _random.Next(1, 8000);
+                return (new WriteOptions { Expiry = Expiry.InMilliseconds(ttl) }, _time.UnixMilliseconds + ttl);
+            case 1:
+                long at = _time.UnixMilliseconds + _random.Next(-1000, 8000);
+                return (new WriteOptions { Expiry = Expiry.AtUnixMilliseconds(at) }, at);
+            default:
+                return (default, 0);
+        }
+    }
+
+    private void Put()
+    {
+        string key = Key();
+        string value = Value();
+        (WriteOptions options, long expiresAt) = Options();
+        ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+        bool holds = true;
+        switch (_random.Next(8))
+        {
+            case 0:
+                options = options with { Condition = Condition.IfAbsent };
+                holds = before is null;
+                break;
+            case 1:
+                options = options with { Condition = Condition.IfVersion(before?.Version ?? 1) };
+                holds = before is not null;
+                break;
+            case 2:
+                options = options with { Condition = Condition.IfValue(Encoding.ASCII.GetBytes(before?.Text ?? "nothing")) };
+                holds = before is not null;
+                break;
+        }
+
+        WriteResult result = _store.Upsert(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options);
+        Expect(result, holds ? Status.Ok : Status.ConditionFailed, $"put {key}");
+        if (result.IsOk)
+        {
+            _model.Add(new ModelWrite([(key, new ModelValue(value, result.Version, expiresAt))]));
+        }
+    }
+
+    private void Remove()
+    {
+        string key = Key();
+        bool blind = _random.Next(3) == 0;
+        ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+        WriteResult result = _store.Remove(Encoding.ASCII.GetBytes(key), default, blind);
+        Expect(result, before is null && !blind ? Status.NotFound : Status.Ok, $"remove {key}");
+        if (result.IsOk)
+        {
+            _model.Add(new ModelWrite([(key, null)]));
+        }
+    }
+
+    private void Batch()
+    {
+        using var batch = new WriteBatch();
+        var changes = new List<(string Key, string? Value, long ExpiresAt)>();
+        bool holds = true;
+        foreach (string key in Enumerable.Range(0, _random.Next(1, 12)).Select(_ => Key()).Distinct())
+        {
+            bool condition = _random.Next(12) == 0;
+            holds &= !condition || _model.Find(key, _time.UnixMilliseconds) is not null;
+            Condition present = condition ? Condition.IfPresent : default;
+            if (_random.Next(4) == 0)
+            {
+                batch.Remove(Encoding.ASCII.GetBytes(key), present, blind: true);
+                changes.Add((key, null, 0));
+            }
+            else
+            {
+                string value = Value();
+                (WriteOptions options, long expiresAt) = Options();
+                batch.Put(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options with { Condition = present });
+                changes.Add((key, value, expiresAt));
+            }
+        }
+
+        WriteResult result = _store.Write(batch);
+        Expect(result, holds ? Status.Ok : Status.ConditionFailed, "batch");
+        if (result.IsOk)
+        {
+            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
+        }
+    }
+
+    private void Snapshot()
+    {
+        string target = $"/snapshot-{_operation}";
+        PartitionInfo partition = _store.Partitions.List()[0];
+        PartitionSnapshot snapshot = _store.Partitions.BeginSnapshot(partition.Id, target);
+        while (!snapshot.Completion.IsCompleted && _work.RunOne())
+        {
+        }
+
+        PartitionSnapshotResult result = snapshot.Completion.GetAwaiter().GetResult();
+        if (result.Status != Status.Ok)
+        {
+            throw new InvalidOperationException($"the snapshot ended with {result.Status}: {result.Detail}");
+        }
+
+        _files.DeleteDirectory(target);
+    }
+
+    private void CheckKey(string key)
+    {
+        ModelValue? expected = _model.Find(key, _time.UnixMilliseconds);
+        using ValueLease lease = _store.Get(Encoding.ASCII.GetBytes(key));
+        string? found = lease.Found ? Encoding.ASCII.GetString(lease.Value) : null;
+        if (found != expected?.Text)
+        {
+            throw new InvalidOperationException($"{key} is '{found}', the model has '{expected?.Text}'");
+        }
+    }
+
+    /// <summary>The store must hold a prefix of at least that many writes; scans and gets must agree.</summary>
+    private void CheckState(int least, string when)
+    {
+        var records = new List<(string Key, ModelValue Value)>();
+        using (ScanCursor cursor = _store.Scan(new ScanOptions { Unordered = true }))
+        {
+            while (cursor.MoveNext())
+            {
+                records.Add((Encoding.ASCII.GetString(cursor.Key), new ModelValue(Encoding.ASCII.GetString(cursor.Value), cursor.Version, cursor.ExpiresAtUnixMilliseconds)));
+            }
+        }
+
+        records.Sort(static (a, b) => string.CompareOrdinal(a.Key, b.Key));
+        string found = StoreModel.Render(records, _time.UnixMilliseconds);
+        if (!_model.TryCutTo(found, least, _time.UnixMilliseconds))
+        {
+            throw new InvalidOperationException($"{when}: the store holds no prefix of at least {least} of {_model.Count} writes, {_durable} durable.\n{Difference(found, _model.State(_time.UnixMilliseconds))}");
+        }
+
+        for (int i = 0; i < _keys; i++)
+        {
+            CheckKey($"k{i}");
+        }
+    }
+
+    private static string Difference(string store, string model)
+    {
+        string[] has = store.Split('\n');
+        string[] should = model.Split('\n');
+        return string.Join('\n', should.Except(has).Select(l => "lacks " + l).Concat(has.Except(should).Select(l => "has   " + l)));
+    }
+
+    private void Open()
+    {
+        var environment = new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work, Engine = _ => _engineOptions };
+        _store = Store.Open(Directory, _options, environment);
+    }
+
+    private void Close() => _store.DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+    /// <summary>Goes on with the disk as the crash left it; the old store is dropped like a process that is gone.</summary>
+    private void Abandon(MemoryFileSystem after)
+    {
+        try
+        {
+            Close();
+        }
+        catch (StoreException)
+        {
+            // Its disk is dead; what matters is that its threads and memory are gone.
+        }
+
+        _files = after;
+        _work = new DeterministicWork(_random);
+    }
+
+    private void Verify()
+    {
+        IReadOnlyList<CorruptionException> damages = StoreVerification.Run(Directory, new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work }, null, CancellationToken.None);
+        if (damages.Count > 0)
+        {
+            throw new InvalidOperationException($"verify found damage: {damages[0].Message}");
+        }
+    }
+
+    private void Expect(in WriteResult result, Status expected, string what)
+    {
+        if (result.Status != expected)
+        {
+            throw new InvalidOperationException($"operation {_operation}, {what}: {result.Status} instead of {expected}: {result.Detail}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs the stock gRPC clients that the tests drive the server with: Debian's for Python, npm's for Node.js.
+# Does nothing that was done before, so it needs neither network nor rights the second time.
+set -eu
+cd "$(dirname "$0")"
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing=""
+command -v node >/dev/null 2>&1 || missing="$missing nodejs"
+command -v npm >/dev/null 2>&1 || missing="$missing npm"
+# Debian's interpreter, not another one that may come first on the PATH.
+/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
+/usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || missing="$missing python3-protobuf"
+/usr/bin/python3 -c 'import grpc_tools.protoc' 2>/dev/null || missing="$missing python3-grpc-tools"
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "the gRPC client tests need these packages of Debian:$missing" >&2
+        exit 1
+    fi
+    as_root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+fi
+
+if ! cmp -s node/package-lock.json node/node_modules/.installed-from; then
+    (cd node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    cp node/package-lock.json node/node_modules/.installed-from
+fi

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs every test; the last line counts them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tests/clients/install.sh
+dotnet build KeyVa.slnx -c Release -v quiet
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+for project in tests/KeyVa.Tests tests/KeyVa.Simulation tests/KeyVa.Fuzz; do
+  dotnet test "$project" -c Release --no-build --logger "console;verbosity=normal" --blame-hang-timeout 10m 2>&1 | tee -a "$log" || status=1
+done
+
+passed=$(awk '/^ +Passed: +[0-9]+/ { n += $2 } END { print n + 0 }' "$log")
+failed=$(awk '/^ +Failed: +[0-9]+/ { n += $2 } END { print n + 0 }' "$log")
+if [ "$passed" -eq 0 ]; then
+  echo "no test was run" >&2
+  status=1
+fi
+echo "$passed passed, $failed failed"
+exit "$status"
