@@ -5,7 +5,7 @@ using KeyVa.Io;
 namespace KeyVa.Log;
 
 /// <summary>
-/// The bytes of the journal; drawn for readers in docs/format/journal.md, which must agree with this file.
+/// The bytes of the journal; drawn for readers in docs/format.md (Journal), which must agree with this file.
 /// Everything is little-endian; groups and records begin at multiples of 8.
 /// <code>
 /// segment   [ header, 512 bytes ][ group ][ group ] ... zeros to the end of the file

@@ -4,7 +4,7 @@ using KeyVa.Log;
 namespace KeyVa.Partitions;
 
 /// <summary>
-/// The journal record of a group of commands. The payload (docs/format.md, Group):
+/// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
 ///   format    1 byte  = 1
 ///   version   8 bytes version of the first command; the others follow by one

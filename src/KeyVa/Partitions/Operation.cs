@@ -41,7 +41,7 @@ internal readonly ref struct Operation
 }
 
 /// <summary>
-/// Encodes and decodes operations. The layout (docs/format.md, Command):
+/// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal
 ///   key       varint length, bytes

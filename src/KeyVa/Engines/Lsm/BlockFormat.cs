@@ -22,7 +22,7 @@ internal unsafe ref struct BlockEntry
     public byte* End;
 }
 
-/// <summary>The layout of a data block, format version 1. See docs/format/sstable.md.</summary>
+/// <summary>The layout of a data block, format version 1. See docs/format.md (SSTable).</summary>
 /// <remarks>
 /// <code>
 /// data block:  entry ... | restart u32 x restarts | bucket u8 x buckets | restarts u32 | buckets u32

@@ -67,7 +67,7 @@ internal sealed class ManifestState
 
 /// <summary>
 /// The list of the engine's tables: a file of edits, each synced before anyone relies on it. CURRENT names the manifest
-/// in force; it is replaced by rename. See docs/format/manifest.md.
+/// in force; it is replaced by rename. See docs/format.md (Manifest).
 /// </summary>
 /// <remarks>
 /// <code>

@@ -3,7 +3,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Engines.Lsm;
 
-/// <summary>Where the parts of a table are: the last 64 bytes of the file. See docs/format/sstable.md.</summary>
+/// <summary>Where the parts of a table are: the last 64 bytes of the file. See docs/format.md (SSTable).</summary>
 /// <remarks>
 /// <code>
 ///  0 index offset u64      |  8 index length u32      | 12 filter length u32 | 16 filter offset u64

@@ -4,7 +4,7 @@ namespace KeyVa.Engines.Memory;
 internal readonly record struct CheckpointHeader(long Index, long Version, long Stamp);
 
 /// <summary>
-/// The constants of the checkpoint file, format 1; drawn in docs/format/checkpoint.md. Written by
+/// The constants of the checkpoint file, format 1; drawn in docs/format.md (Checkpoint). Written by
 /// <see cref="CheckpointWriter"/>, read by <see cref="CheckpointReader"/>. All numbers are little-endian.
 /// </summary>
 internal static class CheckpointFormat
