@@ -49,7 +49,7 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
     public async Task AnAddressInUseNamesTheAddressAndTheSetting()
     {
         string folder = Directory.CreateTempSubdirectory("keyva-").FullName;
-        using Socket taken = new(SocketType.Stream, ProtocolType.Tcp);
+        using Socket taken = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         taken.Listen();
         IPEndPoint address = (IPEndPoint)taken.LocalEndPoint!;
