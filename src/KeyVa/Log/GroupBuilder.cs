@@ -1,0 +1,160 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>
+/// Lays out one group for one gathered write. One thread at a time: the flusher. Headers and short payloads are copied
+/// into one run of native memory; long payloads are written from where they are. Allocates nothing once its buffers
+/// have grown.
+/// </summary>
+internal sealed class GroupBuilder : IDisposable
+{
+    // Below this many bytes, copying a payload is cheaper than one more segment of the gathered write.
+    private const int CopiedPayloadBytes = 8 << 10;
+
+    // Above what a bounded group stages, so that only an unusual one gives memory back.
+    private const int KeptBytes = 8 << 20;
+
+    private readonly NativeBuffer _staging = new(64 << 10);
+    private Piece[] _pieces = new Piece[16];
+    private WriteSegment[] _segments = new WriteSegment[16];
+    private int _pieceCount;
+    private int _stagedFrom;
+    private int _records;
+    private long _length;
+    private int _checksumCount;
+    private uint[] _checksums = new uint[64];
+
+    /// <summary>Bytes an entry takes in a group.</summary>
+    public static int Size(JournalEntry entry) => JournalFormat.RecordBytes(entry.Positions.Length, entry.Payload.Length);
+
+    public void Begin()
+    {
+        _staging.Clear(KeptBytes);
+        _staging.Append(JournalFormat.GroupHeaderBytes);
+        _pieceCount = 0;
+        _stagedFrom = 0;
+        _records = 0;
+        _checksumCount = 0;
+        _length = JournalFormat.GroupHeaderBytes;
+    }
+
+    public void Add(JournalEntry entry)
+    {
+        ReadOnlySpan<LogPosition> positions = entry.Positions;
+        ReadOnlySpan<byte> payload = entry.Payload.Written;
+        Debug.Assert(positions.Length is > 0 and <= JournalFormat.MaxPositions, "a record is for somebody");
+        int size = Size(entry);
+        int head = JournalFormat.RecordHeaderBytes + (positions.Length * JournalFormat.PositionBytes);
+        Span<byte> header = _staging.Append(head);
+        int headerAt = _staging.Length - head;
+        BinaryPrimitives.WriteUInt32LittleEndian(header[4..], (uint)payload.Length);
+        header[8] = (byte)entry.Kind;
+        header[9] = 0;
+        BinaryPrimitives.WriteUInt16LittleEndian(header[10..], (ushort)positions.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[12..], 0);
+        MemoryMarshal.AsBytes(positions).CopyTo(header[JournalFormat.RecordHeaderBytes..]);
+        uint checksum = Crc32C.Extend(Crc32C.Compute(header[4..]), payload);
+
+        if (payload.Length <= CopiedPayloadBytes)
+        {
+            _staging.Append(payload);
+        }
+        else
+        {
+            CloseStaged();
+            AddPiece(new Piece(entry.Payload.Address, 0, payload.Length));
+        }
+
+        Span<byte> padding = _staging.Append(size - head - payload.Length);
+        padding.Clear();
+        checksum = Crc32C.Extend(checksum, padding);
+        BinaryPrimitives.WriteUInt32LittleEndian(_staging.Slice(headerAt, sizeof(uint)), checksum);
+        AddChecksum(checksum);
+        _records++;
+        _length += size;
+    }
+
+    /// <summary>Completes the group at its place; returns its checksum, to which the next group is chained.</summary>
+    public uint Finish(ulong salt, long offset, long synced, uint previous)
+    {
+        Debug.Assert(synced <= offset, "nothing is synced before it is written");
+        Debug.Assert(_length <= int.MaxValue, "groups are bounded");
+        CloseStaged();
+        Span<byte> header = _staging.Slice(0, JournalFormat.GroupHeaderBytes);
+        JournalFormat.WriteGroupHeader(header, new GroupHeader
+        {
+            Length = (int)_length,
+            Previous = previous,
+            Salt = salt,
+            Offset = offset,
+            Synced = synced,
+            Records = _records,
+        });
+        uint checksum = Crc32C.Compute(header[8..]);
+        checksum = Crc32C.Extend(checksum, MemoryMarshal.AsBytes(_checksums.AsSpan(0, _checksumCount)));
+        BinaryPrimitives.WriteUInt32LittleEndian(header[4..], checksum);
+        return checksum;
+    }
+
+    /// <summary>Writes the finished group with one call.</summary>
+    public void WriteTo(StorageFile file, long fileOffset)
+    {
+        if (_pieceCount == 1)
+        {
+            file.Write(fileOffset, _staging.Written);
+            return;
+        }
+
+        if (_segments.Length < _pieceCount)
+        {
+            _segments = new WriteSegment[_pieces.Length];
+        }
+
+        for (int i = 0; i < _pieceCount; i++)
+        {
+            Piece piece = _pieces[i];
+            nint address = piece.Address != 0 ? piece.Address : _staging.Address + piece.StagedAt;
+            _segments[i] = new WriteSegment(address, piece.Length);
+        }
+
+        file.Write(fileOffset, _segments.AsSpan(0, _pieceCount));
+    }
+
+    public void Dispose() => _staging.Dispose();
+
+    // Staged bytes move when the buffer grows, so pieces of it are kept as offsets until the end.
+    private void CloseStaged()
+    {
+        if (_staging.Length > _stagedFrom)
+        {
+            AddPiece(new Piece(0, _stagedFrom, _staging.Length - _stagedFrom));
+            _stagedFrom = _staging.Length;
+        }
+    }
+
+    private void AddPiece(Piece piece)
+    {
+        if (_pieceCount == _pieces.Length)
+        {
+            Array.Resize(ref _pieces, _pieces.Length * 2);
+        }
+
+        _pieces[_pieceCount++] = piece;
+    }
+
+    private void AddChecksum(uint checksum)
+    {
+        if (_checksumCount == _checksums.Length)
+        {
+            Array.Resize(ref _checksums, _checksums.Length * 2);
+        }
+
+        _checksums[_checksumCount++] = checksum;
+    }
+
+    private readonly record struct Piece(nint Address, int StagedAt, int Length);
+}

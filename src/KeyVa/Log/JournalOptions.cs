@@ -1,0 +1,34 @@
+using System.Security.Cryptography;
+
+namespace KeyVa.Log;
+
+/// <summary>Settings of the journal.</summary>
+internal sealed record JournalOptions
+{
+    public Durability Durability { get; init; } = Durability.Always;
+
+    /// <summary>Between two syncs under <see cref="Durability.Interval"/>.</summary>
+    public TimeSpan SyncInterval { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Bytes of one segment file, preallocated.</summary>
+    public long SegmentBytes { get; init; } = 64L << 20;
+
+    /// <summary>Past this many bytes of segments, partitions that hold the oldest one are asked to flush.</summary>
+    public long BudgetBytes { get; init; } = 1L << 30;
+
+    /// <summary>Kept on the disk so that removals go on when it is full.</summary>
+    public long ReserveBytes { get; init; } = 16L << 20;
+
+    /// <summary>Idle time after which the journal notes what it has synced.</summary>
+    public TimeSpan IdleMark { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>
+    /// Called on the sync thread, outside all locks, with the partitions that hold the oldest segment when the budget is
+    /// exceeded; once per new segment. Must not wait for an append.
+    /// </summary>
+    public Action<IReadOnlyList<long>>? BudgetExceeded { get; init; }
+
+    /// <summary>Where each segment's salt comes from; a simulation puts a seeded source here.</summary>
+    public Func<ulong> NextSalt { get; init; } =
+        static () => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+}

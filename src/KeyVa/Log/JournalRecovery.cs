@@ -1,0 +1,75 @@
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>What opening the journal found and did.</summary>
+internal sealed record JournalRecovery
+{
+    /// <summary>Segments, groups and records that were read.</summary>
+    public required int Segments { get; init; }
+
+    public required long Groups { get; init; }
+
+    public required long Records { get; init; }
+
+    /// <summary>The tail that was cut off, for a line in the log; null if there was none.</summary>
+    public TornTail? Cut { get; init; }
+
+    /// <summary>
+    /// Brings the folder into order after a scan without damage: removes what follows the end, so that nothing of it can
+    /// ever be taken for good, and returns the good segments opened. Power may fail at any line of it.
+    /// </summary>
+    public static List<JournalSegment> Repair(IFileSystem fileSystem, SegmentFiles files, JournalScan scan, JournalOptions options)
+    {
+        // The last one first, each durably: a gap among segments would be damage to the next opening. And all before the
+        // tail is cut, since a segment behind a shortened one would not fit it.
+        for (int i = scan.Remains.Count - 1; i >= 0; i--)
+        {
+            files.Delete(scan.Remains[i]);
+        }
+
+        var segments = new List<JournalSegment>();
+        foreach (ScannedSegment scanned in scan.Segments)
+        {
+            StorageFile file = fileSystem.Open(scanned.Path, writable: true);
+            long end = scanned.End - scanned.Header.Base + JournalFormat.SegmentHeaderBytes;
+            if (scan.Tail is { } tail && tail.File == scanned.Path)
+            {
+                CutTail(file, end, options.SegmentBytes);
+            }
+            else if (scanned.End > scan.Synced)
+            {
+                // Written by a process that died before it synced: what is read now must not vanish later.
+                file.SyncData();
+            }
+
+            segments.Add(new JournalSegment
+            {
+                Path = scanned.Path,
+                File = file,
+                Header = scanned.Header,
+                Capacity = Math.Max(file.Length, end),
+                End = scanned.End,
+                Ranges = scanned.Ranges,
+            });
+        }
+
+        return segments;
+    }
+
+    private static void CutTail(StorageFile file, long end, long segmentBytes)
+    {
+        file.SetLength(end);
+        try
+        {
+            file.Allocate(Math.Max(segmentBytes, end));
+        }
+        catch (StorageFullException)
+        {
+            // A full disk must not keep the journal closed: the segment simply ends here, and removals use the reserve.
+            file.SetLength(end);
+        }
+
+        file.Sync();
+    }
+}

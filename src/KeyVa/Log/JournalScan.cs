@@ -1,0 +1,281 @@
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>Bytes behind the last good group that were never known to be synced: what a crash leaves.</summary>
+/// <param name="File">Where the tail begins.</param>
+/// <param name="Offset">At which byte of the file.</param>
+/// <param name="Bytes">How many bytes it has, in this segment and later ones, zeros at their ends left out.</param>
+internal sealed record TornTail(string File, long Offset, long Bytes)
+{
+    public string Message =>
+        $"'{File}' ends in {Bytes} bytes from offset {Offset} on that no sync had confirmed (a crash interrupted a write)";
+}
+
+/// <summary>A good segment, as found.</summary>
+/// <param name="Path">Its file.</param>
+/// <param name="Header">Its header.</param>
+/// <param name="End">The absolute offset behind its last good group.</param>
+/// <param name="Ranges">The index ranges of its partitions.</param>
+internal sealed record ScannedSegment(string Path, SegmentHeader Header, long End, Dictionary<long, IndexRange> Ranges);
+
+/// <summary>
+/// Reads a journal folder without changing it: which segments and groups are good, where they end, and whether what
+/// follows is a torn tail or damage.
+/// <para>
+/// The rule. The journal ends at the first place X where no group begins that is intact, carries its segment's salt and
+/// its own offset, and is chained to the one before. Whatever follows X was never acknowledged as synced, unless something
+/// intact behind X (a group, a mark, a segment's header) records a synced offset above X: then bytes that were on the disk
+/// have changed, which is damage. Intact groups behind X without such a record are what a power loss leaves when it writes
+/// later pages and loses earlier ones: tail too.
+/// </para>
+/// </summary>
+internal sealed class JournalScan : IDisposable
+{
+    private readonly IFileSystem _fileSystem;
+    private readonly string _directory;
+    private readonly GroupScanner _scanner = new();
+
+    // What the tail looks like, to name the right file: nothing but zeros behind the last group, no header after it.
+    private bool _endsInZeros;
+    private bool _headerUnreadable;
+
+    private JournalScan(IFileSystem fileSystem, string directory)
+    {
+        _fileSystem = fileSystem;
+        _directory = directory;
+    }
+
+    public List<ScannedSegment> Segments { get; } = [];
+
+    /// <summary>The first damage found, or null; nothing behind it was looked at.</summary>
+    public CorruptionException? Damage { get; private set; }
+
+    public TornTail? Tail { get; private set; }
+
+    /// <summary>Segment files behind the last good one, by rising sequence: an unused one, or remains.</summary>
+    public List<string> Remains { get; } = [];
+
+    /// <summary>The absolute offset behind the last good group.</summary>
+    public long End { get; private set; }
+
+    /// <summary>The checksum of the last good group.</summary>
+    public uint Previous { get; private set; }
+
+    /// <summary>The highest offset recorded as synced.</summary>
+    public long Synced { get; private set; }
+
+    /// <summary>The last good group is a mark: all before it is known to be synced.</summary>
+    public bool EndsInMark { get; private set; }
+
+    public long Groups { get; private set; }
+
+    public long Records { get; private set; }
+
+    public static JournalScan Run(IFileSystem fileSystem, string directory)
+    {
+        var scan = new JournalScan(fileSystem, directory);
+        using (scan)
+        {
+            scan.ReadAll();
+        }
+
+        return scan;
+    }
+
+    public void Dispose() => _scanner.Dispose();
+
+    private void ReadAll()
+    {
+        var sequences = new List<long>();
+        foreach (string name in _fileSystem.List(_directory))
+        {
+            if (JournalFormat.SequenceOf(name) is > 0 and long sequence)
+            {
+                sequences.Add(sequence);
+            }
+        }
+
+        sequences.Sort();
+        int good = 0;
+        while (good < sequences.Count && Damage is null && ReadSegment(sequences, good))
+        {
+            good++;
+        }
+
+        if (Damage is null)
+        {
+            foreach (long sequence in sequences.Skip(good))
+            {
+                Remains.Add(PathOf(sequence));
+            }
+
+            ReadTail();
+        }
+    }
+
+    private string PathOf(long sequence) => $"{_directory}/{JournalFormat.SegmentName(sequence)}";
+
+    // False where the journal ends before this segment.
+    private bool ReadSegment(List<long> sequences, int index)
+    {
+        long sequence = sequences[index];
+        string path = PathOf(sequence);
+        if (index > 0 && sequence != sequences[index - 1] + 1)
+        {
+            string missing = PathOf(sequences[index - 1] + 1);
+            Damage = new CorruptionException(missing, 0, $"the segment is missing, but {sequence} is there");
+            return false;
+        }
+
+        using StorageFile file = _fileSystem.Open(path, writable: false);
+        if (!TryReadHeader(file, out SegmentHeader header))
+        {
+            return false;
+        }
+
+        if (header.Sequence != sequence)
+        {
+            Damage = new CorruptionException(path, 16, $"the header says segment {header.Sequence}: the file was renamed or copied");
+            return false;
+        }
+
+        if (index > 0 && !Follows(path, header))
+        {
+            return false;
+        }
+
+        ReadGroups(path, file, header);
+        return true;
+    }
+
+    // A segment that begins above the end found so far stands behind a hole: whether that is tail, the tail decides.
+    private bool Follows(string path, in SegmentHeader header)
+    {
+        if (header.Base < End)
+        {
+            Damage = new CorruptionException(path, 32, $"the segment begins at {header.Base}, but the one before ends at {End}");
+        }
+        else if (header.Base == End && header.Previous != Previous)
+        {
+            Damage = new CorruptionException(path, 48, "the segment is not the continuation of the one before");
+        }
+
+        return header.Base == End && Damage is null;
+    }
+
+    private void ReadGroups(string path, StorageFile file, in SegmentHeader header)
+    {
+        var visitor = new RangeVisitor { Segment = [] };
+        _scanner.Begin(file, header, file.Length);
+        Synced = Math.Max(Synced, header.Synced);
+        while (_scanner.TryNext())
+        {
+            Groups++;
+            EndsInMark = _scanner.Group.Records == 0;
+            Records += _scanner.Group.Records;
+            Synced = Math.Max(Synced, _scanner.Group.Synced);
+            _scanner.ReadRecords(ref visitor);
+        }
+
+        End = _scanner.Offset;
+        Previous = _scanner.Previous;
+        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment));
+    }
+
+    private void ReadTail()
+    {
+        TornTail? tail = null;
+        if (Segments.Count > 0)
+        {
+            ScannedSegment last = Segments[^1];
+            using StorageFile file = _fileSystem.Open(last.Path, writable: false);
+            long from = End - last.Header.Base + JournalFormat.SegmentHeaderBytes;
+            tail = Look(last.Path, file, last.Header, from, tail);
+            _endsInZeros = tail is null && Damage is null;
+        }
+
+        foreach (string path in Remains)
+        {
+            using StorageFile file = _fileSystem.Open(path, writable: false);
+            if (TryReadHeader(file, out SegmentHeader header))
+            {
+                if (Segments.Count == 0 || header.Synced > End)
+                {
+                    SetDamage($"the header of '{path}' shows that it was on the disk");
+                    return;
+                }
+
+                tail = Look(path, file, header, 0, tail);
+            }
+            else
+            {
+                _headerUnreadable |= path == Remains[0];
+                tail = Look(path, file, header: null, 0, tail);
+            }
+
+            if (Damage is not null)
+            {
+                return;
+            }
+        }
+
+        Tail = Damage is null ? tail : null;
+    }
+
+    // Looks through the bytes behind the end for what proves that the end is not the end.
+    private TornTail? Look(string path, StorageFile file, SegmentHeader? header, long from, TornTail? tail)
+    {
+        long limit = file.Length;
+        _scanner.Begin(file, header ?? default, limit);
+        long first = -1;
+        long last = -1;
+        for (long at = _scanner.SkipZeros(from); at >= 0; at = _scanner.SkipZeros(at + JournalFormat.Alignment))
+        {
+            first = first < 0 ? at : first;
+            last = at;
+            if (_scanner.TryGroup(at, header?.Salt, out GroupHeader group) && (Segments.Count == 0 || group.Synced > End))
+            {
+                SetDamage($"'{path}' records at offset {at} that it was on the disk");
+                return null;
+            }
+        }
+
+        if (first < 0)
+        {
+            return tail;
+        }
+
+        long bytes = Math.Min(last + JournalFormat.Alignment, limit) - Math.Min(first, from);
+        return tail is null ? new TornTail(path, from, bytes) : tail with { Bytes = tail.Bytes + bytes };
+    }
+
+    private void SetDamage(string evidence)
+    {
+        if (Segments.Count == 0)
+        {
+            Damage = new CorruptionException(Remains[0], 0, $"the header of the first segment is unreadable, and {evidence}");
+            return;
+        }
+
+        ScannedSegment last = Segments[^1];
+        long offset = End - last.Header.Base + JournalFormat.SegmentHeaderBytes;
+        Damage = _endsInZeros && _headerUnreadable
+            ? new CorruptionException(Remains[0], 0, $"the segment's header is unreadable, but {evidence}")
+            : new CorruptionException(last.Path, offset, $"no intact group begins here, but {evidence}");
+    }
+
+    private static bool TryReadHeader(StorageFile file, out SegmentHeader header)
+    {
+        Span<byte> bytes = stackalloc byte[JournalFormat.SegmentHeaderBytes];
+        int read = file.Read(0, bytes);
+        return JournalFormat.TryReadSegmentHeader(bytes[..read], file.Path, out header);
+    }
+
+    private struct RangeVisitor : IRecordVisitor
+    {
+        public required Dictionary<long, IndexRange> Segment;
+
+        public readonly void Visit(in JournalRecord record) => JournalSegment.Note(Segment, record.Positions);
+    }
+}

@@ -1,0 +1,71 @@
+using System.Runtime.InteropServices;
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>The lowest and highest index of one partition in one segment.</summary>
+internal struct IndexRange
+{
+    public long First;
+    public long Last;
+}
+
+/// <summary>
+/// One segment file in use. Immutable but for its end, ranges and pins, which the journal's gate guards. The file is
+/// closed when the segment was dropped and the last reader has unpinned it.
+/// </summary>
+internal sealed class JournalSegment
+{
+    private int _pins;
+    private bool _dropped;
+
+    public required string Path { get; init; }
+
+    public required StorageFile File { get; init; }
+
+    public required SegmentHeader Header { get; init; }
+
+    /// <summary>Bytes of the file that groups may fill, header included.</summary>
+    public required long Capacity { get; init; }
+
+    /// <summary>The absolute offset behind the last group.</summary>
+    public required long End { get; set; }
+
+    /// <summary>The index range of each partition that has records here.</summary>
+    public required Dictionary<long, IndexRange> Ranges { get; init; }
+
+    /// <summary>The place in the file of an absolute offset.</summary>
+    public long FileOffset(long offset) => offset - Header.Base + JournalFormat.SegmentHeaderBytes;
+
+    public static void Note(Dictionary<long, IndexRange> ranges, ReadOnlySpan<LogPosition> positions)
+    {
+        foreach (LogPosition position in positions)
+        {
+            ref IndexRange range = ref CollectionsMarshal.GetValueRefOrAddDefault(ranges, position.Partition, out bool known);
+            range.First = known ? Math.Min(range.First, position.Index) : position.Index;
+            range.Last = known ? Math.Max(range.Last, position.Index) : position.Index;
+        }
+    }
+
+    public void Pin() => _pins++;
+
+    public void Unpin()
+    {
+        _pins--;
+        CloseIfUnused();
+    }
+
+    public void Drop()
+    {
+        _dropped = true;
+        CloseIfUnused();
+    }
+
+    private void CloseIfUnused()
+    {
+        if (_dropped && _pins == 0)
+        {
+            File.Dispose();
+        }
+    }
+}

@@ -1,0 +1,384 @@
+using System.Diagnostics;
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>
+/// Writes groups at the journal's end. One thread at a time, the flusher, but for <see cref="SyncWritten"/> (the sync
+/// thread) and <see cref="Failure"/> (anyone). Invariants: (1) the end advances only over a group whose write succeeded;
+/// (2) a group records as synced only what a sync has confirmed; (3) after a failure nothing is ever written or synced
+/// again; (4) bytes of a group that found no room can never be read as a group.
+/// </summary>
+internal sealed class JournalWriter : IDisposable
+{
+    // Immutable.
+    private readonly JournalOptions _options;
+    private readonly SegmentFiles _files;
+    private readonly SegmentList _segments;
+
+    // Flusher-owned.
+    private readonly GroupBuilder _builder = new();
+    private readonly byte[] _zeros = new byte[JournalFormat.GroupHeaderBytes];
+    private JournalSegment _active;
+    private uint _previous;
+    private bool _onReserve;
+
+    // Shared: written by the flusher or the sync thread, read by all; the failure is set once.
+    private long _end;
+    private long _synced;
+    private StoreException? _failure;
+    private long _syncs;
+
+    // Guarded by itself: the segments of a sync under way.
+    private readonly List<JournalSegment> _pinned = [];
+
+    public JournalWriter(
+        JournalOptions options,
+        SegmentFiles files,
+        SegmentList segments,
+        JournalSegment active,
+        uint previous,
+        bool endsInMark)
+    {
+        _options = options;
+        _files = files;
+        _segments = segments;
+        _active = active;
+        _previous = previous;
+        EndsInMark = endsInMark;
+        _end = active.End;
+        _synced = active.End;
+        _onReserve = !files.TryMakeReserve();
+    }
+
+    public StoreException? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>The absolute offset behind the last group.</summary>
+    public long End => Volatile.Read(ref _end);
+
+    /// <summary>All below is known to be on the disk.</summary>
+    public long Synced => Volatile.Read(ref _synced);
+
+    /// <summary>Syncs so far.</summary>
+    public long Syncs => Volatile.Read(ref _syncs);
+
+    /// <summary>The last thing written is a mark, or nothing was written yet.</summary>
+    public bool EndsInMark { get; private set; }
+
+    /// <summary>The sequence that the next segment will have.</summary>
+    public long NextSequence => Volatile.Read(ref _active).Header.Sequence + 1;
+
+    /// <summary>Half of the active segment is used: time to make the next one ready.</summary>
+    public bool WantsSpare => _active.FileOffset(_end) > _active.Capacity / 2;
+
+    /// <summary>Counts the segments begun, so that others see when there is a new one.</summary>
+    public long SegmentsBegun { get; private set; }
+
+    /// <summary>Writes the entries as one group, syncs it if the durability says so, and sets every outcome.</summary>
+    public void Flush(JournalEntry first)
+    {
+        if (Failure is not null)
+        {
+            SetOutcome(first, AppendOutcome.Failed);
+            return;
+        }
+
+        try
+        {
+            SetOutcome(first, AppendOutcome.Appended);
+            if (Admit(first))
+            {
+                Write(first);
+            }
+        }
+        catch (StorageException error)
+        {
+            Fail(error);
+            SetOutcome(first, AppendOutcome.Failed);
+        }
+        catch (Exception error)
+        {
+            // Whatever it is (no memory, a bug): the callers that wait for this round must not wait for ever, and nobody
+            // may write behind a group of unknown state. The failure keeps the cause.
+            Fail(new StoreException($"the journal stopped: {error.Message}", error));
+            SetOutcome(first, AppendOutcome.Failed);
+        }
+    }
+
+    /// <summary>
+    /// Notes durably that all so far is synced, if it is and the active segment has room; returns whether the journal ends
+    /// in a mark.
+    /// </summary>
+    public bool TryMark()
+    {
+        if (EndsInMark)
+        {
+            return true;
+        }
+
+        if (Failure is not null
+            || Synced < End
+            || _active.FileOffset(_end) + JournalFormat.GroupHeaderBytes > _active.Capacity)
+        {
+            return false;
+        }
+
+        try
+        {
+            _builder.Begin();
+            if (!TryWriteGroup(JournalFormat.GroupHeaderBytes))
+            {
+                return false;
+            }
+
+            _segments.Commit(_active, first: null, _end);
+            SyncActive();
+            EndsInMark = true;
+            return true;
+        }
+        catch (StorageException error)
+        {
+            Fail(error);
+            return false;
+        }
+    }
+
+    /// <summary>
+    /// Syncs all that was written before the call, over all segments. Runs beside the flusher, on any thread; one at a time,
+    /// so that what is known to be synced never falls.
+    /// </summary>
+    public void SyncWritten()
+    {
+        lock (_pinned)
+        {
+            if (Failure is not null)
+            {
+                return;
+            }
+
+            long end = _segments.Pin(Synced, _pinned);
+            try
+            {
+                foreach (JournalSegment segment in _pinned)
+                {
+                    segment.File.SyncData();
+                    Interlocked.Increment(ref _syncs);
+                }
+
+                NoteSynced(end);
+            }
+            catch (StorageException error)
+            {
+                Fail(error);
+            }
+            finally
+            {
+                _segments.Unpin(_pinned);
+            }
+        }
+    }
+
+    /// <summary>Stops the journal for ever; the first reason counts.</summary>
+    public void Fail(StoreException error) => Interlocked.CompareExchange(ref _failure, error, null);
+
+    public void Dispose() => _builder.Dispose();
+
+    private static void SetOutcome(JournalEntry first, AppendOutcome outcome)
+    {
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            entry.Outcome = outcome;
+        }
+    }
+
+    private static long GroupBytes(JournalEntry first)
+    {
+        long bytes = JournalFormat.GroupHeaderBytes;
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            if (entry.Outcome == AppendOutcome.Appended)
+            {
+                bytes += GroupBuilder.Size(entry);
+            }
+        }
+
+        return bytes;
+    }
+
+    // Decides who gets room. Where there is too little for all, only entries that may use the reserve are served; who is
+    // refused is marked so. False if nobody is left.
+    private bool Admit(JournalEntry first)
+    {
+        bool reserve = true;
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            reserve &= entry.MayUseReserve;
+        }
+
+        if (TryMakeRoom(GroupBytes(first), reserve))
+        {
+            return true;
+        }
+
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            if (reserve || !entry.MayUseReserve)
+            {
+                entry.Outcome = AppendOutcome.Full;
+            }
+        }
+
+        long left = GroupBytes(first);
+        if (left == JournalFormat.GroupHeaderBytes)
+        {
+            return false;
+        }
+
+        if (TryMakeRoom(left, reserve: true))
+        {
+            return true;
+        }
+
+        SetOutcome(first, AppendOutcome.Full);
+        return false;
+    }
+
+    // While the journal lives on its reserve, only removals may write, until the disk has room for a new one.
+    private bool TryMakeRoom(long bytes, bool reserve)
+    {
+        if (_onReserve && !reserve)
+        {
+            _onReserve = !_files.TryMakeReserve();
+            if (_onReserve)
+            {
+                return false;
+            }
+        }
+
+        return _active.FileOffset(_end) + bytes <= _active.Capacity || TryBeginSegment(bytes, reserve);
+    }
+
+    private bool TryBeginSegment(long bytes, bool reserve)
+    {
+        long sequence = NextSequence;
+        long needed = JournalFormat.SegmentHeaderBytes + bytes;
+        StorageFile? file = _files.TryTake(sequence, needed);
+        if (file is null && reserve)
+        {
+            file = _files.TryTakeReserve(sequence, needed);
+            _onReserve |= file is not null;
+        }
+
+        if (file is null)
+        {
+            return false;
+        }
+
+        Debug.Assert(_options.Durability != Durability.Always || _synced == _end, "each group was synced before the next");
+        var header = new SegmentHeader
+        {
+            Sequence = sequence,
+            Salt = _options.NextSalt(),
+            Base = _end,
+            Synced = _synced,
+            Previous = _previous,
+        };
+        Start(file, header);
+        var segment = new JournalSegment
+        {
+            Path = file.Path,
+            File = file,
+            Header = header,
+            Capacity = file.Length,
+            End = _end,
+            Ranges = [],
+        };
+        _segments.Add(segment);
+        Volatile.Write(ref _active, segment);
+        SegmentsBegun++;
+        return true;
+    }
+
+    /// <summary>Writes a segment's header; it is synced with the first group.</summary>
+    public static void Start(StorageFile file, in SegmentHeader header)
+    {
+        Span<byte> bytes = stackalloc byte[JournalFormat.SegmentHeaderBytes];
+        JournalFormat.WriteSegmentHeader(bytes, header);
+        file.Write(0, bytes);
+    }
+
+    private void Write(JournalEntry first)
+    {
+        _builder.Begin();
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            if (entry.Outcome == AppendOutcome.Appended)
+            {
+                _builder.Add(entry);
+            }
+        }
+
+        if (!TryWriteGroup(GroupBytes(first)))
+        {
+            SetOutcome(first, AppendOutcome.Full);
+            return;
+        }
+
+        EndsInMark = false;
+        if (_options.Durability == Durability.Always)
+        {
+            SyncActive();
+        }
+
+        if (Failure is not null)
+        {
+            // The sync thread failed meanwhile: whether these bytes reach the disk is as unknown as for the others.
+            SetOutcome(first, AppendOutcome.Failed);
+            return;
+        }
+
+        _segments.Commit(_active, first, _end);
+    }
+
+    private bool TryWriteGroup(long bytes)
+    {
+        uint checksum = _builder.Finish(_active.Header.Salt, _end, Synced, _previous);
+        try
+        {
+            _builder.WriteTo(_active.File, _active.FileOffset(_end));
+        }
+        catch (StorageFullException)
+        {
+            // Preallocated room can still run out where the file system copies on write. Whatever of the group was
+            // written is made unreadable; where even that fails, the journal stops.
+            _active.File.Write(_active.FileOffset(_end), _zeros);
+            return false;
+        }
+
+        _previous = checksum;
+        Volatile.Write(ref _end, _end + bytes);
+        return true;
+    }
+
+    private void SyncActive()
+    {
+        _active.File.SyncData();
+        Interlocked.Increment(ref _syncs);
+        NoteSynced(_end);
+    }
+
+    private void NoteSynced(long end)
+    {
+        long synced = Synced;
+        while (synced < end)
+        {
+            long seen = Interlocked.CompareExchange(ref _synced, end, synced);
+            if (seen == synced)
+            {
+                return;
+            }
+
+            synced = seen;
+        }
+    }
+}

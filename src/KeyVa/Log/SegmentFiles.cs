@@ -1,0 +1,174 @@
+using KeyVa.Io;
+
+namespace KeyVa.Log;
+
+/// <summary>
+/// Makes the journal's files: segments, one spare segment ahead of need, and the reserve that keeps removals going on a
+/// full disk. A file is handed out only when its room is taken and its name durable, so that using it needs one header.
+/// <see cref="PrepareSpare"/> runs on the sync thread, everything else on the flusher's; the lock lets one wait for the other.
+/// </summary>
+internal sealed class SegmentFiles : IDisposable
+{
+    private const string ReserveName = "reserve";
+
+    // Immutable.
+    private readonly IFileSystem _fileSystem;
+    private readonly string _directory;
+    private readonly JournalOptions _options;
+
+    // Guarded by the lock.
+    private readonly Lock _gate = new();
+    private StorageFile? _spare;
+    private long _spareSequence;
+
+    public SegmentFiles(IFileSystem fileSystem, string directory, JournalOptions options)
+    {
+        _fileSystem = fileSystem;
+        _directory = directory;
+        _options = options;
+    }
+
+    private string ReservePath => $"{_directory}/{ReserveName}";
+
+    public string PathOf(long sequence) => $"{_directory}/{JournalFormat.SegmentName(sequence)}";
+
+    /// <summary>Makes the segment of a sequence ready, unless it is or the disk is full.</summary>
+    public void PrepareSpare(long sequence)
+    {
+        lock (_gate)
+        {
+            if (_spare is null && !_fileSystem.FileExists(PathOf(sequence)))
+            {
+                _spare = TryCreate(PathOf(sequence), _options.SegmentBytes);
+                _spareSequence = sequence;
+            }
+        }
+    }
+
+    /// <summary>The file of a new segment with at least the bytes needed, zeros all of it; null if the disk has no room.</summary>
+    public StorageFile? TryTake(long sequence, long needed)
+    {
+        lock (_gate)
+        {
+            if (_spare is { } spare && _spareSequence == sequence)
+            {
+                if (spare.Length < needed && !TryAllocate(spare, needed))
+                {
+                    return null;
+                }
+
+                _spare = null;
+                return spare;
+            }
+
+            return TryCreate(PathOf(sequence), Math.Max(_options.SegmentBytes, needed));
+        }
+    }
+
+    /// <summary>Turns the reserve into the segment of a sequence; null if there is none or it is too small.</summary>
+    public StorageFile? TryTakeReserve(long sequence, long needed)
+    {
+        lock (_gate)
+        {
+            if (!_fileSystem.FileExists(ReservePath))
+            {
+                return null;
+            }
+
+            using (StorageFile reserve = _fileSystem.Open(ReservePath, writable: false))
+            {
+                if (reserve.Length < needed)
+                {
+                    return null;
+                }
+            }
+
+            // Its name may be that of a spare too small for what is needed: the rename replaces that.
+            _spare?.Dispose();
+            _spare = null;
+            _fileSystem.Rename(ReservePath, PathOf(sequence));
+            _fileSystem.SyncDirectory(_directory);
+            return _fileSystem.Open(PathOf(sequence), writable: true);
+        }
+    }
+
+    /// <summary>Takes the reserve's room if it is not taken; false if the disk has too little.</summary>
+    public bool TryMakeReserve()
+    {
+        lock (_gate)
+        {
+            if (_options.ReserveBytes == 0 || _fileSystem.FileExists(ReservePath))
+            {
+                return true;
+            }
+
+            StorageFile? reserve = TryCreate(ReservePath, _options.ReserveBytes);
+            reserve?.Dispose();
+            return reserve is not null;
+        }
+    }
+
+    /// <summary>Deletes a segment for good: durably, so that none before it can outlive it.</summary>
+    public void Delete(string path)
+    {
+        _fileSystem.DeleteFile(path);
+        _fileSystem.SyncDirectory(_directory);
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _spare?.Dispose();
+            _spare = null;
+        }
+    }
+
+    // Asks for the free room first: trying costs the file system much more, and a full disk is asked for every put.
+    private StorageFile? TryCreate(string path, long bytes)
+    {
+        if (_fileSystem.FreeBytes(_directory) < bytes)
+        {
+            return null;
+        }
+
+        StorageFile? file = null;
+        try
+        {
+            file = _fileSystem.Create(path);
+            file.Allocate(bytes);
+            file.Sync();
+            _fileSystem.SyncDirectory(_directory);
+            return file;
+        }
+        catch (StorageFullException)
+        {
+            if (file is not null)
+            {
+                file.Dispose();
+                Delete(path);
+            }
+
+            return null;
+        }
+        catch
+        {
+            file?.Dispose();
+            throw;
+        }
+    }
+
+    private static bool TryAllocate(StorageFile file, long bytes)
+    {
+        try
+        {
+            file.Allocate(bytes);
+            file.Sync();
+            return true;
+        }
+        catch (StorageFullException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,258 @@
+namespace KeyVa.Log;
+
+/// <summary>
+/// The segments that the journal retains, oldest first, and which partitions still need them. Thread-safe by one lock,
+/// held for a few instructions; files are synced, deleted and read outside of it. Invariants: (1) there is always an
+/// active segment, the last; (2) segments go from the oldest on, one durably before the next; (3) a pinned segment's
+/// file stays open.
+/// </summary>
+internal sealed class SegmentList
+{
+    private readonly SegmentFiles _files;
+    private readonly Lock _gate = new();
+
+    // Guarded by the gate.
+    private readonly List<JournalSegment> _segments;
+    private readonly Dictionary<long, long> _durable = [];
+    private long _committed;
+    private long _bytes;
+    private bool _closed;
+
+    // Held while segments are deleted, so that two callers cannot get out of order.
+    private readonly Lock _deleting = new();
+
+    public SegmentList(SegmentFiles files, List<JournalSegment> segments)
+    {
+        _files = files;
+        _segments = segments;
+        _committed = segments[^1].End;
+        foreach (JournalSegment segment in segments)
+        {
+            _bytes += segment.Capacity;
+        }
+    }
+
+    /// <summary>Bytes of all retained segment files.</summary>
+    public long Bytes
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _bytes;
+            }
+        }
+    }
+
+    public int Count
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _segments.Count;
+            }
+        }
+    }
+
+    public void Add(JournalSegment segment)
+    {
+        lock (_gate)
+        {
+            _segments.Add(segment);
+            _bytes += segment.Capacity;
+        }
+    }
+
+    /// <summary>Publishes what a round has written: its records may be read, and hold their segment.</summary>
+    public void Commit(JournalSegment active, JournalEntry? first, long end)
+    {
+        lock (_gate)
+        {
+            for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+            {
+                if (entry.Outcome == AppendOutcome.Appended)
+                {
+                    JournalSegment.Note(active.Ranges, entry.Positions);
+                }
+            }
+
+            active.End = end;
+            _committed = end;
+        }
+    }
+
+    /// <summary>Notes that a partition needs nothing up to an index, and deletes the segments nobody needs.</summary>
+    public void Release(long partition, long durableIndex)
+    {
+        lock (_gate)
+        {
+            if (_closed || (_durable.TryGetValue(partition, out long before) && before >= durableIndex))
+            {
+                return;
+            }
+
+            _durable[partition] = durableIndex;
+        }
+
+        lock (_deleting)
+        {
+            while (OldestIfFree() is { } oldest)
+            {
+                // The next segment becomes the first, whose header nothing else can replace: it has to be on the disk.
+                try
+                {
+                    oldest.Next.File.SyncData();
+                }
+                finally
+                {
+                    Unpin(oldest.Next);
+                }
+
+                lock (_gate)
+                {
+                    _segments.RemoveAt(0);
+                    _bytes -= oldest.Segment.Capacity;
+                }
+
+                _files.Delete(oldest.Segment.Path);
+                lock (_gate)
+                {
+                    oldest.Segment.Drop();
+                }
+            }
+        }
+    }
+
+    /// <summary>The partitions that hold the oldest segment, or none if it is the active one.</summary>
+    public List<long> Holders()
+    {
+        lock (_gate)
+        {
+            var holders = new List<long>();
+            if (_segments.Count > 1)
+            {
+                foreach ((long partition, IndexRange range) in _segments[0].Ranges)
+                {
+                    if (Needs(partition, range))
+                    {
+                        holders.Add(partition);
+                    }
+                }
+            }
+
+            return holders;
+        }
+    }
+
+    /// <summary>
+    /// Pins the segments that hold what is at or above an absolute offset, oldest first; each must be unpinned. Returns
+    /// the offset up to which they may be read.
+    /// </summary>
+    public long Pin(long from, List<JournalSegment> pinned)
+    {
+        lock (_gate)
+        {
+            foreach (JournalSegment segment in _segments)
+            {
+                if (segment.End > from || segment == _segments[^1])
+                {
+                    segment.Pin();
+                    pinned.Add(segment);
+                }
+            }
+
+            return _committed;
+        }
+    }
+
+    /// <summary>
+    /// Pins the segments in which records of a partition from an index on may stand. Returns the partition's lowest index
+    /// in the journal, 0 if there is none.
+    /// </summary>
+    public long Pin(long partition, long fromIndex, List<JournalSegment> pinned, out long committed)
+    {
+        lock (_gate)
+        {
+            committed = _committed;
+            long oldest = 0;
+            foreach (JournalSegment segment in _segments)
+            {
+                if (!segment.Ranges.TryGetValue(partition, out IndexRange range))
+                {
+                    continue;
+                }
+
+                oldest = oldest == 0 ? range.First : Math.Min(oldest, range.First);
+                if (range.Last >= fromIndex)
+                {
+                    segment.Pin();
+                    pinned.Add(segment);
+                }
+            }
+
+            return oldest;
+        }
+    }
+
+    public void Unpin(List<JournalSegment> pinned)
+    {
+        lock (_gate)
+        {
+            foreach (JournalSegment segment in pinned)
+            {
+                segment.Unpin();
+            }
+        }
+
+        pinned.Clear();
+    }
+
+    /// <summary>Closes all files; a release that is under way ends first, later ones do nothing.</summary>
+    public void Close()
+    {
+        lock (_deleting)
+        lock (_gate)
+        {
+            _closed = true;
+            foreach (JournalSegment segment in _segments)
+            {
+                segment.Drop();
+            }
+        }
+    }
+
+    private void Unpin(JournalSegment segment)
+    {
+        lock (_gate)
+        {
+            segment.Unpin();
+        }
+    }
+
+    private bool Needs(long partition, in IndexRange range) =>
+        !_durable.TryGetValue(partition, out long durable) || range.Last > durable;
+
+    // The oldest segment if nobody needs it and it is not the active one, with its successor pinned.
+    private (JournalSegment Segment, JournalSegment Next)? OldestIfFree()
+    {
+        lock (_gate)
+        {
+            if (_closed || _segments.Count < 2)
+            {
+                return null;
+            }
+
+            foreach ((long partition, IndexRange range) in _segments[0].Ranges)
+            {
+                if (Needs(partition, range))
+                {
+                    return null;
+                }
+            }
+
+            _segments[1].Pin();
+            return (_segments[0], _segments[1]);
+        }
+    }
+}
