@@ -3,6 +3,7 @@ using System.Text.Json;
 using Google.Protobuf;
 using KeyVa.Io;
 using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
 using KeyVa.Server;
 using Microsoft.Extensions.Logging;
@@ -40,6 +41,9 @@ public sealed class FailureTests
     {
         ServerFixture server = await ServerFixture.StartedAsync(new StoreOptions());
         await server.PutAsync("/kv/before", "1");
+        using GrpcResponses<HealthCheckResponse> health = server.Data.ServerStreaming(
+            HealthService.WatchMethod, new HealthCheckRequest { Service = GrpcMethods.DataPlane });
+        Assert.Equal(HealthCheckResponse.Types.ServingStatus.Serving, (await health.ReadAsync())!.Status);
         server.Files.Faults.FailNext(FileOperation.SyncData, times: 1000);
         server.Files.Faults.FailNext(FileOperation.Sync, times: 1000);
         await ServerFixture.ProblemAsync(await server.PutAsync("/kv/lost", "1"), 500, "failed");
@@ -48,6 +52,8 @@ public sealed class FailureTests
         Assert.Equal((GrpcStatusCode.Internal, "failed"), (grpc.Status.Code, grpc.Trailers.Get("keyva-status")));
         using HttpResponseMessage ready = await server.SendAsync("GET", "/readyz");
         Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.StatusCode);
+        Assert.Equal(HealthCheckResponse.Types.ServingStatus.NotServing, (await health.ReadAsync())!.Status);
+        Assert.Contains(server.Log.Entries, entry => entry.Level == LogLevel.Critical);
         Assert.Equal("ok\n", await server.GetTextAsync("/healthz"));
         Assert.Contains("\nkeyva_failed 1\n", await server.GetTextAsync("/metrics"));
         Assert.Equal("1", await server.GetTextAsync("/kv/before"));
