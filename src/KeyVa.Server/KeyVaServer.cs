@@ -172,9 +172,10 @@ public sealed class KeyVaServer : IAsyncDisposable
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
         RestFrontDoor rest = new(Store, restMeter, metrics, failures);
-        GrpcServer data = Serve(new DataPlane(Store, grpcMeter, failures).ToService(), DataReflection.Descriptor);
+        GrpcGuard guard = new(grpcMeter, failures);
+        GrpcServer data = Serve(new DataPlane(Store, guard).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(
-            new ControlPlane(Store, metrics, failures, _options.Clock).ToService(), ControlReflection.Descriptor);
+            new ControlPlane(Store, metrics, guard, _options.Clock).ToService(), ControlReflection.Descriptor);
         ListenerPlan[] plans =
         [
             new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
