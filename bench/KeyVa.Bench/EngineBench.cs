@@ -76,6 +76,11 @@ internal sealed class EngineBench(BenchOptions options)
                 }
             }
         }
+
+        foreach (Cell cell in section.Cells.Where(cell => cell.Median.WriterPerSecond > 0))
+        {
+            section.Note($"The writer beside {cell.Target} with {cell.Threads} reading thread(s) reached {cell.Median.WriterPerSecond:N0} puts per second.");
+        }
     }
 
     private void Warmup(Phase[] phases, Target[] targets)
