@@ -1,0 +1,146 @@
+using System.Runtime.CompilerServices;
+using KeyVa.Protocol.Grpc;
+using Wire = KeyVa.Protocol.V1;
+
+namespace KeyVa.Client;
+
+/// <summary>How far a snapshot is; the last one has <see cref="Done"/> and says what the snapshot holds.</summary>
+/// <param name="BytesDone">Bytes written or linked so far.</param>
+/// <param name="BytesTotal">Bytes it will have, as far as known yet.</param>
+/// <param name="Done">Whether it is complete and on disk.</param>
+/// <param name="Version">The version it holds, when done.</param>
+/// <param name="Index">The log index it holds, when done.</param>
+public readonly record struct SnapshotReport(long BytesDone, long BytesTotal, bool Done, long Version, long Index);
+
+/// <summary>A figure of a server, named as in its Prometheus text.</summary>
+/// <param name="Name">The metric.</param>
+/// <param name="Labels">Which of several of that name.</param>
+/// <param name="Value">The figure.</param>
+public sealed record RemoteMetric(string Name, IReadOnlyDictionary<string, string> Labels, double Value);
+
+/// <summary>
+/// The control plane of a server: its partitions, snapshots and figures. Thread-safe. Every call has a deadline. Failures
+/// are <see cref="ServerUnreachableException"/> and other <see cref="StoreException"/>s.
+/// </summary>
+public sealed class RemoteControl : IAsyncDisposable
+{
+    private readonly Connection _connection;
+
+    private RemoteControl(ServerAddress address, RemoteOptions options)
+    {
+        Address = address;
+        _connection = new Connection(address, options);
+    }
+
+    /// <summary>The server.</summary>
+    public ServerAddress Address { get; }
+
+    /// <summary>A client of the control plane at an address such as <c>127.0.0.1:7402</c>. Connects with the first call.</summary>
+    public static RemoteControl Connect(string address, RemoteOptions? options = null) =>
+        Connect(ServerAddress.Parse(address, ServerAddress.ControlPort), options);
+
+    /// <summary>A client of the control plane at an address. Connects with the first call.</summary>
+    public static RemoteControl Connect(ServerAddress address, RemoteOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        return new RemoteControl(address, options ?? new RemoteOptions());
+    }
+
+    /// <summary>All partitions, by range.</summary>
+    public async ValueTask<IReadOnlyList<PartitionInfo>> ListPartitionsAsync(CancellationToken cancellation = default)
+    {
+        Reply<Wire.ListPartitionsResponse> reply = await _connection.CallAsync(
+            Methods.ListPartitions, new Wire.ListPartitionsRequest(), isRead: true, cancellation);
+        return reply.Message is { } list
+            ? [.. list.Partitions.Select(ToInfo)]
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>Adds an empty partition for a range that nobody owns.</summary>
+    public async ValueTask<PartitionResult> AddPartitionAsync(
+        KeyRange range, EngineKind engine = EngineKind.Lsm, bool isVolatile = false, CancellationToken cancellation = default)
+    {
+        Wire.AddPartitionRequest request = new()
+        {
+            Range = ToRange(range),
+            Engine = engine == EngineKind.Memory ? Wire.EngineKind.Memory : Wire.EngineKind.Lsm,
+            Volatile = isVolatile,
+        };
+        Reply<Wire.AddPartitionResponse> reply = await _connection.CallAsync(Methods.AddPartition, request, isRead: false, cancellation);
+        return ToResult(reply.Status, reply.Detail, reply.Message?.Partition);
+    }
+
+    /// <summary>Removes a partition with all its data; one that holds keys only if <paramref name="discardData"/>.</summary>
+    public ValueTask<PartitionResult> RemovePartitionAsync(long id, bool discardData = false, CancellationToken cancellation = default) =>
+        RemoveAsync(new Wire.RemovePartitionRequest { Id = id, DiscardData = discardData }, cancellation);
+
+    /// <summary>Removes the partition with exactly this range.</summary>
+    public ValueTask<PartitionResult> RemovePartitionAsync(KeyRange range, bool discardData = false, CancellationToken cancellation = default) =>
+        RemoveAsync(new Wire.RemovePartitionRequest { Range = ToRange(range), DiscardData = discardData }, cancellation);
+
+    /// <summary>
+    /// Writes a consistent copy of a partition to a folder of the server's machine, and tells how far it is until it is
+    /// done. Throws <see cref="RefusedException"/> if it is refused.
+    /// </summary>
+    public async IAsyncEnumerable<SnapshotReport> SnapshotAsync(
+        long partition, string path, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        Wire.SnapshotRequest request = new() { Partition = partition, Path = path };
+        using GrpcResponses<Wire.SnapshotProgress> responses = _connection.Stream(Methods.Snapshot, request, cancellation);
+        bool done = false;
+        while (await _connection.NextAsync(responses) is { } report)
+        {
+            done |= report.Done;
+            yield return new SnapshotReport(report.BytesDone, report.BytesTotal, report.Done, report.Version, report.Index);
+        }
+
+        if (!done)
+        {
+            throw new StoreException($"the server at {Address} ended the snapshot of partition {partition} without saying that it is complete");
+        }
+    }
+
+    /// <summary>The server's figures.</summary>
+    public async ValueTask<IReadOnlyList<RemoteMetric>> StatsAsync(CancellationToken cancellation = default)
+    {
+        Reply<Wire.StatsResponse> reply = await _connection.CallAsync(Methods.Stats, new Wire.StatsRequest(), isRead: true, cancellation);
+        return reply.Message is { } stats
+            ? [.. stats.Metrics.Select(metric => new RemoteMetric(metric.Name, new SortedDictionary<string, string>(metric.Labels, StringComparer.Ordinal), metric.Value))]
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>Closes the connections.</summary>
+    public ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async ValueTask<PartitionResult> RemoveAsync(Wire.RemovePartitionRequest request, CancellationToken cancellation)
+    {
+        Reply<Wire.RemovePartitionResponse> reply = await _connection.CallAsync(Methods.RemovePartition, request, isRead: false, cancellation);
+        return ToResult(reply.Status, reply.Detail, reply.Message?.Partition);
+    }
+
+    private static PartitionResult ToResult(Status status, string? detail, Wire.Partition? partition) => new()
+    {
+        Status = status,
+        Detail = detail,
+        Partition = partition is null ? null : ToInfo(partition),
+    };
+
+    private static PartitionInfo ToInfo(Wire.Partition partition) => new()
+    {
+        Id = partition.Id,
+        Range = new KeyRange(partition.Range?.From.Memory ?? default, partition.Range?.To.Memory ?? default),
+        Engine = partition.Engine == Wire.EngineKind.Memory ? EngineKind.Memory : EngineKind.Lsm,
+        Volatile = partition.Volatile,
+        AppliedIndex = partition.AppliedIndex,
+        DurableIndex = partition.DurableIndex,
+        Keys = partition.Keys,
+        StorageBytes = partition.StorageBytes,
+    };
+
+    private static Wire.KeyRange ToRange(KeyRange range) =>
+        new() { From = WireRecord.Lend(range.From), To = WireRecord.Lend(range.To) };
+}

@@ -1,0 +1,29 @@
+namespace KeyVa.Client;
+
+/// <summary>How a client talks to its server. Immutable.</summary>
+public sealed record RemoteOptions
+{
+    /// <summary>How long a call may take until its answer is there. Default: 30 s.</summary>
+    public TimeSpan Deadline { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a stream (a scan, a snapshot) may take as a whole. Default: 24 h.</summary>
+    public TimeSpan StreamDeadline { get; init; } = TimeSpan.FromHours(24);
+
+    /// <summary>How long to wait for a connection. Default: 5 s.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
+    /// How often a connection that is refused is tried again before the call fails; a call that found no connection has
+    /// sent nothing, so this is safe for writes too. Default: 3.
+    /// </summary>
+    public int ConnectRetries { get; init; } = 3;
+
+    /// <summary>How often a read that lost its connection is sent again. Writes never are. Default: 2.</summary>
+    public int ReadRetries { get; init; } = 2;
+
+    /// <summary>The pause before the first retry; it doubles with each further one, and varies by half. Default: 50 ms.</summary>
+    public TimeSpan RetryPause { get; init; } = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>The longest answer taken: a value of the largest size a server can be configured to. Default: 68 MiB.</summary>
+    public int MaxReceiveBytes { get; init; } = 68 << 20;
+}

@@ -1,0 +1,254 @@
+using System.Runtime.CompilerServices;
+using Google.Protobuf;
+using KeyVa.Partitions;
+using KeyVa.Protocol.Grpc;
+using Wire = KeyVa.Protocol.V1;
+
+namespace KeyVa.Client;
+
+/// <summary>
+/// A store on another machine or in another process, over the gRPC data plane. Thread-safe; one instance serves a whole
+/// program and pools its connections, which are made when first needed. Every call has a deadline. Reads are sent again
+/// when their connection breaks; a write is only tried again as long as no connection could be made, so nothing is
+/// written twice. Failures are <see cref="ServerUnreachableException"/> and other <see cref="StoreException"/>s.
+/// </summary>
+public sealed class RemoteStore : IStore
+{
+    private readonly Connection _connection;
+
+    private RemoteStore(ServerAddress address, RemoteOptions options)
+    {
+        Address = address;
+        _connection = new Connection(address, options);
+    }
+
+    /// <summary>The server.</summary>
+    public ServerAddress Address { get; }
+
+    /// <summary>
+    /// A client of the data plane at an address such as <c>127.0.0.1:7401</c>; <see cref="FormatException"/> if it is no
+    /// address. Connects with the first call.
+    /// </summary>
+    public static RemoteStore Connect(string address = ServerAddress.DefaultData, RemoteOptions? options = null) =>
+        Connect(ServerAddress.Parse(address), options);
+
+    /// <summary>A client of the data plane at an address. Connects with the first call.</summary>
+    public static RemoteStore Connect(ServerAddress address, RemoteOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(address);
+        return new RemoteStore(address, options ?? new RemoteOptions());
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default)
+    {
+        Wire.GetRequest request = new() { Keys = { WireRecord.Lend(key) } };
+        Reply<Wire.GetResponse> reply = await _connection.CallAsync(Methods.Get, request, isRead: true, cancellation);
+        if (reply.Message is null)
+        {
+            return new ReadResult { Status = reply.Status, Detail = reply.Detail };
+        }
+
+        CheckCount(reply.Message.Records.Count, 1);
+        Wire.Record record = reply.Message.Records[0];
+        return record.Found
+            ? new ReadResult { Record = WireRecord.ToRecord(record) }
+            : new ReadResult { Status = Status.NotFound };
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<MultiReadResult> GetAsync(
+        IReadOnlyList<ReadOnlyMemory<byte>> keys, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        Wire.GetRequest request = new();
+        foreach (ReadOnlyMemory<byte> key in keys)
+        {
+            request.Keys.Add(WireRecord.Lend(key));
+        }
+
+        Reply<Wire.GetResponse> reply = await _connection.CallAsync(Methods.Get, request, isRead: true, cancellation);
+        if (reply.Message is null)
+        {
+            return new MultiReadResult { Status = reply.Status, Detail = reply.Detail, Records = [] };
+        }
+
+        CheckCount(reply.Message.Records.Count, keys.Count);
+        Record?[] records = new Record?[keys.Count];
+        for (int i = 0; i < records.Length; i++)
+        {
+            Wire.Record record = reply.Message.Records[i];
+            records[i] = record.Found ? WireRecord.ToRecord(record) : null;
+        }
+
+        return new MultiReadResult { Records = records };
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> UpsertAsync(
+        ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        Wire.Put put = WireRecord.ToPut(
+            WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
+        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
+            Methods.Upsert, new Wire.UpsertRequest { Puts = { put } }, isRead: false, cancellation);
+        return ToResult(reply);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> RemoveAsync(
+        ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
+    {
+        Wire.Removal removal = new() { Key = WireRecord.Lend(key), Condition = WireRecord.ToCondition(condition) };
+        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
+            Methods.Remove, new Wire.RemoveRequest { Removals = { removal } }, isRead: false, cancellation);
+        WriteResult result = ToResult(reply);
+        return reply.Message is { Removed: [false] } ? new WriteResult { Status = Status.NotFound, FailedOperation = -1 } : result;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        Wire.WriteRequest request = ToRequest(batch, out bool[]? isRemoval);
+        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
+        WriteResult result = ToResult(reply);
+        return reply.Message is null || isRemoval is null ? result : result with { Removed = Removed(isRemoval, reply.Message) };
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<Record> ScanAsync(
+        ScanOptions options, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        using GrpcResponses<Wire.ScanResponse> responses =
+            _connection.Stream(Methods.Scan, WireRecord.ToScan(options), cancellation);
+        while (await _connection.NextAsync(responses) is { } message)
+        {
+            foreach (Wire.Record record in message.Records)
+            {
+                yield return WireRecord.ToRecord(record);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Writes many batches over one stream, in order, each all-or-nothing for itself, and ends when all of them are
+    /// durable. Batches of puts without conditions. A batch that is refused ends the stream: the result has its status,
+    /// and batches before it stay written. The enumeration is pulled as fast as the server takes it.
+    /// </summary>
+    /// <returns>The version of the last batch, and how many records were written.</returns>
+    public async ValueTask<(WriteResult Result, long Records)> BulkUpsertAsync(
+        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batches);
+        using GrpcUpload<Wire.BulkUpsertRequest, Wire.BulkUpsertResponse> upload =
+            _connection.Upload(Methods.BulkUpsert, cancellation);
+        await foreach (WriteBatch batch in batches.WithCancellation(cancellation))
+        {
+            if (!await upload.WriteAsync(ToBulk(batch)))
+            {
+                break;
+            }
+        }
+
+        GrpcReply<Wire.BulkUpsertResponse> reply = await upload.FinishAsync();
+        if (reply.Message is { } done)
+        {
+            return (new WriteResult { Version = done.Version, FailedOperation = -1 }, done.Records);
+        }
+
+        return Connection.TryRefusal(reply.Status, reply.Trailers, out Status status)
+            ? (new WriteResult { Status = status, Detail = reply.Status.Message, FailedOperation = -1 }, 0)
+            : throw _connection.ToException(reply.Status, isRead: false, null);
+    }
+
+    /// <summary>Closes the connections.</summary>
+    public ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
+        ? new WriteResult { Version = done.Version, FailedOperation = -1 }
+        : new WriteResult
+        {
+            Status = reply.Status,
+            Detail = reply.Detail,
+            FailedOperation = (int)reply.Number("keyva-failed-operation", -1),
+            CurrentVersion = reply.Number("keyva-current-version", 0),
+        };
+
+    private static Wire.WriteRequest ToRequest(WriteBatch batch, out bool[]? isRemoval)
+    {
+        Wire.WriteRequest request = new();
+        request.Operations.Capacity = batch.Count;
+        isRemoval = null;
+        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
+        for (int i = 0; i < batch.Count && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
+        {
+            if (operation.IsPut)
+            {
+                request.Operations.Add(new Wire.Operation { Put = ToPut(operation) });
+                continue;
+            }
+
+            isRemoval ??= new bool[batch.Count];
+            isRemoval[i] = true;
+            request.Operations.Add(new Wire.Operation
+            {
+                Remove = new Wire.Removal { Key = ByteString.CopyFrom(operation.Key), Condition = ToCondition(operation) },
+            });
+        }
+
+        return request;
+    }
+
+    private static Wire.BulkUpsertRequest ToBulk(WriteBatch batch)
+    {
+        Wire.BulkUpsertRequest request = new();
+        request.Puts.Capacity = batch.Count;
+        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
+        while (OperationEncoding.TryRead(ref bytes, out Operation operation))
+        {
+            request.Puts.Add(operation.IsPut
+                ? ToPut(operation)
+                : throw new ArgumentException("a bulk write takes puts only; remove keys with WriteAsync", nameof(batch)));
+        }
+
+        return request;
+    }
+
+    private static Wire.Put ToPut(in Operation operation) => WireRecord.ToPut(
+        ByteString.CopyFrom(operation.Key),
+        ByteString.CopyFrom(operation.Value),
+        operation.Expiry == 0 ? Expiry.Never
+            : operation.IsExpiryRelative ? Expiry.InMilliseconds(operation.Expiry)
+            : Expiry.AtUnixMilliseconds(operation.Expiry),
+        ToCondition(operation));
+
+    private static Wire.Condition? ToCondition(in Operation operation) => operation.Condition == ConditionKind.None
+        ? null
+        : WireRecord.ToCondition(operation.Condition, operation.ConditionVersion, ByteString.CopyFrom(operation.ConditionValue));
+
+    /// <summary>The wire tells of each removal in order, the interface of each operation.</summary>
+    private static bool[] Removed(bool[] isRemoval, Wire.WriteResponse response)
+    {
+        int next = 0;
+        for (int i = 0; i < isRemoval.Length; i++)
+        {
+            isRemoval[i] = isRemoval[i] && next < response.Removed.Count && response.Removed[next++];
+        }
+
+        return isRemoval;
+    }
+
+    private void CheckCount(int received, int asked)
+    {
+        if (received != asked)
+        {
+            throw new StoreException($"the server at {Address} answered with {received} records to {asked} keys");
+        }
+    }
+}
