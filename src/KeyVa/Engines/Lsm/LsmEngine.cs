@@ -229,6 +229,20 @@ internal sealed unsafe class LsmEngine : Engine
         Context.DurableAdvanced?.Invoke();
     }
 
+    /// <summary>
+    /// What new tables may leave out, if they and the present ones will hold the log up to <paramref name="contained"/>.
+    /// What has expired since then must stay: a replay from there evaluates commands at the stamps they had, when it
+    /// had not expired yet. (Shadowed versions may go: the table has what shadows them.)
+    /// </summary>
+    internal Horizon HorizonFor(LogMark contained)
+    {
+        // The visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = VisibleVersion;
+        long stamp = VisibleStamp;
+        Horizon bound = Context.Snapshots.Bound(visible, stamp);
+        return bound with { Stamp = Math.Min(bound.Stamp, contained.Stamp) };
+    }
+
     /// <summary>Lets the compactions look whether there is something to do.</summary>
     internal void ScheduleCompactions()
     {
