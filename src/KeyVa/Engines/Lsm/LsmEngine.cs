@@ -43,7 +43,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
         _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
-        _throttle = new WriteThrottle(context.Options);
+        _throttle = new WriteThrottle(context.Options, context.Time);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
@@ -65,6 +65,12 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override TimeSpan Admit(long bytes)
     {
+        if (Failure is not null)
+        {
+            // Nothing will be flushed any more, so there is nothing to wait for: the caller refuses the group.
+            return TimeSpan.Zero;
+        }
+
         if (!_active.IsEmpty && _active.UsedBytes + bytes > Context.Options.MemtableBytes)
         {
             Superversion current = _versions.Current;
@@ -72,7 +78,7 @@ internal sealed unsafe class LsmEngine : Engine
             {
                 Rotate();
             }
-            else if (Failure is null)
+            else
             {
                 Context.Background.Schedule(_flush);
             }
