@@ -62,9 +62,16 @@ internal static class CommandRunner
 
     private static int Misused(Terminal terminal, ParseResult result)
     {
-        foreach (System.CommandLine.Parsing.ParseError error in result.Errors)
+        if (result.CommandResult.Command.Subcommands.Count > 0 && result.UnmatchedTokens.Count > 0)
         {
-            terminal.Say(error.Message);
+            terminal.Say($"there is no command '{result.UnmatchedTokens[0]}'");
+        }
+        else
+        {
+            foreach (System.CommandLine.Parsing.ParseError error in result.Errors)
+            {
+                terminal.Say(error.Message);
+            }
         }
 
         List<string> names = [];

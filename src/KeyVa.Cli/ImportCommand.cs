@@ -217,13 +217,13 @@ internal static class ImportCommand
 
         private void TellDone(ImportTotals totals, TimeSpan elapsed)
         {
-            long records = totals.Records - _recordsBefore;
+            long records = totals.Records - totals.Refused - _recordsBefore;
             long bytes = totals.Offset - _offsetBefore;
             if (invocation.Json)
             {
                 invocation.WriteJson(json =>
                 {
-                    json.WriteNumber("records"u8, totals.Records);
+                    json.WriteNumber("records"u8, records);
                     json.WriteNumber("records_before"u8, _recordsBefore);
                     json.WriteNumber("bytes"u8, bytes);
                     json.WriteNumber("skipped"u8, totals.Skipped);
