@@ -61,10 +61,16 @@ public sealed class KeyVaServer : IAsyncDisposable
     /// <summary>Opens the store and starts to listen.</summary>
     /// <exception cref="ConfigurationException">An address cannot be listened on.</exception>
     /// <exception cref="StoreException">The data folder cannot be opened.</exception>
-    public static async Task<KeyVaServer> StartAsync(ServerOptions options, CancellationToken cancellation = default)
+    public static Task<KeyVaServer> StartAsync(ServerOptions options, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        KeyVaServer server = new(options, Store.Open(options.Data, options.Store));
+        return StartAsync(options, Store.Open(options.Data, options.Store), cancellation);
+    }
+
+    /// <summary>Serves a store that is open, and closes it in the end.</summary>
+    internal static async Task<KeyVaServer> StartAsync(ServerOptions options, Store store, CancellationToken cancellation)
+    {
+        KeyVaServer server = new(options, store);
         bool started = false;
         try
         {
@@ -87,7 +93,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         StoreOptions store = Store.Options;
         return
         [
-            $"KeyVa serves {Path.GetFullPath(_options.Data)} (engine {Word(store.Engine)}, durability {Word(store.Durability)})",
+            $"KeyVa serves {Store.Path} (engine {Word(store.Engine)}, durability {Word(store.Durability)})",
             $"  REST           http://{Shown(RestAddress)}",
             $"  gRPC data      {Shown(GrpcAddress)}",
             $"  gRPC control   {Shown(ControlAddress)}",

@@ -205,6 +205,10 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
             HttpRequestException { InnerException: HttpProtocolException reset } => FromReset(reset),
             HttpRequestException { InnerException: AuthenticationException tls } =>
                 new GrpcStatus(GrpcStatusCode.Unavailable, $"TLS failed: {tls.Message}"),
+            // The one refusal of the handler's own: metadata above the limit that the server's settings told. A lost
+            // connection carries its cause inside, or an error code.
+            HttpRequestException { InnerException: null, HttpRequestError: HttpRequestError.Unknown } refused =>
+                new GrpcStatus(GrpcStatusCode.ResourceExhausted, refused.Message),
             HttpRequestException lost => new GrpcStatus(GrpcStatusCode.Unavailable, lost.Message),
             // HttpIOException names the reset inside; any other broken read is a lost connection.
             IOException { InnerException: HttpProtocolException reset } => FromReset(reset),
@@ -236,6 +240,7 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
         401 => GrpcStatusCode.Unauthenticated,
         403 => GrpcStatusCode.PermissionDenied,
         404 => GrpcStatusCode.Unimplemented,
+        431 => GrpcStatusCode.ResourceExhausted, // not in that list: metadata above the server's limit
         429 or 502 or 503 or 504 => GrpcStatusCode.Unavailable,
         _ => GrpcStatusCode.Unknown,
     };

@@ -11,12 +11,20 @@ namespace KeyVa.Protocol.Grpc;
 /// </summary>
 internal abstract class GrpcHandler(string path, GrpcServiceOptions options, bool streamsIn)
 {
+    internal const string CallerGone = "the caller is gone";
+
     /// <summary>Serves a request; the returned task ends with the call.</summary>
     internal Task HandleAsync(HttpContext http)
     {
         GrpcCallContext? call = GrpcCallContext.Open(http, path, options, streamsIn);
         return call is null ? Task.CompletedTask : RunAsync(call);
     }
+
+    /// <summary>
+    /// Whether a failed read of the body says that the caller reset the stream or lost the connection. Kestrel cancels
+    /// its token for that too, but somewhat later, and an IOException of a handler's own must not be taken for it.
+    /// </summary>
+    internal static bool IsCallerGone(IOException cause) => cause is not BadHttpRequestException;
 
     protected abstract Task RunAsync(GrpcCallContext call);
 
@@ -30,7 +38,15 @@ internal abstract class GrpcHandler(string path, GrpcServiceOptions options, boo
         TRequest? request = null;
         while (true)
         {
-            ReadResult read = await body.ReadAsync(call.ReadToken);
+            ReadResult read;
+            try
+            {
+                read = await body.ReadAsync(call.ReadToken);
+            }
+            catch (IOException e) when (IsCallerGone(e))
+            {
+                throw new OperationCanceledException(CallerGone, e);
+            }
             if (TryTakeSingle(call, body, read, parser, ref request))
                 return request!;
         }
@@ -79,6 +95,7 @@ internal sealed class UnaryHandler<TRequest, TResponse>(
 
     protected override async Task RunAsync(GrpcCallContext call)
     {
+        bool reading = true;
         try
         {
             PipeReader body = call.HttpContext.Request.BodyReader;
@@ -90,10 +107,15 @@ internal sealed class UnaryHandler<TRequest, TResponse>(
                     read = await body.ReadAsync(call.ReadToken);
                 while (!TryTakeSingle(call, body, read, _parser, ref request));
             }
+            reading = false;
             GrpcResult<TResponse> result = await handler(request!, call);
             if (result.Message is { } response)
                 call.Write(call.HttpContext.Response.BodyWriter, response);
             call.Finish(result.Status);
+        }
+        catch (IOException e) when (reading && IsCallerGone(e))
+        {
+            call.Fail(new OperationCanceledException(CallerGone, e));
         }
         catch (Exception e)
         {

@@ -19,9 +19,12 @@ public sealed class GrpcRequestStream<T> where T : class, IMessage<T>
 
     /// <summary>The next request; null once the caller has sent its last. What has arrived already costs no wait.</summary>
     /// <exception cref="GrpcException">The stream is malformed or a message too large; let it pass.</exception>
-    /// <exception cref="OperationCanceledException">The deadline passed.</exception>
-    /// <exception cref="IOException">The caller is gone.</exception>
-    public ValueTask<T?> ReadAsync() => _reader.ReadAsync(_call.ReadToken);
+    /// <exception cref="OperationCanceledException">The caller is gone or the deadline passed.</exception>
+    public ValueTask<T?> ReadAsync()
+    {
+        ValueTask<T?> read = _reader.ReadAsync(_call.ReadToken);
+        return read.IsCompletedSuccessfully ? read : AwaitAsync(read);
+    }
 
     /// <summary>All requests that are still to come, for <c>await foreach</c>.</summary>
     public async IAsyncEnumerable<T> ReadAllAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
@@ -34,4 +37,16 @@ public sealed class GrpcRequestStream<T> where T : class, IMessage<T>
     }
 
     internal void Release() => _reader.Release();
+
+    private static async ValueTask<T?> AwaitAsync(ValueTask<T?> read)
+    {
+        try
+        {
+            return await read;
+        }
+        catch (IOException e) when (GrpcHandler.IsCallerGone(e))
+        {
+            throw new OperationCanceledException(GrpcHandler.CallerGone, e);
+        }
+    }
 }

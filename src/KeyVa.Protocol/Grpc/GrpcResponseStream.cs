@@ -66,6 +66,6 @@ public sealed class GrpcResponseStream<T> where T : class, IMessage<T>
     private void Check(FlushResult flushed)
     {
         if (flushed.IsCompleted || flushed.IsCanceled)
-            throw new OperationCanceledException("the caller is gone", _aborted);
+            throw new OperationCanceledException(GrpcHandler.CallerGone, _aborted);
     }
 }

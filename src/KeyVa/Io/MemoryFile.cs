@@ -52,8 +52,9 @@ internal sealed class MemoryFile : StorageFile
             int errno = _owner.Faults.Next(FileOperation.Write, Path);
             if (errno != 0)
             {
-                // A failed write may have left any part of itself.
-                WriteSome(offset, data[.._owner.Random.Next(data.Length + 1)]);
+                // A failed write may have left any part of itself, or all.
+                int left = _owner.Random.Next(4) == 0 ? data.Length : _owner.Random.Next(data.Length + 1);
+                WriteSome(offset, data[..left]);
                 throw Posix.Failure("pwrite", Path, errno);
             }
 

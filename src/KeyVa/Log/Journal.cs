@@ -33,7 +33,6 @@ internal sealed class Journal : IDisposable
     private readonly JournalWriter _writer;
     private readonly Thread _syncThread;
     private readonly ITimer _timer;
-    private readonly List<JournalSegment> _pinned = [];
     private readonly long _openedEnd;
 
     // Guarded by the gate. The queue runs from _head to _tail, entries to be completed by the sync thread from _doneHead.
@@ -93,6 +92,9 @@ internal sealed class Journal : IDisposable
 
     /// <summary>Bytes of all segment files.</summary>
     public long Bytes => _segments.Bytes;
+
+    /// <summary>Syncs of segment files so far.</summary>
+    public long Syncs => _writer.Syncs;
 
     /// <summary>Segment files in use.</summary>
     public int Segments => _segments.Count;
@@ -230,6 +232,23 @@ internal sealed class Journal : IDisposable
         }
     }
 
+    /// <summary>
+    /// Makes durable everything appended before the call, whatever the durability; on any thread, beside appends. Throws
+    /// what stopped the journal if it has stopped.
+    /// </summary>
+    public void Sync()
+    {
+        if (_writer.Synced < _writer.End)
+        {
+            _writer.SyncWritten();
+        }
+
+        if (Failure is { } failure)
+        {
+            throw failure;
+        }
+    }
+
     /// <summary>A partition is gone: it holds no segment any more.</summary>
     public void Forget(long partition) => Release(partition, long.MaxValue);
 
@@ -255,7 +274,7 @@ internal sealed class Journal : IDisposable
         _timer.Dispose();
         if (_writer.Synced < _writer.End)
         {
-            _writer.SyncWritten(_pinned);
+            _writer.SyncWritten();
         }
 
         _writer.TryMark();
@@ -594,7 +613,7 @@ internal sealed class Journal : IDisposable
         long end = _writer.End;
         if (_options.Durability == Durability.Interval && _writer.Synced < end)
         {
-            _writer.SyncWritten(_pinned);
+            _writer.SyncWritten();
         }
 
         bool idle = end == _endAtTick;

@@ -27,6 +27,10 @@ internal sealed class JournalWriter : IDisposable
     private long _end;
     private long _synced;
     private StoreException? _failure;
+    private long _syncs;
+
+    // Guarded by itself: the segments of a sync under way.
+    private readonly List<JournalSegment> _pinned = [];
 
     public JournalWriter(
         JournalOptions options,
@@ -54,6 +58,9 @@ internal sealed class JournalWriter : IDisposable
 
     /// <summary>All below is known to be on the disk.</summary>
     public long Synced => Volatile.Read(ref _synced);
+
+    /// <summary>Syncs so far.</summary>
+    public long Syncs => Volatile.Read(ref _syncs);
 
     /// <summary>The last thing written is a mark, or nothing was written yet.</summary>
     public bool EndsInMark { get; private set; }
@@ -136,31 +143,38 @@ internal sealed class JournalWriter : IDisposable
         }
     }
 
-    /// <summary>Syncs all that was written before the call, over all segments. Runs beside the flusher.</summary>
-    public void SyncWritten(List<JournalSegment> pinned)
+    /// <summary>
+    /// Syncs all that was written before the call, over all segments. Runs beside the flusher, on any thread; one at a time,
+    /// so that what is known to be synced never falls.
+    /// </summary>
+    public void SyncWritten()
     {
-        if (Failure is not null)
+        lock (_pinned)
         {
-            return;
-        }
-
-        long end = _segments.Pin(Synced, pinned);
-        try
-        {
-            foreach (JournalSegment segment in pinned)
+            if (Failure is not null)
             {
-                segment.File.SyncData();
+                return;
             }
 
-            Volatile.Write(ref _synced, end);
-        }
-        catch (StorageException error)
-        {
-            Fail(error);
-        }
-        finally
-        {
-            _segments.Unpin(pinned);
+            long end = _segments.Pin(Synced, _pinned);
+            try
+            {
+                foreach (JournalSegment segment in _pinned)
+                {
+                    segment.File.SyncData();
+                    Interlocked.Increment(ref _syncs);
+                }
+
+                NoteSynced(end);
+            }
+            catch (StorageException error)
+            {
+                Fail(error);
+            }
+            finally
+            {
+                _segments.Unpin(_pinned);
+            }
         }
     }
 
@@ -349,6 +363,22 @@ internal sealed class JournalWriter : IDisposable
     private void SyncActive()
     {
         _active.File.SyncData();
-        Volatile.Write(ref _synced, _end);
+        Interlocked.Increment(ref _syncs);
+        NoteSynced(_end);
+    }
+
+    private void NoteSynced(long end)
+    {
+        long synced = Synced;
+        while (synced < end)
+        {
+            long seen = Interlocked.CompareExchange(ref _synced, end, synced);
+            if (seen == synced)
+            {
+                return;
+            }
+
+            synced = seen;
+        }
     }
 }

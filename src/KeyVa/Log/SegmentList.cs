@@ -16,6 +16,7 @@ internal sealed class SegmentList
     private readonly Dictionary<long, long> _durable = [];
     private long _committed;
     private long _bytes;
+    private bool _closed;
 
     // Held while segments are deleted, so that two callers cannot get out of order.
     private readonly Lock _deleting = new();
@@ -86,7 +87,7 @@ internal sealed class SegmentList
     {
         lock (_gate)
         {
-            if (_durable.TryGetValue(partition, out long before) && before >= durableIndex)
+            if (_closed || (_durable.TryGetValue(partition, out long before) && before >= durableIndex))
             {
                 return;
             }
@@ -207,10 +208,13 @@ internal sealed class SegmentList
         pinned.Clear();
     }
 
+    /// <summary>Closes all files; a release that is under way ends first, later ones do nothing.</summary>
     public void Close()
     {
+        lock (_deleting)
         lock (_gate)
         {
+            _closed = true;
             foreach (JournalSegment segment in _segments)
             {
                 segment.Drop();
@@ -234,7 +238,7 @@ internal sealed class SegmentList
     {
         lock (_gate)
         {
-            if (_segments.Count < 2)
+            if (_closed || _segments.Count < 2)
             {
                 return null;
             }

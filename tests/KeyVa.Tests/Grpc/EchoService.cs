@@ -90,7 +90,7 @@ internal sealed class EchoService
                 count++;
             }
         }
-        catch (Exception e) when (tag.Length > 0 && e is IOException or OperationCanceledException)
+        catch (OperationCanceledException) when (tag.Length > 0)
         {
             Note(tag).TrySetResult("cancelled");
             throw;

@@ -40,6 +40,7 @@ public sealed class GrpcBadServerTests : IAsyncLifetime
     [InlineData(403, GrpcStatusCode.PermissionDenied)]
     [InlineData(404, GrpcStatusCode.Unimplemented)]
     [InlineData(429, GrpcStatusCode.Unavailable)]
+    [InlineData(431, GrpcStatusCode.ResourceExhausted)]
     [InlineData(503, GrpcStatusCode.Unavailable)]
     [InlineData(500, GrpcStatusCode.Unknown)]
     [InlineData(302, GrpcStatusCode.Unknown)]

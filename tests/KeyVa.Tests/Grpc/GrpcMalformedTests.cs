@@ -227,10 +227,8 @@ public sealed class GrpcMalformedTests(EchoServer server) : IClassFixture<EchoSe
                 body[random.Next(body.Length)] = (byte)random.Next(256);
             body = body[..random.Next(body.Length + 1)];
             (HttpStatusCode http, GrpcStatus status) = await PostAsync(random.Next(2) == 0 ? Unary : Collect, body);
-            Assert.True(http == HttpStatusCode.OK && (status.Code is GrpcStatusCode.Internal or GrpcStatusCode.ResourceExhausted
-                || (int)status.Code <= 16), $"seed {seed}, request {i}: {http}, {status}");
-            Assert.False(status.Code == GrpcStatusCode.Unknown && status.Message.Contains("handler failed", StringComparison.Ordinal),
-                $"seed {seed}, request {i}: {status}");
+            Assert.True(http == HttpStatusCode.OK && !status.Message.Contains("handler failed", StringComparison.Ordinal),
+                $"seed {seed}, request {i}: {http}, {status}");
         }
     }
 

@@ -177,6 +177,96 @@ public sealed class JournalTests
     }
 
     [Fact]
+    public void ReadersRunBesideAppendsAndReleases()
+    {
+        using Journal journal = Open(_disk, Small with { Durability = Durability.Os });
+        const int count = 4000;
+        var writer = new Thread(() =>
+        {
+            TestEntry entry = TestEntry.Of(1, 1);
+            for (int i = 1; i <= count; i++)
+            {
+                entry.Fill(1, i, 200);
+                journal.Append(entry);
+            }
+        });
+        writer.Start();
+        long next = 1;
+        int gone = 0;
+        while (next <= count)
+        {
+            var collector = new Collector();
+            JournalReadResult result = journal.Read(1, next, collector, maxBytes: 20_000);
+            if (result.Gone)
+            {
+                Assert.True(result.OldestIndex > next);
+                next = result.OldestIndex;
+                gone++;
+                continue;
+            }
+
+            List<long> indexes = collector.Of(1);
+            Assert.Equal(Enumerable.Range(0, indexes.Count).Select(i => next + i), indexes);
+            next = result.NextIndex;
+
+            // Half of the time past what was read, so that readers find their place gone.
+            journal.Release(1, next % 2 == 0 ? next - 1 : next + 200);
+        }
+
+        writer.Join();
+        Assert.Equal(count + 1, next);
+        Assert.True(journal.Segments < 20);
+    }
+
+    [Fact]
+    public void AGroupThatDecaysWhileTheJournalIsOpenIsNamedByItsReader()
+    {
+        using Journal journal = Open(_disk);
+        for (int i = 1; i <= 100; i++)
+        {
+            journal.Append(TestEntry.Of(1, i, 300));
+        }
+
+        _disk.Corrupt(Segment(1), 2000, 4);
+        CorruptionException damage = Assert.Throws<CorruptionException>(() => journal.Read(1, 1, new Collector()));
+        Assert.Equal(Segment(1), damage.File);
+        Assert.InRange(damage.Offset, 1500, 2000);
+    }
+
+    [Fact]
+    public void TheRealDiskKeepsItToo()
+    {
+        string folder = Directory.CreateTempSubdirectory("keyva").FullName;
+        try
+        {
+            for (int round = 0; round < 3; round++)
+            {
+                using Journal journal = Journal.Open(
+                    DiskFileSystem.Instance,
+                    $"{folder}/a/journal",
+                    Small with { SegmentBytes = 64 << 10 },
+                    TimeProvider.System);
+                List<long> left = Collector.Of(journal).Of(1);
+                long first = left.Count == 0 ? 1 : left[0];
+                Assert.Equal(Enumerable.Range(0, left.Count).Select(i => first + i), left);
+                Assert.Equal(round * 40, left.Count == 0 ? 0 : left[^1]);
+                Assert.True(first <= Math.Max(1, (round - 1) * 40));
+                for (int i = 1; i <= 40; i++)
+                {
+                    Assert.Equal(AppendOutcome.Appended, journal.Append(TestEntry.Of(1, (round * 40) + i, i * 700)));
+                }
+
+                journal.Release(1, (round * 40) - 1);
+                Assert.Null(journal.Recovery.Cut);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
     public void SegmentsGoWhenNobodyNeedsThemAndOnlyThen()
     {
         using Journal journal = Open(_disk);

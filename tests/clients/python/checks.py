@@ -3,8 +3,10 @@
 A script prints one line per check and "all N checks passed" at the end, and exits 1 if one failed.
 """
 
+import atexit
 import importlib
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -20,6 +22,7 @@ def generate(root, file, stubs=True):
     would hide grpcio itself.
     """
     out = tempfile.mkdtemp(prefix="keyva-py-")
+    atexit.register(shutil.rmtree, out, ignore_errors=True)
     arguments = ["protoc", "-I" + root, "--python_out=" + out]
     if stubs:
         arguments.append("--grpc_python_out=" + out)

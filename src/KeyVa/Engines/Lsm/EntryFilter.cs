@@ -23,6 +23,7 @@ internal sealed unsafe class EntryFilter : IDisposable
     private readonly NativeBuffer _key = new(256);
     private bool _hasKey;
     private bool _decided;
+    private bool _keptOne;
 
     /// <param name="horizon">What may be forgotten.</param>
     /// <param name="deeper">Tells whether older entries of a key may lie below what is written; null: they may.</param>
@@ -32,7 +33,20 @@ internal sealed unsafe class EntryFilter : IDisposable
         _deeper = deeper;
     }
 
+    /// <summary>Whether nothing of the last entry's key was kept before it.</summary>
+    public bool IsNewKey { get; private set; }
+
     public EntryFate Decide(MergeSource entry)
+    {
+        EntryFate fate = Judge(entry);
+        IsNewKey = !_keptOne;
+        _keptOne |= fate != EntryFate.Drop;
+        return fate;
+    }
+
+    public void Dispose() => _key.Dispose();
+
+    private EntryFate Judge(MergeSource entry)
     {
         bool sameKey = _hasKey && entry.KeyLength == _key.Length
             && KeyOrder.CommonLength(entry.Key, (byte*)_key.Address, entry.KeyLength) == entry.KeyLength;
@@ -42,6 +56,7 @@ internal sealed unsafe class EntryFilter : IDisposable
             _key.Append(entry.KeySpan);
             _hasKey = true;
             _decided = false;
+            _keptOne = false;
         }
 
         if (_decided)
@@ -68,8 +83,6 @@ internal sealed unsafe class EntryFilter : IDisposable
 
         return entry.Kind == EntryKind.Tombstone ? EntryFate.Keep : EntryFate.Bury;
     }
-
-    public void Dispose() => _key.Dispose();
 }
 
 /// <summary>Whether levels below a compaction's output may hold a key. Keys are asked for in rising order.</summary>

@@ -11,18 +11,27 @@ namespace KeyVa.Engines.Lsm;
 /// <para>Thread-safety as <see cref="Engine"/> says. A get takes no lock and counts no references: inside an epoch it loads
 /// the <see cref="Superversion"/> and then the visible version. The epoch ends with the lease.</para>
 /// <para>The way of a write: <see cref="Admit"/> makes room → <see cref="Put"/> into <see cref="Memtable"/> →
-/// <see cref="FlushJob"/>, each step recorded by <see cref="VersionSet"/>.</para>
+/// <see cref="FlushJob"/> → <see cref="CompactionJob"/>, each step recorded by <see cref="VersionSet"/>.</para>
 /// </remarks>
 internal sealed unsafe class LsmEngine : Engine
 {
+    /// <summary>How often the writer looks whether enough has expired for a compaction.</summary>
+    private const long ExpiryCheckMilliseconds = 1000;
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
+    private readonly CompactionJob _compactTop;
+    private readonly CompactionJob _compactBelow;
     private readonly ReclaimJob _reclaim;
     private readonly WriteThrottle _throttle;
 
+    // Shared.
+    private volatile bool _closing;
+
     // Writer-owned.
     private Memtable _active;
+    private long _nextExpiryCheck;
 
     private LsmEngine(EngineContext context, VersionSet versions)
         : base(context)
@@ -30,10 +39,14 @@ internal sealed unsafe class LsmEngine : Engine
         _versions = versions;
         _active = versions.Current.Active;
         _flush = new FlushJob(this, versions);
+        CompactionPicker picker = new(context.Options, versions.Pointers);
+        _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
+        _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
         _throttle = new WriteThrottle(context.Options);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
+        ScheduleCompactions();
     }
 
     public override EngineKind Kind => EngineKind.Lsm;
@@ -79,6 +92,19 @@ internal sealed unsafe class LsmEngine : Engine
     {
         Debug.Assert(key.Length is > 0 and <= ushort.MaxValue, "keys are checked before they get here");
         _active.Add(key, version, EntryKind.Tombstone, stamp, 0, default);
+    }
+
+    public override void EndGroup(long index, long version, long stamp)
+    {
+        base.EndGroup(index, version, stamp);
+        if (stamp >= _nextExpiryCheck)
+        {
+            _nextExpiryCheck = stamp + ExpiryCheckMilliseconds;
+            if (_versions.ExpiryDueAt <= stamp)
+            {
+                ScheduleCompactions();
+            }
+        }
     }
 
     public override bool TryGet(scoped ReadOnlySpan<byte> key, long at, out ValueLease lease)
@@ -186,7 +212,12 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override void Dispose()
     {
+        _closing = true;
+        _compactTop.Stop();
+        _compactBelow.Stop();
         Context.Background.Cancel(_flush);
+        Context.Background.Cancel(_compactTop);
+        Context.Background.Cancel(_compactBelow);
         Context.Background.Cancel(_reclaim);
         _versions.Dispose();
     }
@@ -194,8 +225,21 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>Called by the flush after each memtable.</summary>
     internal void Flushed()
     {
-        ReclaimLater();
+        ScheduleCompactions();
         Context.DurableAdvanced?.Invoke();
+    }
+
+    /// <summary>Lets the compactions look whether there is something to do.</summary>
+    internal void ScheduleCompactions()
+    {
+        if (_closing)
+        {
+            return;
+        }
+
+        Context.Background.Schedule(_compactTop);
+        Context.Background.Schedule(_compactBelow);
+        ReclaimLater();
     }
 
     private void ReclaimLater()
@@ -254,7 +298,7 @@ internal sealed unsafe class LsmEngine : Engine
             CacheHits = Context.BlockCache.Hits,
             CacheMisses = Context.BlockCache.Misses,
             BytesFlushed = _flush.BytesFlushed,
-            BytesCompacted = 0,
+            BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted,
             Throttled = _throttle.Total,
         };
     }

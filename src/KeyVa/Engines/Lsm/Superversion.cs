@@ -16,7 +16,8 @@ internal sealed unsafe class Superversion
     /// <param name="level0">Newest first; may overlap.</param>
     /// <param name="levels">By number; the first is empty.</param>
     /// <param name="durable">What the tables contain.</param>
-    public Superversion(Memtable active, Memtable[] immutables, SsTable[] level0, Level[] levels, LogMark durable)
+    /// <param name="options">The levels' sizes.</param>
+    public Superversion(Memtable active, Memtable[] immutables, SsTable[] level0, Level[] levels, LogMark durable, EngineOptions options)
     {
         Active = active;
         Immutables = immutables;
@@ -27,6 +28,8 @@ internal sealed unsafe class Superversion
         {
             DeepestLevel--;
         }
+
+        CompactionDebt = CompactionPicker.Debt(options, this);
     }
 
     public Memtable Active { get; }
@@ -41,6 +44,9 @@ internal sealed unsafe class Superversion
     public int DeepestLevel { get; } = Levels - 1;
 
     public LogMark Durable { get; }
+
+    /// <summary>Bytes by which levels exceed their sizes.</summary>
+    public long CompactionDebt { get; }
 
     public IEnumerable<SsTable> Tables => Level0.Concat(Deeper.SelectMany(level => level.Tables));
 

@@ -52,6 +52,7 @@ internal sealed unsafe class TableReader : IDisposable
         catch
         {
             FreeMemory();
+            GC.SuppressFinalize(this);
             throw;
         }
     }

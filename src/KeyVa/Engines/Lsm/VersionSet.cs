@@ -32,6 +32,7 @@ internal sealed class VersionSet : IDisposable
     private Superversion _current;
 
     private long _nextId;
+    private long _expiryDueAt;
     private StoreException? _failure;
 
     private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current)
@@ -41,6 +42,7 @@ internal sealed class VersionSet : IDisposable
         _state = state;
         _nextId = state.NextId;
         _current = current;
+        _expiryDueAt = CompactionPicker.ExpiryDueAt(current);
         Hold(current);
     }
 
@@ -51,6 +53,12 @@ internal sealed class VersionSet : IDisposable
     public Lock Gate => _gate;
 
     public StoreException? Failure => Volatile.Read(ref _failure);
+
+    /// <summary>See <see cref="CompactionPicker.ExpiryDueAt(Superversion)"/>.</summary>
+    public long ExpiryDueAt => Volatile.Read(ref _expiryDueAt);
+
+    /// <summary>Where the compactions of each level continue, as the manifest had it when opened.</summary>
+    public byte[]?[] Pointers => _state.Pointers;
 
     public long ManifestBytes => _manifest.Bytes;
 
@@ -149,7 +157,7 @@ internal sealed class VersionSet : IDisposable
         {
             Superversion old = _current;
             old.Active.End = end;
-            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable));
+            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options));
         }
 
         Reclaim();
@@ -171,6 +179,7 @@ internal sealed class VersionSet : IDisposable
             lock (_gate)
             {
                 Publish(Successor(edit, added, flushed));
+                Volatile.Write(ref _expiryDueAt, CompactionPicker.ExpiryDueAt(_current));
             }
 
             if (_manifest.WantsRewrite)
@@ -251,7 +260,7 @@ internal sealed class VersionSet : IDisposable
 
             levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
             Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark);
+            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark, context.Options);
         }
         catch
         {
@@ -356,7 +365,7 @@ internal sealed class VersionSet : IDisposable
         Memtable[] immutables = flushed is null ? old.Immutables : old.Immutables[..^1];
         Debug.Assert(flushed is null || old.Immutables[^1] == flushed, "the oldest memtable is flushed first");
         Debug.Assert(fresh.Values.All(table => moved.Contains(table.Id)), "every new table is in the edit");
-        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable);
+        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options);
     }
 
     private void Publish(Superversion next)

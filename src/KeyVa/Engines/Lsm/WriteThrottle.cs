@@ -10,6 +10,9 @@ internal sealed class WriteThrottle(EngineOptions options)
     private const double FastestRate = 512 << 20;
     private const double SlowestRate = 1 << 20;
 
+    /// <summary>Debt of the deeper levels begins to count at this many times level 1, and is largest at twice that.</summary>
+    private const int DebtBegins = 64;
+
     /// <summary>No single delay is longer.</summary>
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
 
@@ -34,23 +37,25 @@ internal sealed class WriteThrottle(EngineOptions options)
         return delay;
     }
 
-    /// <summary>0 while half of the memtables are free, 1 when all are full; above 1 when the active one outgrows its size too.</summary>
+    /// <summary>0 while a quarter of the memtables is free, 1 when all are full; above 1 when the active one outgrows its size too.</summary>
     private double MemoryPressure(Memtable active, Superversion current)
     {
         int immutables = current.Immutables.Length;
-        if (immutables * 2 < options.MaxImmutableMemtables)
+        if (immutables * 4 < options.MaxImmutableMemtables * 3)
         {
             return 0;
         }
 
         double full = Math.Max(0, immutables - 1 + ((double)active.UsedBytes / options.MemtableBytes));
-        double free = options.MaxImmutableMemtables / 2.0;
+        double free = options.MaxImmutableMemtables * 0.75;
         return Math.Max(0, (full - free) / Math.Max(1, options.MaxImmutableMemtables - free));
     }
 
     private double TablePressure(Superversion current)
     {
         double tables = current.Level0.Length - options.Level0SlowdownTables;
-        return tables <= 0 ? 0 : tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
+        double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
+        double debt = current.CompactionDebt - (DebtBegins * (double)options.Level1Bytes);
+        return Math.Max(0, Math.Max(pressure, debt / (DebtBegins * (double)options.Level1Bytes)));
     }
 }

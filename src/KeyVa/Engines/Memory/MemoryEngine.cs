@@ -148,9 +148,9 @@ internal sealed unsafe class MemoryEngine : Engine
 
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
-        if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes && _checkpointer is { IsBusy: false })
+        if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes)
         {
-            BeginFlush();
+            BeginFlushIfWorthIt();
         }
     }
 
@@ -251,6 +251,19 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Drain(VisibleVersion);
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
+    }
+
+    /// <summary>
+    /// A checkpoint writes the whole state. Where that is large, one per fixed number of journal bytes would write many
+    /// times what is put; so at least a quarter of the last file must have come in. The journal's budget bounds the rest:
+    /// when it is exceeded, the store calls <see cref="BeginFlush"/>.
+    /// </summary>
+    private void BeginFlushIfWorthIt()
+    {
+        if (_checkpointer is { IsBusy: false } && _bytesSinceCapture > _checkpointer.FileBytes / 4)
+        {
+            BeginFlush();
+        }
     }
 
     /// <summary>Takes index, version and stamp of the last group together and pins the version. Any thread.</summary>

@@ -175,12 +175,6 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
     private void TakeRegion()
     {
         byte* region = (byte*)NativeMemory.AlignedAlloc(RegionBytes, RegionBytes);
-        // Random reads over gigabytes spend much of their time in the page tables; large pages are asked for, not needed.
-        if (OperatingSystem.IsLinux())
-        {
-            _ = Madvise(region, RegionBytes, MadviseHugePage);
-        }
-
         int number = _regions.IndexOf(0);
         if (number < 0)
         {
@@ -192,6 +186,14 @@ internal sealed unsafe partial class SlabAllocator : IDisposable
         _regions[number] = (nint)region;
         _freeInRegion[number] = SlabsPerRegion;
         _freeSlabCount += SlabsPerRegion;
+
+        // Random reads over gigabytes spend much of their time in the page tables, so large pages are asked for (they
+        // are not needed, hence no check). Not for the first region: a small partition should cost what it holds.
+        if (number > 0 && OperatingSystem.IsLinux())
+        {
+            _ = Madvise(region, RegionBytes, MadviseHugePage);
+        }
+
         Volatile.Write(ref _bytes, _bytes + RegionBytes);
         for (int i = SlabsPerRegion - 1; i >= 0; i--)
         {

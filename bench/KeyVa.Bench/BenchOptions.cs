@@ -1,0 +1,200 @@
+using System.Globalization;
+
+namespace KeyVa.Bench;
+
+/// <summary>A command line that cannot be understood; the message says what is wrong with it.</summary>
+internal sealed class UsageException(string message) : Exception(message);
+
+/// <summary>Block compression of the engines on disk.</summary>
+internal enum Compression
+{
+    None,
+    Lz4,
+}
+
+/// <summary>What to run and how, read from the command line. Immutable.</summary>
+internal sealed record BenchOptions
+{
+    public const string Usage = """
+        usage: KeyVa.Bench SUBCOMMAND [options]
+
+        subcommands
+          all        engine, memory, front, switches and grow, one after the other
+          engine     keyva-lsm against RocksDB: the workloads of db_bench
+          memory     keyva-memory against ConcurrentDictionary
+          front      REST and gRPC get against a bare Kestrel that answers a constant
+          grow       fillrandom and readrandom as the records grow; restart after a crash with a full journal
+          switches   voluntary context switches and allocations of a single caller
+
+        options
+          --records N          records of a data set                              (2,000,000)
+          --key-bytes N        bytes of a key, at least 8                         (16)
+          --value-bytes N      bytes of a value                                   (100)
+          --threads A,B        thread counts to measure                           (1,2)
+          --rounds N           rounds; the median is reported                     (3)
+          --targets A,B        keyva-lsm rocksdb keyva-memory dictionary rest bare-kestrel grpc bare-http2
+          --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
+                               readwhilewriting overwrite deleterandom fillsync mix95
+          --durability D       os, interval or always, for all but fillsync       (os)
+          --compression C      none or lz4                                        (none)
+          --write-rate N       puts per second beside readwhilewriting, 0: as fast as it goes  (50,000)
+          --sync-seconds S     length of one fillsync run                         (3)
+          --front-seconds S    length of one front-end run                        (5)
+          --connections N      connections (REST) or requests under way (gRPC)    (32)
+          --grow-records A,B   sizes for grow                                     (1, 10 and 40 million)
+          --restart-records N  records in the journal when the process is killed  (5,000,000)
+          --latency-every N    time every Nth operation, 0: none                  (31)
+          --seed N             seed of all keys and values                        (301)
+          --data DIR           where data goes; emptied by every run              (artifacts/bench)
+          --db-bench           also run Debian's native db_bench with the same settings
+          --markdown           print Markdown instead of the text table
+          --json FILE          also write every sample as JSON
+          --quick              small sizes, one round: a look at whether all works
+        """;
+
+    public string Subcommand { get; init; } = "";
+
+    public long Records { get; init; } = 2_000_000;
+
+    public int KeyBytes { get; init; } = 16;
+
+    public int ValueBytes { get; init; } = 100;
+
+    public IReadOnlyList<int> Threads { get; init; } = [1, 2];
+
+    public int Rounds { get; init; } = 3;
+
+    /// <summary>Null: what the subcommand compares by default.</summary>
+    public IReadOnlyList<string>? Targets { get; init; }
+
+    /// <summary>Null: all that the subcommand has.</summary>
+    public IReadOnlyList<string>? Workloads { get; init; }
+
+    public Durability Durability { get; init; } = Durability.Os;
+
+    public Compression Compression { get; init; }
+
+    public long WriteRate { get; init; } = 50_000;
+
+    public double SyncSeconds { get; init; } = 3;
+
+    public double FrontSeconds { get; init; } = 5;
+
+    public int Connections { get; init; } = 32;
+
+    public IReadOnlyList<long> GrowRecords { get; init; } = [1_000_000, 10_000_000, 40_000_000];
+
+    public long RestartRecords { get; init; } = 5_000_000;
+
+    public int LatencyEvery { get; init; } = 31;
+
+    public ulong Seed { get; init; } = 301;
+
+    public string Data { get; init; } = Path.Combine("artifacts", "bench");
+
+    public bool DbBench { get; init; }
+
+    public bool Markdown { get; init; }
+
+    public string? JsonFile { get; init; }
+
+    /// <summary>Bytes of memory an lsm target fills before a flush; only the restart measurement changes it.</summary>
+    public long MemtableBytes { get; init; } = 64L << 20;
+
+    /// <summary>Bytes of block cache of an lsm target.</summary>
+    public long BlockCacheBytes { get; init; } = 512L << 20;
+
+    public static BenchOptions Parse(ReadOnlySpan<string> args)
+    {
+        if (args.IsEmpty || args[0].StartsWith('-'))
+        {
+            throw new UsageException("a subcommand is missing");
+        }
+
+        BenchOptions options = new() { Subcommand = args[0] };
+        if (args.Contains("--quick"))
+        {
+            options = options.Quick();
+        }
+
+        for (int i = 1; i < args.Length; i++)
+        {
+            string name = args[i];
+            switch (name)
+            {
+                case "--quick":
+                    break;
+                case "--db-bench":
+                    options = options with { DbBench = true };
+                    break;
+                case "--markdown":
+                    options = options with { Markdown = true };
+                    break;
+                default:
+                    if (++i == args.Length)
+                    {
+                        throw new UsageException($"{name} needs a value, or is unknown");
+                    }
+
+                    options = options.With(name, args[i]);
+                    break;
+            }
+        }
+
+        return options;
+    }
+
+    private BenchOptions Quick() => this with
+    {
+        Records = 100_000,
+        Rounds = 1,
+        SyncSeconds = 0.5,
+        FrontSeconds = 2,
+        GrowRecords = [100_000, 400_000],
+        RestartRecords = 200_000,
+    };
+
+    private BenchOptions With(string name, string value) => name switch
+    {
+        "--records" => this with { Records = Number(name, value, 1000, uint.MaxValue) },
+        "--key-bytes" => this with { KeyBytes = (int)Number(name, value, 9, 8192) },
+        "--value-bytes" => this with { ValueBytes = (int)Number(name, value, 1, 1 << 20) },
+        "--threads" => this with { Threads = [.. Items(value).Select(item => (int)Number(name, item, 1, 64))] },
+        "--rounds" => this with { Rounds = (int)Number(name, value, 1, 101) },
+        "--targets" => this with { Targets = Items(value) },
+        "--workloads" => this with { Workloads = Items(value) },
+        "--durability" => this with { Durability = Enumerated<Durability>(name, value) },
+        "--compression" => this with { Compression = Enumerated<Compression>(name, value) },
+        "--write-rate" => this with { WriteRate = Number(name, value, 0, 100_000_000) },
+        "--sync-seconds" => this with { SyncSeconds = Seconds(name, value) },
+        "--front-seconds" => this with { FrontSeconds = Seconds(name, value) },
+        "--connections" => this with { Connections = (int)Number(name, value, 1, 10_000) },
+        "--grow-records" => this with { GrowRecords = [.. Items(value).Select(item => Number(name, item, 1000, uint.MaxValue))] },
+        "--restart-records" => this with { RestartRecords = Number(name, value, 1000, uint.MaxValue) },
+        "--latency-every" => this with { LatencyEvery = (int)Number(name, value, 0, 1_000_000) },
+        "--memtable-bytes" => this with { MemtableBytes = Number(name, value, 1 << 20, 1L << 40) },
+        "--seed" => this with { Seed = (ulong)Number(name, value, 0, long.MaxValue) },
+        "--data" => this with { Data = value },
+        "--json" => this with { JsonFile = value },
+        _ => throw new UsageException($"unknown option {name}"),
+    };
+
+    private static string[] Items(string value) =>
+        value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+
+    private static long Number(string name, string value, long least, long most) =>
+        long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long number) && number >= least && number <= most
+            ? number
+            : throw new UsageException($"{name} takes numbers from {least} to {most}, not '{value}'");
+
+    private static double Seconds(string name, string value) =>
+        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds is > 0 and <= 3600
+            ? seconds
+            : throw new UsageException($"{name} takes seconds, not '{value}'");
+
+    private static T Enumerated<T>(string name, string value)
+        where T : struct, Enum =>
+        !char.IsAsciiDigit(value.FirstOrDefault('0')) && Enum.TryParse(value, ignoreCase: true, out T result)
+            ? result
+            : throw new UsageException($"{name} takes {string.Join(", ", Enum.GetNames<T>()).ToLowerInvariant()}, not '{value}'");
+}

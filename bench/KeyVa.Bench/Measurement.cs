@@ -1,0 +1,201 @@
+using System.Diagnostics;
+using System.Runtime.ExceptionServices;
+using KeyVa.Bench.Targets;
+
+namespace KeyVa.Bench;
+
+/// <summary>What one run of a workload gave.</summary>
+internal sealed record Sample
+{
+    public required long Operations { get; init; }
+
+    public required double Seconds { get; init; }
+
+    public double PerSecond => Operations / Seconds;
+
+    /// <summary>Latency in microseconds of the operations that were timed.</summary>
+    public double P50 { get; init; }
+
+    public double P99 { get; init; }
+
+    public double P999 { get; init; }
+
+    /// <summary>Bytes allocated on the GC heap by the calling threads, per operation.</summary>
+    public double CallerBytes { get; init; }
+
+    /// <summary>Bytes allocated on the GC heap by the whole process meanwhile, per operation.</summary>
+    public double ProcessBytes { get; init; }
+
+    /// <summary>Voluntary context switches of the calling threads, per operation.</summary>
+    public double Switches { get; init; }
+
+    /// <summary>Processor time of the whole process, background work included, in microseconds per operation.</summary>
+    public double CpuMicroseconds { get; init; }
+
+    /// <summary>Puts per second of the writer beside the readers; 0 if there was none.</summary>
+    public double WriterPerSecond { get; init; }
+}
+
+/// <summary>
+/// Runs workloads on an open target: prepares the loops, starts all threads at one gate, takes the time from the first
+/// start to the last end, and checks that the answers were right. Not thread-safe.
+/// </summary>
+internal sealed class Measurement
+{
+    private const int MaxSettleSeconds = 600;
+
+    private readonly BenchOptions _options;
+    private readonly uint[] _order;
+    private readonly byte[] _values;
+
+    public Measurement(BenchOptions options)
+    {
+        _options = options;
+        _order = Keys.Shuffled(options.Records, options.Seed);
+        _values = Values.NewPool(options.ValueBytes, options.Seed);
+    }
+
+    /// <summary>Flushes, and waits until there is no background work and the process is idle: one rule for every target.</summary>
+    public static void Settle(Target target)
+    {
+        target.Flush();
+        Stopwatch waited = Stopwatch.StartNew();
+        const int wantedQuietWindows = 3;
+        for (int quiet = 0; quiet < wantedQuietWindows;)
+        {
+            if (waited.Elapsed.TotalSeconds > MaxSettleSeconds)
+            {
+                throw new TimeoutException($"{target.Name} has not come to rest within {MaxSettleSeconds} s");
+            }
+
+            const double windowMs = 200, idleShare = 0.05;
+            TimeSpan before = Environment.CpuUsage.TotalTime;
+            Thread.Sleep((int)windowMs);
+            bool idle = (Environment.CpuUsage.TotalTime - before).TotalMilliseconds < windowMs * idleShare;
+            quiet = idle && !target.HasBackgroundWork ? quiet + 1 : 0;
+        }
+    }
+
+    public Sample Run(Target target, Workload workload, int threads, int round)
+    {
+        Loop[] loops = new Loop[threads];
+        long operations = workload.Operations(_options.Records);
+        for (int i = 0; i < threads; i++)
+        {
+            loops[i] = NewLoop(workload.Work, i, threads, operations, round);
+        }
+
+        Loop? writer = workload.Work == Work.GetWhileWriting ? NewLoop(Work.PutPaced, threads, threads + 1, 0, round) : null;
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        long allocated = GC.GetTotalAllocatedBytes(precise: true);
+        TimeSpan cpu = Environment.CpuUsage.TotalTime;
+        RunThreads(target, loops, writer);
+        cpu = Environment.CpuUsage.TotalTime - cpu;
+        allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
+        Verify(target, workload, loops);
+        return Summarize(loops, writer, allocated, cpu);
+    }
+
+    private Loop NewLoop(Work work, int index, int threads, long operations, int round)
+    {
+        long records = _order.Length;
+        return new Loop
+        {
+            Work = work,
+            Key = Keys.NewBuffer(_options.KeyBytes),
+            MissingKey = Keys.NewMissingBuffer(_options.KeyBytes),
+            Order = _order,
+            First = (int)(records * index / threads),
+            End = (int)(records * (index + 1) / threads),
+            Operations = (operations * (index + 1) / threads) - (operations * index / threads),
+            Seed = _options.Seed + (ulong)(1000 * (round + 1)) + (ulong)index,
+            ValuePool = _values,
+            ValueBytes = _options.ValueBytes,
+            LatencyEvery = _options.LatencyEvery,
+            DurationTicks = (long)(_options.SyncSeconds * Stopwatch.Frequency),
+            WriteRate = _options.WriteRate,
+        };
+    }
+
+    private static void RunThreads(Target target, Loop[] loops, Loop? writer)
+    {
+        Loop[] all = writer is null ? loops : [.. loops, writer];
+        using Barrier gate = new(all.Length);
+        ExceptionDispatchInfo? failure = null;
+        Thread[] threads = [.. all.Select(loop => new Thread(() =>
+        {
+            try
+            {
+                gate.SignalAndWait();
+                RunLoop(target, loop);
+            }
+            catch (Exception e)
+            {
+                // Not handled, only carried to the thread that waits; it is thrown again below.
+                Interlocked.CompareExchange(ref failure, ExceptionDispatchInfo.Capture(e), null);
+            }
+        }))];
+        Array.ForEach(threads, thread => thread.Start());
+        Array.ForEach(threads[..loops.Length], thread => thread.Join());
+        if (writer is not null)
+        {
+            writer.Stop = true;
+            threads[^1].Join();
+        }
+
+        failure?.Throw();
+    }
+
+    private static void RunLoop(Target target, Loop loop)
+    {
+        long switches = Native.VoluntarySwitches();
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        loop.StartedAt = Stopwatch.GetTimestamp();
+        target.Run(loop);
+        loop.EndedAt = Stopwatch.GetTimestamp();
+        loop.AllocatedBytes = GC.GetAllocatedBytesForCurrentThread() - allocated;
+        loop.VoluntarySwitches = Native.VoluntarySwitches() - switches;
+    }
+
+    /// <summary>A figure for wrong answers is worth nothing: what should be found was found, and nothing else.</summary>
+    private static void Verify(Target target, Workload workload, Loop[] loops)
+    {
+        long done = loops.Sum(loop => loop.Done);
+        long found = loops.Sum(loop => loop.Found);
+        long expected = workload.Work switch
+        {
+            Work.GetRandom or Work.GetWhileWriting or Work.SeekRandom or Work.Mix95 => done,
+            Work.ScanForward or Work.ScanReverse => Workload.ScanPasses * loops.Sum(loop => (long)loop.End - loop.First),
+            _ => 0,
+        };
+        if (found != expected || done == 0)
+        {
+            throw new InvalidOperationException($"{target.Name} {workload.Name}: {found} found of {expected} in {done} operations");
+        }
+    }
+
+    private static Sample Summarize(Loop[] loops, Loop? writer, long allocated, TimeSpan cpu)
+    {
+        Histogram latency = new();
+        foreach (Loop loop in loops)
+        {
+            latency.Merge(loop.Latency);
+        }
+
+        double operations = loops.Sum(loop => loop.Done);
+        return new Sample
+        {
+            Operations = (long)operations,
+            Seconds = Stopwatch.GetElapsedTime(loops.Min(loop => loop.StartedAt), loops.Max(loop => loop.EndedAt)).TotalSeconds,
+            P50 = latency.Microseconds(0.50),
+            P99 = latency.Microseconds(0.99),
+            P999 = latency.Microseconds(0.999),
+            CallerBytes = loops.Sum(loop => loop.AllocatedBytes) / operations,
+            ProcessBytes = allocated / operations,
+            Switches = loops.Sum(loop => loop.VoluntarySwitches) / operations,
+            CpuMicroseconds = cpu.TotalMicroseconds / operations,
+            WriterPerSecond = writer is null ? 0 : writer.Done / Stopwatch.GetElapsedTime(writer.StartedAt, writer.EndedAt).TotalSeconds,
+        };
+    }
+}

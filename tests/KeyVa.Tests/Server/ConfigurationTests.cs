@@ -1,0 +1,187 @@
+using System.Net;
+using KeyVa.Server;
+using Microsoft.Extensions.Logging;
+using Xunit;
+
+namespace KeyVa.Tests.Server;
+
+public sealed class ConfigurationTests : IDisposable
+{
+    private readonly string _file = Path.Combine(Path.GetTempPath(), $"keyva-{Guid.NewGuid():N}.json");
+
+    public void Dispose() => File.Delete(_file);
+
+    [Fact]
+    public void WithoutAnySourceTheDefaultsHold()
+    {
+        ServerOptions options = Load();
+        Assert.Equal("./data", options.Data);
+        Assert.Equal(new StoreOptions(), options.Store);
+        Assert.Equal("127.0.0.1:7400", options.RestListen.ToString());
+        Assert.Equal("127.0.0.1:7401", options.GrpcListen.ToString());
+        Assert.Equal("127.0.0.1:7402", options.ControlListen.ToString());
+        Assert.Equal(LogLevel.Information, options.LogLevel);
+    }
+
+    [Fact]
+    public void TheDefaultsOfTheSchemaAreAllowedAndChangeNothing()
+    {
+        ServerOptions options = Load(flags: SettingsSchema.All.ToDictionary(one => one.Flag, one => one.Default));
+        Assert.Equal(new ServerOptions().Store, options.Store);
+        Assert.Equal(new ServerOptions().RestListen, options.RestListen);
+        Assert.Equal(new ServerOptions().Data, options.Data);
+    }
+
+    [Fact]
+    public void FlagsWinOverTheEnvironmentAndThatOverTheFile()
+    {
+        File.WriteAllText(_file, """
+            // comments are fine
+            { "data": "/file", "memtable": "1MiB", "block-cache": 4096, "background-threads": 3, "sync-interval": "5s", }
+            """);
+        ServerOptions options = Load(
+            new() { ["data"] = "/flag" }, new() { ["KEYVA_DATA"] = "/environment", ["KEYVA_MEMTABLE"] = "2MiB", ["PATH"] = "x" });
+        Assert.Equal("/flag", options.Data);
+        Assert.Equal(2 << 20, options.Store.MemtableBytes);
+        Assert.Equal(4096, options.Store.BlockCacheBytes);
+        Assert.Equal(3, options.Store.BackgroundThreads);
+        Assert.Equal(TimeSpan.FromSeconds(5), options.Store.SyncInterval);
+    }
+
+    [Fact]
+    public void EverySettingReachesTheOptions()
+    {
+        ServerOptions options = Load(new()
+        {
+            ["--engine"] = "memory",
+            ["--durability"] = "interval",
+            ["--volatile"] = "true",
+            ["--partitions"] = "none",
+            ["--rest-listen"] = "*:1",
+            ["--grpc-listen"] = "[::1]:2",
+            ["--control-listen"] = "localhost:0",
+            ["--max-value-bytes"] = "64MiB",
+            ["--max-batch-bytes"] = "8388608",
+            ["--max-queued-writes"] = "7",
+            ["--journal-segment"] = "8MiB",
+            ["--journal-budget"] = "1TiB",
+            ["--log-level"] = "debug",
+        });
+        StoreOptions store = options.Store;
+        Assert.Equal((EngineKind.Memory, Durability.Interval, true, false), (store.Engine, store.Durability, store.Volatile, store.CreateDefaultPartition));
+        Assert.Equal(new IPEndPoint(IPAddress.IPv6Any, 1), options.RestListen);
+        Assert.Equal(new IPEndPoint(IPAddress.IPv6Loopback, 2), options.GrpcListen);
+        Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
+        Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
+        Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
+        Assert.Equal(LogLevel.Debug, options.LogLevel);
+    }
+
+    // One wrong value for each setting; a test below sees to it that none is missing.
+    public static TheoryData<string, string> WrongValues => new()
+    {
+        { "data", "" },
+        { "engine", "rocks" },
+        { "durability", "Always" },
+        { "sync-interval", "100" },
+        { "rest-listen", "7400" },
+        { "grpc-listen", "127.1:7401" },
+        { "control-listen", "::1:7402" },
+        { "max-value-bytes", "65MiB" },
+        { "max-batch-bytes", "0" },
+        { "block-cache", "1.5GiB" },
+        { "memtable", "64MB" },
+        { "background-threads", "-1" },
+        { "max-queued-writes", "many" },
+        { "journal-segment", "1KiB" },
+        { "journal-budget", "9999999999999999999999" },
+        { "partitions", "two" },
+        { "volatile", "yes" },
+        { "log-level", "loud" },
+    };
+
+    [Fact]
+    public void EverySettingHasAWrongValueBelow() =>
+        Assert.Equal(SettingsSchema.All.Select(one => one.Name).Order(), WrongValues.Select(row => (string)row[0]).Order());
+
+    [Theory]
+    [MemberData(nameof(WrongValues))]
+    public void AWrongValueNamesTheKeyTheSourceAndWhatIsAllowed(string name, string value)
+    {
+        Setting setting = SettingsSchema.All.Single(one => one.Name == name);
+        string flag = Refused(flags: new() { [name] = value });
+        Assert.Contains($"'{setting.Flag}'", flag);
+        Assert.Contains("command line", flag);
+        Assert.Contains(setting.Allowed, flag);
+        string environment = Refused(environment: new() { [setting.EnvironmentVariable] = value });
+        Assert.Contains($"'{setting.EnvironmentVariable}'", environment);
+        Assert.Contains("the environment", environment);
+        Assert.Contains(setting.Allowed, environment);
+        File.WriteAllText(_file, $$"""{"{{name}}": "{{value}}"}""");
+        string file = Refused();
+        Assert.Contains($"'{name}'", file);
+        Assert.Contains(_file, file);
+        Assert.Contains(setting.Allowed, file);
+    }
+
+    [Fact]
+    public void AnUnknownKeyOfAnySourceIsRefused()
+    {
+        Assert.Contains("'--dta'", Refused(flags: new() { ["--dta"] = "x" }));
+        Assert.Contains("'KEYVA_DTA'", Refused(environment: new() { ["KEYVA_DTA"] = "x" }));
+        File.WriteAllText(_file, """{"Data": "x"}""");
+        string file = Refused();
+        Assert.Contains("'Data'", file);
+        Assert.Contains("rest-listen", file);
+    }
+
+    [Fact]
+    public void AWrongValueIsRefusedAlsoWhereAStrongerSourceOverridesIt()
+    {
+        File.WriteAllText(_file, """{"engine": "rocks"}""");
+        Assert.Contains("'engine'", Refused(flags: new() { ["engine"] = "lsm" }));
+    }
+
+    [Theory]
+    [InlineData("[]", "one JSON object")]
+    [InlineData("{\"data\": ", "not valid JSON")]
+    [InlineData("{\"data\": \"a\", \"data\": \"b\"}", "'data' stands twice")]
+    [InlineData("{\"data\": null}", "'data'")]
+    [InlineData("{\"data\": [\"a\"]}", "'data'")]
+    public void ABrokenFileIsRefused(string text, string expected)
+    {
+        File.WriteAllText(_file, text);
+        string message = Refused();
+        Assert.Contains(expected, message);
+        Assert.Contains(_file, message);
+    }
+
+    [Fact]
+    public void AFileThatIsNamedMustExist() => Assert.Contains(_file, Refused());
+
+    [Fact]
+    public void TheEnvironmentMayNameTheFile()
+    {
+        File.WriteAllText(_file, """{"data": "/elsewhere"}""");
+        ServerOptions options = ServerConfiguration.Load(
+            new Dictionary<string, string>(), null, [new("KEYVA_CONFIG", _file), new("KEYVA_SERVER", "10.0.0.1:7401")]);
+        Assert.Equal("/elsewhere", options.Data);
+    }
+
+    [Fact]
+    public void SettingsThatContradictEachOtherAreRefused()
+    {
+        Assert.Contains("'volatile'", Refused(flags: new() { ["volatile"] = "true" }));
+        Assert.Contains("'journal-budget'", Refused(flags: new() { ["journal-budget"] = "1MiB" }));
+    }
+
+    private ServerOptions Load(Dictionary<string, string>? flags = null, Dictionary<string, string>? environment = null) =>
+        ServerConfiguration.Load(flags ?? [], File.Exists(_file) ? _file : null, environment ?? []);
+
+    private string Refused(Dictionary<string, string>? flags = null, Dictionary<string, string>? environment = null)
+    {
+        bool named = flags is null && environment is null;
+        return Assert.Throws<ConfigurationException>(() => ServerConfiguration.Load(
+            flags ?? [], named || File.Exists(_file) ? _file : null, environment ?? [])).Message;
+    }
+}
