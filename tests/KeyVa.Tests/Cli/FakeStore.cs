@@ -12,6 +12,7 @@ internal sealed class FakeStore : IStore
 {
     private readonly Lock _lock = new();
     private readonly Random _random;
+    private readonly TaskCompletionSource _second = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _writes;
 
     public int Writes => _writes;
@@ -33,6 +34,9 @@ internal sealed class FakeStore : IStore
     /// <summary>Breaks a scan off after so many records; 0: never.</summary>
     public int BreakScanAfter { get; set; }
 
+    /// <summary>Holds the first write back until a second one is on its way.</summary>
+    public bool WaitForSecond { get; init; }
+
     public int MostInFlight { get; private set; }
 
     private int InFlight { get; set; }
@@ -45,6 +49,15 @@ internal sealed class FakeStore : IStore
         {
             MostInFlight = Math.Max(MostInFlight, ++InFlight);
             yields = _random.Next(4);
+            if (InFlight > 1)
+            {
+                _second.TrySetResult();
+            }
+        }
+
+        if (WaitForSecond)
+        {
+            await _second.Task.WaitAsync(TimeSpan.FromMinutes(1), cancellation);
         }
 
         for (int i = 0; i < yields; i++)
@@ -88,6 +101,11 @@ internal sealed class FakeStore : IStore
         long limit = options.Limit == 0 ? long.MaxValue : options.Limit;
         foreach ((byte[] key, (byte[] value, long expires)) in Records)
         {
+            if (!key.AsSpan().StartsWith(options.Prefix.Span))
+            {
+                continue;
+            }
+
             if (!options.After.IsEmpty && key.AsSpan().SequenceCompareTo(options.After.Span) <= 0)
             {
                 continue;

@@ -48,7 +48,7 @@ public sealed class ImporterTests
     [Fact]
     public async Task SeveralBatchesAreOnTheirWayAtOnce()
     {
-        FakeStore store = new();
+        FakeStore store = new() { WaitForSecond = true };
         StringBuilder file = new();
         for (int i = 0; i < 60_000; i++)
         {
