@@ -29,27 +29,27 @@ internal static unsafe class Epochs
     private static readonly Stack<nint> FreeSlots = new();
     private static readonly nint[] Chunks = new nint[MaxChunks];
 
-    private static int s_chunkCount;
-    private static int s_usedInLastChunk = SlotsPerChunk;
-    private static long s_epoch = 1;
+    private static int _chunkCount;
+    private static int _usedInLastChunk = SlotsPerChunk;
+    private static long _epoch = 1;
 
     [ThreadStatic]
-    private static long* t_slot;
+    private static long* _slot;
 
     [ThreadStatic]
-    private static SlotOwner? t_owner;
+    private static SlotOwner? _owner;
 
     /// <summary>The present epoch.</summary>
-    public static long Current => Volatile.Read(ref s_epoch);
+    public static long Current => Volatile.Read(ref _epoch);
 
     /// <summary>Whether this thread is inside (for assertions).</summary>
-    public static bool IsInside => t_slot is not null && t_slot[1] != 0;
+    public static bool IsInside => _slot is not null && _slot[1] != 0;
 
     /// <summary>Enters; what is linked from here on stays until the matching <see cref="Exit"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Enter()
     {
-        long* slot = t_slot;
+        long* slot = _slot;
         if (slot is null)
         {
             slot = TakeSlot();
@@ -58,7 +58,7 @@ internal static unsafe class Epochs
         if (slot[1]++ == 0)
         {
             // The JIT keeps this store before the loads that follow (volatile); the processor may not, see invariant 3.
-            Volatile.Write(ref *slot, Volatile.Read(ref s_epoch));
+            Volatile.Write(ref *slot, Volatile.Read(ref _epoch));
         }
     }
 
@@ -66,7 +66,7 @@ internal static unsafe class Epochs
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Exit()
     {
-        long* slot = t_slot;
+        long* slot = _slot;
         Debug.Assert(slot is not null && slot[1] > 0, "Exit without Enter");
         if (--slot[1] == 0)
         {
@@ -75,7 +75,7 @@ internal static unsafe class Epochs
     }
 
     /// <summary>Begins a new epoch and returns the one that ended: the stamp for what has just been unlinked.</summary>
-    public static long Advance() => Interlocked.Increment(ref s_epoch) - 1;
+    public static long Advance() => Interlocked.Increment(ref _epoch) - 1;
 
     /// <summary>
     /// The epoch of the oldest reader inside, or the present one if there is none: what was stamped below it may be
@@ -85,7 +85,7 @@ internal static unsafe class Epochs
     {
         long oldest = Current;
         Interlocked.MemoryBarrierProcessWide();
-        int chunks = Volatile.Read(ref s_chunkCount);
+        int chunks = Volatile.Read(ref _chunkCount);
         for (int c = 0; c < chunks; c++)
         {
             byte* chunk = (byte*)Volatile.Read(ref Chunks[c]);
@@ -114,25 +114,25 @@ internal static unsafe class Epochs
             }
             else
             {
-                if (s_usedInLastChunk == SlotsPerChunk)
+                if (_usedInLastChunk == SlotsPerChunk)
                 {
-                    if (s_chunkCount == MaxChunks)
+                    if (_chunkCount == MaxChunks)
                     {
                         throw new InvalidOperationException($"more than {MaxChunks * SlotsPerChunk} threads use the store at once");
                     }
 
-                    Chunks[s_chunkCount] = (nint)NativeMemory.AlignedAlloc(SlotBytes * SlotsPerChunk, SlotBytes);
-                    new Span<byte>((void*)Chunks[s_chunkCount], SlotBytes * SlotsPerChunk).Clear();
-                    s_usedInLastChunk = 0;
-                    Volatile.Write(ref s_chunkCount, s_chunkCount + 1);
+                    Chunks[_chunkCount] = (nint)NativeMemory.AlignedAlloc(SlotBytes * SlotsPerChunk, SlotBytes);
+                    new Span<byte>((void*)Chunks[_chunkCount], SlotBytes * SlotsPerChunk).Clear();
+                    _usedInLastChunk = 0;
+                    Volatile.Write(ref _chunkCount, _chunkCount + 1);
                 }
 
-                slot = Chunks[s_chunkCount - 1] + (s_usedInLastChunk++ * SlotBytes);
+                slot = Chunks[_chunkCount - 1] + (_usedInLastChunk++ * SlotBytes);
             }
 
-            t_owner = new SlotOwner(slot);
-            t_slot = (long*)slot;
-            return t_slot;
+            _owner = new SlotOwner(slot);
+            _slot = (long*)slot;
+            return _slot;
         }
     }
 

@@ -32,10 +32,10 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private const long Undetermined = -1;
 
     [ThreadStatic]
-    private static PartitionWriter? t_enqueuing;
+    private static PartitionWriter? _enqueuing;
 
     [ThreadStatic]
-    private static bool t_completedInline;
+    private static bool _completedInline;
 
     // Immutable.
     private readonly Engine _engine;
@@ -387,11 +387,11 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
         else
         {
-            t_enqueuing = this;
-            t_completedInline = false;
+            _enqueuing = this;
+            _completedInline = false;
             _journal.Enqueue(_entry);
-            inline = t_completedInline;
-            t_enqueuing = null;
+            inline = _completedInline;
+            _enqueuing = null;
         }
 
         // Not inline: the sync thread has the role now, and may be two groups further.
@@ -403,9 +403,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
     private void OnAppended()
     {
-        if (t_enqueuing == this)
+        if (_enqueuing == this)
         {
-            t_completedInline = true;
+            _completedInline = true;
             return;
         }
 

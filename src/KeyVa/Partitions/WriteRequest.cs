@@ -42,12 +42,12 @@ internal sealed class SyncWriteRequest : WriteRequest
     private const int SpinRounds = 200;
 
     [ThreadStatic]
-    private static SyncWriteRequest? t_request;
+    private static SyncWriteRequest? _current;
 
     private readonly object _wake = new();
     private int _state;
 
-    public static SyncWriteRequest ForThisThread => t_request ??= new SyncWriteRequest();
+    public static SyncWriteRequest ForThisThread => _current ??= new SyncWriteRequest();
 
     /// <summary>The thread's own builder, for calls that bring no batch.</summary>
     public CommandBuilder OwnCommand { get; } = new();
@@ -117,7 +117,7 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
     private const int MaxPooled = 1024;
 
     private static readonly System.Collections.Concurrent.ConcurrentQueue<AsyncWriteRequest> Pool = new();
-    private static int s_pooled;
+    private static int _pooled;
 
     private ManualResetValueTaskSourceCore<WriteResult> _source;
 
@@ -137,7 +137,7 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
     {
         if (Pool.TryDequeue(out AsyncWriteRequest? request))
         {
-            Interlocked.Decrement(ref s_pooled);
+            Interlocked.Decrement(ref _pooled);
             return request;
         }
 
@@ -182,13 +182,13 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
         Command = null;
         Result = default;
         Next = null;
-        if (Interlocked.Increment(ref s_pooled) <= MaxPooled)
+        if (Interlocked.Increment(ref _pooled) <= MaxPooled)
         {
             Pool.Enqueue(this);
         }
         else
         {
-            Interlocked.Decrement(ref s_pooled);
+            Interlocked.Decrement(ref _pooled);
             OwnCommand.Dispose();
         }
     }

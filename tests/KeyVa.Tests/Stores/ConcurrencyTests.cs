@@ -1,3 +1,4 @@
+using KeyVa.Io;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
 
@@ -101,7 +102,7 @@ public sealed class ConcurrencyTests
         using var hold = new ManualResetEventSlim();
         fixture.Files.Faults.Before = (operation, path) =>
         {
-            if (operation == Io.FileOperation.SyncData && path.EndsWith(".journal", StringComparison.Ordinal))
+            if (operation == FileOperation.SyncData && path.EndsWith(".journal", StringComparison.Ordinal))
             {
                 entered.Set();
                 hold.Wait();

@@ -133,7 +133,7 @@ public sealed class StoreTests
         Assert.Null(Get(store, "a"));
         Assert.Equal(Status.Invalid, store.Get(default).Status);
         Assert.Equal(Status.TooLarge, (await store.GetAsync(new byte[Limits.MaxKeyBytes + 1])).Status);
-        Assert.Equal(5, store.GetStatistics().Refused);
+        Assert.Equal(6, store.GetStatistics().Refused);
     }
 
     [Fact]

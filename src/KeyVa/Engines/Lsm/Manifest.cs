@@ -85,7 +85,7 @@ internal sealed class Manifest : IDisposable
     private const int RecordHeadBytes = 8;
 
     /// <summary>A manifest is rewritten beyond this size, if it is also several times what it needs.</summary>
-    private const long RewriteBytes = 1 << 20;
+    internal const long RewriteBytes = 1 << 20;
     private const int RewriteFactor = 4;
 
     private readonly IFileSystem _files;
@@ -137,8 +137,17 @@ internal sealed class Manifest : IDisposable
     /// <summary>Writes a new manifest with this state and makes it the one in force.</summary>
     public static Manifest Create(IFileSystem files, string directory, ManifestState state)
     {
-        (StorageFile file, long length) = Write(files, directory, state);
-        return new Manifest(files, directory, file, length);
+        (StorageFile file, long length) = Prepare(files, directory, state);
+        try
+        {
+            SwitchCurrent(files, directory);
+            return new Manifest(files, directory, file, length);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Adds an edit and syncs it. If it throws <see cref="StorageFullException"/>, nothing has happened.</summary>
@@ -159,16 +168,31 @@ internal sealed class Manifest : IDisposable
         _length += _record.Length;
     }
 
-    /// <summary>Starts over in a new file.</summary>
-    public void Rewrite(ManifestState state)
+    /// <summary>
+    /// Starts over in a new file. If there is no room for it, the old one goes on and false is returned; any other
+    /// failure leaves it open which of the two is in force, and ends the manifest's use.
+    /// </summary>
+    public bool TryRewrite(ManifestState state)
     {
-        (StorageFile file, long length) = Write(_files, _directory, state);
+        StorageFile file;
+        long length;
+        try
+        {
+            (file, length) = Prepare(_files, _directory, state);
+        }
+        catch (StorageFullException)
+        {
+            return false;
+        }
+
         string old = _file.Path;
         _file.Dispose();
         _file = file;
         _length = length;
         _snapshotLength = length;
+        SwitchCurrent(_files, _directory);
         _files.DeleteFile(old);
+        return true;
     }
 
     public void Dispose()
@@ -256,7 +280,8 @@ internal sealed class Manifest : IDisposable
         return false;
     }
 
-    private static (StorageFile File, long Length) Write(IFileSystem files, string directory, ManifestState state)
+    /// <summary>Writes a manifest and the file that is to become CURRENT; leaves nothing in force behind if it fails.</summary>
+    private static (StorageFile File, long Length) Prepare(IFileSystem files, string directory, ManifestState state)
     {
         long number = state.NextId++;
         string name = FileNames.Manifest(number);
@@ -273,18 +298,19 @@ internal sealed class Manifest : IDisposable
             content.Append(record.Written);
             file.Write(0, content.Written);
             file.Sync();
+            WriteNextCurrent(files, directory, name);
             files.SyncDirectory(directory);
-            SwitchCurrent(files, directory, name);
             return (file, content.Length);
         }
         catch
         {
+            // The file itself is an orphan that the next opening deletes.
             file.Dispose();
             throw;
         }
     }
 
-    private static void SwitchCurrent(IFileSystem files, string directory, string manifest)
+    private static void WriteNextCurrent(IFileSystem files, string directory, string manifest)
     {
         string temporary = Path.Combine(directory, FileNames.CurrentTemporary);
         if (files.FileExists(temporary))
@@ -292,13 +318,14 @@ internal sealed class Manifest : IDisposable
             files.DeleteFile(temporary);
         }
 
-        using (StorageFile current = files.Create(temporary))
-        {
-            current.Write(0, Encoding.ASCII.GetBytes($"{manifest} {CurrentCheck(manifest)}"));
-            current.Sync();
-        }
+        using StorageFile current = files.Create(temporary);
+        current.Write(0, Encoding.ASCII.GetBytes($"{manifest} {CurrentCheck(manifest)}"));
+        current.Sync();
+    }
 
-        files.Rename(temporary, Path.Combine(directory, FileNames.Current));
+    private static void SwitchCurrent(IFileSystem files, string directory)
+    {
+        files.Rename(Path.Combine(directory, FileNames.CurrentTemporary), Path.Combine(directory, FileNames.Current));
         files.SyncDirectory(directory);
     }
 

@@ -320,11 +320,8 @@ internal sealed class VersionSet : IDisposable
     {
         try
         {
-            _manifest.Rewrite(_state);
-        }
-        catch (StorageFullException)
-        {
-            // The old one goes on; the next edit tries again.
+            // Where there is no room, the old one goes on and the next edit tries again.
+            _manifest.TryRewrite(_state);
         }
         catch (StorageException failure)
         {

@@ -18,10 +18,20 @@ public sealed unsafe class BlockCacheTests
         {
             Read(cache, slots, random.Next(Slots), random.Next(100, 5000));
             Assert.True(cache.UsedBytes <= cache.Capacity, $"{cache.UsedBytes} bytes in a cache of {cache.Capacity}");
-            Assert.True(cache.RetiredBytes <= 3 << 20, $"{cache.RetiredBytes} bytes wait to be freed");
         }
 
         Assert.Equal(20_000, cache.Hits + cache.Misses);
+
+        // Readers of other tests may hold what was evicted; when they have left, it goes with the next evictions.
+        Assert.True(
+            SpinWait.SpinUntil(
+                () =>
+                {
+                    Read(cache, slots, random.Next(Slots), random.Next(100, 5000));
+                    return cache.RetiredBytes <= 3 << 20;
+                },
+                TimeSpan.FromSeconds(20)),
+            $"{cache.RetiredBytes} bytes wait to be freed");
         Assert.True(cache.Hits > 0);
         Clear(cache, slots, Slots);
         Assert.Equal(0, cache.UsedBytes);

@@ -29,6 +29,39 @@ public sealed class ManifestTests
     }
 
     [Fact]
+    public void ALongManifestStartsOver()
+    {
+        MemoryFileSystem files = new();
+        files.CreateDirectory("/m");
+        ManifestState state = new();
+        using Manifest manifest = Manifest.Create(files, "/m", state);
+        long mark = 0;
+        while (!manifest.WantsRewrite)
+        {
+            ManifestEdit edit = new() { Mark = new LogMark(++mark, mark, mark) };
+            edit.Added.Add(new ManifestTable(0, mark + 100, 1, new TableProperties { Smallest = new byte[2000], Largest = new byte[2000] }));
+            if (mark > 1)
+            {
+                edit.Removed.Add((0, mark + 99));
+            }
+
+            manifest.Append(edit);
+            Assert.True(state.TryApply(edit));
+        }
+
+        Assert.True(manifest.Bytes > Manifest.RewriteBytes);
+        files.Capacity = files.Used + 1000;
+        Assert.False(manifest.TryRewrite(state));
+        files.Capacity = long.MaxValue;
+        Assert.True(manifest.TryRewrite(state));
+        Assert.True(manifest.Bytes < 10_000);
+        manifest.Append(new ManifestEdit { Mark = new LogMark(mark + 1, mark + 1, mark + 1) });
+        ManifestState read = Manifest.Read(files.Crash(1), "/m")!;
+        Assert.Equal(mark + 1, read.Mark.Index);
+        Assert.Equal(mark + 100, Assert.Single(read.Tables).Key);
+    }
+
+    [Fact]
     public void AnEngineWithoutItsCurrentFileIsDamaged()
     {
         using LsmFixture fixture = new();
