@@ -10,7 +10,7 @@ internal static class ImportCommand
     // After so many, further problems are only counted.
     private const int MaxProblemsShown = 20;
 
-    private static readonly TimeSpan SaveEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan SaveEvery = TimeSpan.FromMilliseconds(250);
 
     public static Command Create(Session session)
     {
@@ -70,7 +70,7 @@ internal static class ImportCommand
     {
         private readonly Lock _lock = new();
         private int _problems;
-        private long _saved;
+        private long _saved = Stopwatch.GetTimestamp();
         private ImportState? _state;
         private Progress? _progress;
         private long _recordsBefore;

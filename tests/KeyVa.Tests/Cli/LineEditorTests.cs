@@ -53,7 +53,7 @@ public sealed class LineEditorTests : IDisposable
         Assert.Equal("get \"with space\" ", Type("get \"with s", K(ConsoleKey.Tab)));
         _screen.GetStringBuilder().Clear();
         Type("get lib", K(ConsoleKey.Tab));
-        Assert.Contains("libc6  libz1  libzstd1", _screen.ToString(), StringComparison.Ordinal);
+        Assert.Contains("libc6     libz1     libzstd1", _screen.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
