@@ -171,7 +171,7 @@ internal static class ImportCommand
         private void OnProgress(ImportTotals totals)
         {
             _progress!.Report(totals.Offset, totals.Records - _recordsBefore, totals.Offset - _offsetBefore);
-            if (_state is not null && Stopwatch.GetElapsedTime(_saved) >= SaveEvery)
+            if (_state is not null && totals.Done.Offset > _state.Done.Offset && Stopwatch.GetElapsedTime(_saved) >= SaveEvery)
             {
                 _saved = Stopwatch.GetTimestamp();
                 Save(totals);
