@@ -77,7 +77,7 @@ internal static class CommandRunner
         List<string> names = [];
         for (System.CommandLine.Parsing.SymbolResult? at = result.CommandResult; at is System.CommandLine.Parsing.CommandResult command; at = at.Parent)
         {
-            names.Insert(0, command.Command is RootCommand ? "keyva" : command.Command.Name);
+            names.Insert(0, command.Command.Name);
         }
 
         terminal.Error.WriteLine($"See '{string.Join(' ', names)} --help'.");
