@@ -45,11 +45,8 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
 
     private bool RunOne()
     {
-        // The engine's visible version is read before the snapshots' bound: see SnapshotList.
-        long visible = engine.VisibleVersion;
-        long stamp = engine.VisibleStamp;
-        Horizon horizon = engine.Context.Snapshots.Bound(visible, stamp);
         Superversion superversion = versions.Pin();
+        Horizon horizon = engine.HorizonFor(superversion.Durable);
         Compaction? compaction = null;
         try
         {

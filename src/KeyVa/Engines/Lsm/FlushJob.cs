@@ -46,10 +46,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
 
     private void Flush(Memtable memtable)
     {
-        // The engine's visible version is read before the snapshots' bound: see SnapshotList.
-        long visible = engine.VisibleVersion;
-        long stamp = engine.VisibleStamp;
-        Horizon horizon = engine.Context.Snapshots.Bound(visible, stamp);
+        Horizon horizon = engine.HorizonFor(memtable.End);
         using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp);
         using EntryFilter filter = new(horizon, deeper: null);
         using MemtableSource source = new(memtable.List);

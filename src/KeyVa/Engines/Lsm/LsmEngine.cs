@@ -43,7 +43,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
         _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
-        _throttle = new WriteThrottle(context.Options);
+        _throttle = new WriteThrottle(context.Options, context.Time);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
@@ -65,6 +65,12 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override TimeSpan Admit(long bytes)
     {
+        if (Failure is not null)
+        {
+            // Nothing will be flushed any more, so there is nothing to wait for: the caller refuses the group.
+            return TimeSpan.Zero;
+        }
+
         if (!_active.IsEmpty && _active.UsedBytes + bytes > Context.Options.MemtableBytes)
         {
             Superversion current = _versions.Current;
@@ -72,7 +78,7 @@ internal sealed unsafe class LsmEngine : Engine
             {
                 Rotate();
             }
-            else if (Failure is null)
+            else
             {
                 Context.Background.Schedule(_flush);
             }
@@ -227,6 +233,20 @@ internal sealed unsafe class LsmEngine : Engine
     {
         ScheduleCompactions();
         Context.DurableAdvanced?.Invoke();
+    }
+
+    /// <summary>
+    /// What new tables may leave out, if they and the present ones will hold the log up to <paramref name="contained"/>.
+    /// What has expired since then must stay: a replay from there evaluates commands at the stamps they had, when it
+    /// had not expired yet. (Shadowed versions may go: the table has what shadows them.)
+    /// </summary>
+    internal Horizon HorizonFor(LogMark contained)
+    {
+        // The visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = VisibleVersion;
+        long stamp = VisibleStamp;
+        Horizon bound = Context.Snapshots.Bound(visible, stamp);
+        return bound with { Stamp = Math.Min(bound.Stamp, contained.Stamp) };
     }
 
     /// <summary>Lets the compactions look whether there is something to do.</summary>
