@@ -21,7 +21,7 @@ public sealed class Store : IStore
     private readonly PartitionRegistry _registry;
     private readonly StoreContext _context;
     private readonly Journal _journal;
-    private readonly StripedCounters _counters = new();
+    private readonly StoreCounters _counters = new();
     private readonly LatencyHistogram _getLatency = new();
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
@@ -279,6 +279,7 @@ public sealed class Store : IStore
 
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
+        _counters.Close();
     }
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)

@@ -12,7 +12,7 @@ internal static class StoreFigures
         PartitionRegistry registry,
         Journal journal,
         StoreContext context,
-        StripedCounters counters,
+        StoreCounters counters,
         LatencySummary gets,
         LatencySummary writes,
         TimeSpan uptime)

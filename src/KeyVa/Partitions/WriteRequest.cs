@@ -128,7 +128,7 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
 
     /// <summary>Where the time from <see cref="Begin"/> to completion is noted.</summary>
     private LatencyHistogram? _latency;
-    private StripedCounters? _counters;
+    private StoreCounters? _counters;
     private long _begun;
 
     public short Token => _source.Version;
@@ -144,7 +144,7 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
         return new AsyncWriteRequest();
     }
 
-    public void Begin(CommandBuilder command, LatencyHistogram latency, StripedCounters counters)
+    public void Begin(CommandBuilder command, LatencyHistogram latency, StoreCounters counters)
     {
         Command = command;
         _latency = latency;

@@ -35,7 +35,7 @@ public sealed class LatencyHistogramTests
     [Fact]
     public void CountersOfManyThreadsAreExact()
     {
-        var counters = new StripedCounters();
+        var counters = new StoreCounters();
         Parallel.For(0, 64, _ =>
         {
             for (int i = 0; i < 1000; i++)
@@ -45,6 +45,31 @@ public sealed class LatencyHistogramTests
         });
         Assert.Equal(128_000, counters.Sum(Counter.Sets));
         Assert.Equal(0, counters.Sum(Counter.Gets));
+    }
+
+    [Fact]
+    public void AThreadThatUsesTwoStoresAndEndsIsCountedInBoth()
+    {
+        var first = new StoreCounters();
+        var second = new StoreCounters();
+        var thread = new Thread(() =>
+        {
+            for (int i = 0; i < 100; i++)
+            {
+                first.Add(Counter.Gets);
+                second.Add(Counter.Gets, 3);
+            }
+
+            first.Close();
+            second.Add(Counter.Gets, 3);
+            second.Add(Counter.Gets, 3);
+        });
+        thread.Start();
+        thread.Join();
+        Assert.Equal((100L, 306L), (first.Sum(Counter.Gets), second.Sum(Counter.Gets)));
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal((100L, 306L), (first.Sum(Counter.Gets), second.Sum(Counter.Gets)));
     }
 
     private static void Near(long nanoseconds, double microseconds, int seed) =>
