@@ -284,37 +284,13 @@ internal sealed unsafe class LsmEngine : Engine
 
     private EngineStatistics Statistics(Superversion superversion)
     {
-        long entries = 0;
-        long tombstones = 0;
-        long valueBytes = 0;
-        long memory = 0;
-        long storage = _versions.ManifestBytes;
-        foreach (Memtable memtable in superversion.Memtables)
-        {
-            entries += memtable.Entries;
-            tombstones += memtable.Tombstones;
-            valueBytes += memtable.ValueBytes;
-            memory += memtable.AllocatedBytes;
-        }
-
-        foreach (SsTable table in superversion.Tables)
-        {
-            entries += table.Properties.Entries;
-            tombstones += table.Properties.Tombstones;
-            valueBytes += table.Properties.ValueBytes;
-            storage += table.FileBytes;
-            memory += table.PeekReader?.MemoryBytes ?? 0;
-        }
-
-        // A tombstone mostly stands for itself and the value it hides.
-        long values = Math.Max(0, entries - tombstones);
-        long keys = Math.Max(0, values - tombstones);
+        EngineFigures figures = EngineFigures.Of(superversion);
         return new EngineStatistics
         {
-            Keys = keys,
-            ValueBytes = values == 0 ? 0 : (long)(valueBytes * ((double)keys / values)),
-            StorageBytes = storage,
-            MemoryBytes = memory,
+            Keys = figures.Keys,
+            ValueBytes = figures.ValueBytes,
+            StorageBytes = figures.StorageBytes + _versions.ManifestBytes,
+            MemoryBytes = figures.MemoryBytes,
             CacheHits = Context.BlockCache.Hits,
             CacheMisses = Context.BlockCache.Misses,
             BytesFlushed = _flush.BytesFlushed,

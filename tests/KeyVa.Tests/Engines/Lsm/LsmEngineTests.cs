@@ -138,6 +138,41 @@ public sealed class LsmEngineTests
     }
 
     [Fact]
+    public void KeysAreCountedAboutOnce()
+    {
+        using LsmFixture fixture = new(LsmFixture.SmallOptions with { MemtableBytes = 512 << 10, TableBytes = 256 << 10, Level1Bytes = 1 << 20 });
+        for (int round = 0; round < 6; round++)
+        {
+            for (int i = 0; i < 10_000; i++)
+            {
+                fixture.Put($"key{i:D5}", "0123456789");
+                if (i % 1000 == 0)
+                {
+                    fixture.Background.RunOne(new Random(round));
+                }
+            }
+
+            Check(10_000);
+        }
+
+        for (int i = 0; i < 5000; i++)
+        {
+            fixture.Remove($"key{i:D5}");
+        }
+
+        Check(5000);
+        fixture.Flush();
+        Check(5000);
+
+        void Check(long keys)
+        {
+            EngineStatistics statistics = fixture.Engine.GetStatistics();
+            Assert.InRange(statistics.Keys, keys * 0.8, keys * 1.2);
+            Assert.InRange(statistics.ValueBytes, keys * 8, keys * 12);
+        }
+    }
+
+    [Fact]
     public void ACheckpointOpensAsTheSameEngine()
     {
         using LsmFixture fixture = new();
