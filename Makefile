@@ -45,7 +45,7 @@ bench: sdk ## every figure of docs/performance.md: make bench ARGS="engine --qui
 publish: sdk ## self-contained single file in artifacts/publish
 	dotnet publish src/KeyVa.Cli -c Release -r $(RID) --self-contained -o artifacts/publish -v quiet \
 	  -p:PublishSingleFile=true -p:PublishReadyToRun=true -p:PublishTrimmed=true -p:TrimMode=partial \
-	  -p:IncludeNativeLibrariesForSelfExtract=true -p:DebugType=none -p:DebugSymbols=false -p:GenerateDocumentationFile=false
+	  -p:IncludeNativeLibrariesForSelfExtract=true -p:DebugType=none -p:DebugSymbols=false -p:PublishDocumentationFiles=false -p:PublishReferencesDocumentationFiles=false
 	@ls -l artifacts/publish/keyva
 
 format: sdk ## check the code's format

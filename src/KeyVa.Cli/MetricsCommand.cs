@@ -61,7 +61,7 @@ internal static class MetricsCommand
     });
 
     private static bool IsForPeople(RemoteMetric metric) =>
-        !metric.Name.StartsWith(PerPartition, StringComparison.Ordinal) 
+        !metric.Name.StartsWith(PerPartition, StringComparison.Ordinal)
         && !metric.Name.EndsWith("_sum", StringComparison.Ordinal) && !metric.Name.EndsWith("_count", StringComparison.Ordinal);
 
     /// <summary>keyva_latency_seconds{operation=get,quantile=0.99} → latency get p99.</summary>

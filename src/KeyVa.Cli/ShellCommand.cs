@@ -137,7 +137,11 @@ internal static class ShellCommand
 
         // The shell's own options go before each command's, so that these win.
         words.InsertRange(0, Inherited(invocation));
-        return (await CommandRunner.RunAsync(session, words, session.Interrupts.Begin()), false);
+        int code = await CommandRunner.RunAsync(session, words, session.Interrupts.Begin());
+
+        // A command that was interrupted has come to its end; the shell goes on and needs no term set.
+        session.Interrupts.Begin();
+        return (code, false);
     }
 
     private static List<string> Inherited(Invocation invocation)
