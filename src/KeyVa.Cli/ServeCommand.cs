@@ -54,7 +54,7 @@ internal static class ServeCommand
         ServerOptions options = ServerConfiguration.Load(flags, config);
         invocation.Session.Interrupts.BePatient();
         await using KeyVaServer server = await KeyVaServer.StartAsync(options, invocation.Cancellation);
-        foreach (string line in server.Banner())
+        foreach (string line in server.Banner(Program()))
         {
             invocation.Terminal.Out.WriteLine(line);
         }
@@ -62,5 +62,19 @@ internal static class ServeCommand
         invocation.Terminal.Flush();
         await server.WaitForShutdownAsync(invocation.Cancellation);
         return ExitCode.Done;
+    }
+
+    /// <summary>How this program is called from here: by name if it is on the PATH, else by its path.</summary>
+    private static string Program()
+    {
+        string path = Environment.ProcessPath ?? "keyva";
+        string[] folders = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator);
+        if (folders.Any(folder => Path.Combine(folder, "keyva") == path))
+        {
+            return "keyva";
+        }
+
+        string relative = Path.GetRelativePath(Environment.CurrentDirectory, path);
+        return relative.StartsWith("..", StringComparison.Ordinal) ? path : $"./{relative}";
     }
 }

@@ -3,6 +3,7 @@ using Google.Protobuf;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using Wire = KeyVa.Protocol.V1;
+using Methods = KeyVa.Protocol.V1.Methods;
 
 namespace KeyVa.Client;
 

@@ -12,12 +12,12 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
 
     /// <summary>The service, to be served.</summary>
-    public GrpcService ToService() => new GrpcService(GrpcMethods.ControlPlane)
-        .Unary(GrpcMethods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
-        .Unary(GrpcMethods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
-        .Unary(GrpcMethods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
-        .ServerStreaming(GrpcMethods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
-        .Unary(GrpcMethods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
+    public GrpcService ToService() => new GrpcService(Methods.ControlPlane)
+        .Unary(Methods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
+        .Unary(Methods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
+        .Unary(Methods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
+        .ServerStreaming(Methods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
+        .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
     private async ValueTask<GrpcResult<AddPartitionResponse>> AddAsync(AddPartitionRequest request, GrpcCallContext call)

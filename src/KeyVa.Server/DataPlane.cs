@@ -26,14 +26,14 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
             MaxReceiveBytes = (int)Math.Max(
                 (largest * MessageFactor) + MessageSlackBytes, GrpcServiceOptions.DefaultMaxReceiveBytes),
         };
-        return new GrpcService(GrpcMethods.DataPlane, options)
-            .Unary(GrpcMethods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
-            .Unary(GrpcMethods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
-            .Unary(GrpcMethods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
-            .Unary(GrpcMethods.Write, guard.Unary<WriteRequest, WriteResponse>(Operation.Write, WriteAsync))
-            .ServerStreaming(GrpcMethods.Scan, guard.ServerStreaming<ScanRequest, ScanResponse>(Operation.Scan, ScanAsync))
+        return new GrpcService(Methods.DataPlane, options)
+            .Unary(Methods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
+            .Unary(Methods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
+            .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
+            .Unary(Methods.Write, guard.Unary<WriteRequest, WriteResponse>(Operation.Write, WriteAsync))
+            .ServerStreaming(Methods.Scan, guard.ServerStreaming<ScanRequest, ScanResponse>(Operation.Scan, ScanAsync))
             .ClientStreaming(
-                GrpcMethods.BulkUpsert,
+                Methods.BulkUpsert,
                 guard.ClientStreaming<BulkUpsertRequest, BulkUpsertResponse>(
                     Operation.BulkUpsert, (requests, call) => new BulkWriter(store).RunAsync(requests, call)));
     }

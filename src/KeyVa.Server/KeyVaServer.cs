@@ -1,6 +1,7 @@
 using System.Net;
 using System.Runtime.InteropServices;
 using Google.Protobuf.Reflection;
+using KeyVa.Cluster;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
@@ -43,14 +44,17 @@ public sealed class KeyVaServer : IAsyncDisposable
     private KeyVaServer(ServerOptions options, Store store)
     {
         _options = options;
-        Store = store;
+        Node = new Node(store);
         _services = Services(options);
         _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
         _rates = new RateSampler(store, options.Clock, ShowFailure);
     }
 
+    /// <summary>The node that is served: its store and its addresses.</summary>
+    public Node Node { get; }
+
     /// <summary>The store that is served.</summary>
-    public Store Store { get; }
+    public Store Store => Node.Store;
 
     /// <summary>Where REST listens.</summary>
     public IPEndPoint RestAddress => _listeners[0].Address;
@@ -78,6 +82,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         try
         {
             await server.ListenAsync(cancellation);
+            server.Node.Announce(new NodeAddresses { Rest = server.RestAddress, Data = server.GrpcAddress, Control = server.ControlAddress });
             started = true;
             return server;
         }
@@ -90,8 +95,8 @@ public sealed class KeyVaServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Where the server listens and what to type next, line by line.</summary>
-    public IReadOnlyList<string> Banner()
+    /// <summary>Where the server listens and what to type next, line by line; <paramref name="program"/>: how to call keyva from here.</summary>
+    public IReadOnlyList<string> Banner(string program = "keyva")
     {
         StoreOptions store = Store.Options;
         return
@@ -101,8 +106,8 @@ public sealed class KeyVaServer : IAsyncDisposable
             $"  gRPC data      {Shown(GrpcAddress)}",
             $"  gRPC control   {Shown(ControlAddress)}",
             "Try, in another terminal:",
-            "  keyva set greeting hello",
-            "  keyva get greeting",
+            $"  {program} set greeting hello",
+            $"  {program} get greeting",
             $"  curl http://{Shown(RestAddress)}/kv/greeting",
             "Ctrl+C stops it.",
         ];
@@ -153,7 +158,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         }
 
         await _rates.DisposeAsync();
-        await Store.DisposeAsync();
+        await Node.DisposeAsync();
         _log.Stopped();
         await _services.DisposeAsync();
     }
@@ -201,7 +206,7 @@ public sealed class KeyVaServer : IAsyncDisposable
             foreach (HealthService health in _health)
             {
                 health.Set("", serving: false);
-                health.Set(health == _health[0] ? GrpcMethods.DataPlane : GrpcMethods.ControlPlane, serving: false);
+                health.Set(health == _health[0] ? Methods.DataPlane : Methods.ControlPlane, serving: false);
             }
         }
     }

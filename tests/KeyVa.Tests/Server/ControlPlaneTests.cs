@@ -23,28 +23,28 @@ public sealed class ControlPlaneTests : IAsyncLifetime
         await ServerFixture.ProblemAsync(await _server.PutAsync("/kv/a", "1"), 421, "bad-node");
         await ServerFixture.ProblemAsync(await _server.SendAsync("GET", "/kv/a"), 421, "bad-node");
         GrpcReply<WriteResponse> nobody = await _server.Data.CallAsync(
-            GrpcMethods.Upsert, new UpsertRequest { Puts = { new Put { Key = Utf8("a") } } });
+            Methods.Upsert, new UpsertRequest { Puts = { new Put { Key = Utf8("a") } } });
         Assert.Equal((GrpcStatusCode.FailedPrecondition, "bad-node"), (nobody.Status.Code, nobody.Trailers.Get("keyva-status")));
 
         Wire.Partition first = await AddAsync(new AddPartitionRequest { Range = Range("", "m") });
         Assert.Equal((Wire.EngineKind.Lsm, false, "", "m"), (first.Engine, first.Volatile, first.Range.From.ToStringUtf8(), first.Range.To.ToStringUtf8()));
         Wire.Partition second = await AddAsync(new AddPartitionRequest { Range = Range("m", ""), Engine = Wire.EngineKind.Memory });
-        Wire.Partition[] listed = [.. (await _server.Control.CallAsync(GrpcMethods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions];
+        Wire.Partition[] listed = [.. (await _server.Control.CallAsync(Methods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions];
         Assert.Equal([first.Id, second.Id], listed.Select(one => one.Id));
         Assert.Equal(HttpStatusCode.NoContent, (await _server.PutAsync("/kv/a", "1")).StatusCode);
 
-        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Range = Range("a", "b") }, GrpcStatusCode.InvalidArgument, "invalid");
-        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Range = Range("b", "a") }, GrpcStatusCode.InvalidArgument, "invalid");
-        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Engine = (Wire.EngineKind)9 }, GrpcStatusCode.InvalidArgument, "invalid");
-        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest(), GrpcStatusCode.InvalidArgument, "invalid");
-        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = 99 }, GrpcStatusCode.NotFound, "not-found");
-        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = first.Id }, GrpcStatusCode.FailedPrecondition, "condition-failed");
+        await RefusedAsync(Methods.AddPartition, new AddPartitionRequest { Range = Range("a", "b") }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.AddPartition, new AddPartitionRequest { Range = Range("b", "a") }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.AddPartition, new AddPartitionRequest { Engine = (Wire.EngineKind)9 }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.RemovePartition, new RemovePartitionRequest(), GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.RemovePartition, new RemovePartitionRequest { Id = 99 }, GrpcStatusCode.NotFound, "not-found");
+        await RefusedAsync(Methods.RemovePartition, new RemovePartitionRequest { Id = first.Id }, GrpcStatusCode.FailedPrecondition, "condition-failed");
 
         GrpcReply<RemovePartitionResponse> removed = await _server.Control.CallAsync(
-            GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = first.Id, DiscardData = true });
+            Methods.RemovePartition, new RemovePartitionRequest { Id = first.Id, DiscardData = true });
         Assert.Equal(first.Id, removed.GetMessage().Partition.Id);
-        await _server.Control.CallAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Range = Range("m", "") });
-        Assert.Empty((await _server.Control.CallAsync(GrpcMethods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions);
+        await _server.Control.CallAsync(Methods.RemovePartition, new RemovePartitionRequest { Range = Range("m", "") });
+        Assert.Empty((await _server.Control.CallAsync(Methods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions);
         await ServerFixture.ProblemAsync(await _server.SendAsync("GET", "/kv/a"), 421, "bad-node");
     }
 
@@ -85,11 +85,11 @@ public sealed class ControlPlaneTests : IAsyncLifetime
     private static Wire.KeyRange Range(string from, string to) => new() { From = Utf8(from), To = Utf8(to) };
 
     private async Task<Wire.Partition> AddAsync(AddPartitionRequest request) =>
-        (await _server.Control.CallAsync(GrpcMethods.AddPartition, request)).GetMessage().Partition;
+        (await _server.Control.CallAsync(Methods.AddPartition, request)).GetMessage().Partition;
 
     private async Task<List<SnapshotProgress>> SnapshotAsync(SnapshotRequest request)
     {
-        using GrpcResponses<SnapshotProgress> responses = _server.Control.ServerStreaming(GrpcMethods.Snapshot, request);
+        using GrpcResponses<SnapshotProgress> responses = _server.Control.ServerStreaming(Methods.Snapshot, request);
         List<SnapshotProgress> all = [];
         while (await responses.ReadAsync() is { } one)
         {

@@ -47,7 +47,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
                 new Wire.Operation { Remove = new Removal { Key = Utf8("w-here") } },
             },
         };
-        Assert.Equal([false, true], (await server.Data.CallAsync(GrpcMethods.Write, request)).GetMessage().Removed);
+        Assert.Equal([false, true], (await server.Data.CallAsync(Methods.Write, request)).GetMessage().Removed);
     }
 
     [Fact]
@@ -62,7 +62,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
                 new Put { Key = Utf8("c-here"), Value = Utf8("x"), Condition = new Wire.Condition { IfVersion = here.Version + 1000 } },
             },
         };
-        GrpcReply<WriteResponse> reply = await server.Data.CallAsync(GrpcMethods.Upsert, request);
+        GrpcReply<WriteResponse> reply = await server.Data.CallAsync(Methods.Upsert, request);
         Refused(reply, GrpcStatusCode.FailedPrecondition, "condition-failed");
         Assert.Equal("1", reply.Trailers.Get("keyva-failed-operation"));
         Assert.Equal(here.Version.ToString(), reply.Trailers.Get("keyva-current-version"));
@@ -78,7 +78,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
         }
 
         Refused(
-            await server.Data.CallAsync(GrpcMethods.Upsert, new UpsertRequest
+            await server.Data.CallAsync(Methods.Upsert, new UpsertRequest
             {
                 Puts = { new Put { Key = Utf8("c-here"), Condition = new Wire.Condition { IfAbsent = true } } },
             }),
@@ -111,10 +111,10 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
                 put.Value = ByteString.CopyFrom(new byte[(1 << 20) + 1]);
                 break;
             case "no-keys":
-                Refused(await server.Data.CallAsync(GrpcMethods.Get, new GetRequest()), GrpcStatusCode.InvalidArgument, "invalid");
+                Refused(await server.Data.CallAsync(Methods.Get, new GetRequest()), GrpcStatusCode.InvalidArgument, "invalid");
                 return;
             case "no-kind":
-                reply = await server.Data.CallAsync(GrpcMethods.Write, new WriteRequest { Operations = { new Wire.Operation() } });
+                reply = await server.Data.CallAsync(Methods.Write, new WriteRequest { Operations = { new Wire.Operation() } });
                 break;
             default:
                 break;
@@ -126,7 +126,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
             request.Puts.Add(put);
         }
 
-        reply = rule == "no-kind" ? reply : await server.Data.CallAsync(GrpcMethods.Upsert, request);
+        reply = rule == "no-kind" ? reply : await server.Data.CallAsync(Methods.Upsert, request);
         Refused(reply, GrpcStatusCode.InvalidArgument, rule is "long-key" or "large" ? "too-large" : "invalid");
         Assert.False((await GetAsync("rule")).Records.Single().Found);
     }
@@ -145,7 +145,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
     {
         GetRequest request = new();
         request.Keys.AddRange(Enumerable.Repeat(Utf8("k"), DataPlane.MaxGetKeys + 1));
-        Refused(await server.Data.CallAsync(GrpcMethods.Get, request), GrpcStatusCode.InvalidArgument, "too-large");
+        Refused(await server.Data.CallAsync(Methods.Get, request), GrpcStatusCode.InvalidArgument, "too-large");
     }
 
     [Fact]
@@ -187,7 +187,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
         }
 
         int before = server.Store.GetStatistics().OpenSnapshots;
-        using (GrpcResponses<ScanResponse> responses = server.Data.ServerStreaming(GrpcMethods.Scan, new ScanRequest { Prefix = Utf8("drop/") }))
+        using (GrpcResponses<ScanResponse> responses = server.Data.ServerStreaming(Methods.Scan, new ScanRequest { Prefix = Utf8("drop/") }))
         {
             Assert.NotNull(await responses.ReadAsync());
             Assert.True(server.Store.GetStatistics().OpenSnapshots > before);
@@ -204,7 +204,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
     [Fact]
     public async Task ABulkUpsertWritesItsMessagesInOrder()
     {
-        using GrpcUpload<BulkUpsertRequest, BulkUpsertResponse> upload = server.Data.ClientStreaming(GrpcMethods.BulkUpsert);
+        using GrpcUpload<BulkUpsertRequest, BulkUpsertResponse> upload = server.Data.ClientStreaming(Methods.BulkUpsert);
         for (int i = 0; i < 300; i++)
         {
             BulkUpsertRequest request = new() { Puts = { new Put { Key = Utf8("bulk/last"), Value = Utf8($"{i}") } } };
@@ -225,7 +225,7 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
     [Fact]
     public async Task ARefusedMessageEndsABulkUpsertAndWhatCameBeforeStays()
     {
-        using GrpcUpload<BulkUpsertRequest, BulkUpsertResponse> upload = server.Data.ClientStreaming(GrpcMethods.BulkUpsert);
+        using GrpcUpload<BulkUpsertRequest, BulkUpsertResponse> upload = server.Data.ClientStreaming(Methods.BulkUpsert);
         await upload.WriteAsync(new BulkUpsertRequest { Puts = { new Put { Key = Utf8("stay/1") }, new Put { Key = Utf8("stay/2") } } });
         await upload.WriteAsync(new BulkUpsertRequest { Puts = { new Put { Key = Utf8("stay/3") }, new Put { Key = ByteString.Empty } } });
         GrpcReply<BulkUpsertResponse> reply = await upload.FinishAsync();
@@ -247,17 +247,17 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
     }
 
     private async Task<WriteResponse> UpsertAsync(params Put[] puts) =>
-        (await server.Data.CallAsync(GrpcMethods.Upsert, new UpsertRequest { Puts = { puts } })).GetMessage();
+        (await server.Data.CallAsync(Methods.Upsert, new UpsertRequest { Puts = { puts } })).GetMessage();
 
     private async Task<GetResponse> GetAsync(params string[] keys) =>
-        (await server.Data.CallAsync(GrpcMethods.Get, new GetRequest { Keys = { keys.Select(Utf8) } })).GetMessage();
+        (await server.Data.CallAsync(Methods.Get, new GetRequest { Keys = { keys.Select(Utf8) } })).GetMessage();
 
     private async Task<WriteResponse> RemoveAsync(params string[] keys) =>
-        (await server.Data.CallAsync(GrpcMethods.Remove, new RemoveRequest { Removals = { keys.Select(key => new Removal { Key = Utf8(key) }) } })).GetMessage();
+        (await server.Data.CallAsync(Methods.Remove, new RemoveRequest { Removals = { keys.Select(key => new Removal { Key = Utf8(key) }) } })).GetMessage();
 
     private async Task<List<ScanResponse>> ScanAsync(ScanRequest request)
     {
-        using GrpcResponses<ScanResponse> responses = server.Data.ServerStreaming(GrpcMethods.Scan, request);
+        using GrpcResponses<ScanResponse> responses = server.Data.ServerStreaming(Methods.Scan, request);
         List<ScanResponse> pages = [];
         while (await responses.ReadAsync() is { } page)
         {

@@ -23,7 +23,7 @@ public sealed class FailureTests
         HttpResponseMessage refused = await FillAsync(server);
         JsonElement problem = await ServerFixture.ProblemAsync(refused, 507, "full");
         Assert.NotEmpty(problem.GetProperty("detail").GetString()!);
-        GrpcReply<WriteResponse> grpc = await server.Data.CallAsync(GrpcMethods.Upsert, new UpsertRequest
+        GrpcReply<WriteResponse> grpc = await server.Data.CallAsync(Methods.Upsert, new UpsertRequest
         {
             Puts = { new Put { Key = ByteString.CopyFromUtf8("full"), Value = ByteString.CopyFrom(new byte[1 << 20]) } },
         });
@@ -42,13 +42,13 @@ public sealed class FailureTests
         ServerFixture server = await ServerFixture.StartedAsync(new StoreOptions());
         await server.PutAsync("/kv/before", "1");
         using GrpcResponses<HealthCheckResponse> health = server.Data.ServerStreaming(
-            HealthService.WatchMethod, new HealthCheckRequest { Service = GrpcMethods.DataPlane });
+            HealthService.WatchMethod, new HealthCheckRequest { Service = Methods.DataPlane });
         Assert.Equal(HealthCheckResponse.Types.ServingStatus.Serving, (await health.ReadAsync())!.Status);
         server.Files.Faults.FailNext(FileOperation.SyncData, times: 1000);
         server.Files.Faults.FailNext(FileOperation.Sync, times: 1000);
         await ServerFixture.ProblemAsync(await server.PutAsync("/kv/lost", "1"), 500, "failed");
         GrpcReply<WriteResponse> grpc = await server.Data.CallAsync(
-            GrpcMethods.Upsert, new UpsertRequest { Puts = { new Put { Key = ByteString.CopyFromUtf8("lost") } } });
+            Methods.Upsert, new UpsertRequest { Puts = { new Put { Key = ByteString.CopyFromUtf8("lost") } } });
         Assert.Equal((GrpcStatusCode.Internal, "failed"), (grpc.Status.Code, grpc.Trailers.Get("keyva-status")));
         using HttpResponseMessage ready = await server.SendAsync("GET", "/readyz");
         Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.StatusCode);
@@ -86,7 +86,7 @@ public sealed class FailureTests
         }
 
         GrpcReply<GetResponse> grpc = await server.Data.CallAsync(
-            GrpcMethods.Get, new GetRequest { Keys = { ByteString.CopyFromUtf8("key/0000") } });
+            Methods.Get, new GetRequest { Keys = { ByteString.CopyFromUtf8("key/0000") } });
         Assert.Equal((GrpcStatusCode.Internal, "failed"), (grpc.Status.Code, grpc.Trailers.Get("keyva-status")));
         Assert.Single(server.Log.Entries, entry => entry.Level == LogLevel.Error && entry.Failure is StorageException);
         await ServerFixture.ProblemAsync(await server.SendAsync("GET", "/kv"), 500, "failed");
@@ -113,7 +113,7 @@ public sealed class FailureTests
         await ServerFixture.ProblemAsync(busy, 503, "busy");
         Assert.Equal("1", busy.Headers.RetryAfter!.ToString());
         GrpcReply<WriteResponse> grpc = await server.Data.CallAsync(
-            GrpcMethods.Upsert, new UpsertRequest { Puts = { new Put { Key = ByteString.CopyFromUtf8("busy") } } });
+            Methods.Upsert, new UpsertRequest { Puts = { new Put { Key = ByteString.CopyFromUtf8("busy") } } });
         Assert.Equal((GrpcStatusCode.Unavailable, "busy"), (grpc.Status.Code, grpc.Trailers.Get("keyva-status")));
         Assert.Equal("100", grpc.Trailers.Get("keyva-retry-after-ms"));
         hold.Set();

@@ -13,9 +13,9 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
     [Fact]
     public async Task AServiceIsReachedThroughItsOwnListenerAlone()
     {
-        GrpcReply<StatsResponse> control = await server.Data.CallAsync(GrpcMethods.Stats, new StatsRequest());
+        GrpcReply<StatsResponse> control = await server.Data.CallAsync(Methods.Stats, new StatsRequest());
         Assert.Equal(GrpcStatusCode.Unimplemented, control.Status.Code);
-        GrpcReply<GetResponse> data = await server.Control.CallAsync(GrpcMethods.Get, new GetRequest());
+        GrpcReply<GetResponse> data = await server.Control.CallAsync(Methods.Get, new GetRequest());
         Assert.Equal(GrpcStatusCode.Unimplemented, data.Status.Code);
         foreach (IPEndPoint address in new[] { server.Server.GrpcAddress, server.Server.ControlAddress })
         {
@@ -113,7 +113,7 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
 
         using HttpRequestMessage list = new(HttpMethod.Get, "/kv");
         using HttpResponseMessage unread = await stopping.Http.SendAsync(list, HttpCompletionOption.ResponseHeadersRead);
-        using GrpcResponses<ScanResponse> scan = stopping.Data.ServerStreaming(GrpcMethods.Scan, new ScanRequest());
+        using GrpcResponses<ScanResponse> scan = stopping.Data.ServerStreaming(Methods.Scan, new ScanRequest());
         Assert.NotNull(await scan.ReadAsync());
         await stopping.Server.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
         await Assert.ThrowsAnyAsync<Exception>(async () =>

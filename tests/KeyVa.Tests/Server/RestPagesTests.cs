@@ -17,7 +17,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
         await server.GetTextAsync("/kv/metric");
         await server.SendAsync("GET", "/kv/metric-none");
         await server.SendAsync("DELETE", "/kv/metric-none");
-        await server.Data.CallAsync(GrpcMethods.Get, new GetRequest { Keys = { Google.Protobuf.ByteString.CopyFromUtf8("metric") } });
+        await server.Data.CallAsync(Methods.Get, new GetRequest { Keys = { Google.Protobuf.ByteString.CopyFromUtf8("metric") } });
         using HttpResponseMessage response = await server.SendAsync("GET", "/metrics");
         Assert.Equal("text/plain; version=0.0.4; charset=utf-8", response.Content.Headers.ContentType!.ToString());
         Dictionary<string, double> samples = Parse(await response.Content.ReadAsStringAsync());
@@ -40,7 +40,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
         Assert.True(samples["keyva_connections{listener=\"rest\"}"] >= 1);
         Assert.True(samples["keyva_request_seconds{door=\"rest\",operation=\"get\",quantile=\"0.99\"}"] is > 0 and < 10);
 
-        StatsResponse stats = (await server.Control.CallAsync(GrpcMethods.Stats, new StatsRequest())).GetMessage();
+        StatsResponse stats = (await server.Control.CallAsync(Methods.Stats, new StatsRequest())).GetMessage();
         HashSet<string> names = [.. stats.Metrics.Select(Name)];
         Assert.Equal([], samples.Keys.Where(name => !names.Contains(name)));
     }

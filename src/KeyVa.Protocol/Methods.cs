@@ -1,0 +1,52 @@
+using KeyVa.Protocol.Grpc;
+
+namespace KeyVa.Protocol.V1;
+
+/// <summary>The methods of data.proto and control.proto, for the server that answers them and the client that calls them.</summary>
+public static class Methods
+{
+    /// <summary>The service of data.proto.</summary>
+    public const string DataPlane = "keyva.v1.DataPlane";
+
+    /// <summary>The service of control.proto.</summary>
+    public const string ControlPlane = "keyva.v1.ControlPlane";
+
+    /// <summary>Upsert, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<UpsertRequest, WriteResponse> Upsert = new(DataPlane, "Upsert", UpsertRequest.Parser, WriteResponse.Parser);
+
+    /// <summary>Get, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<GetRequest, GetResponse> Get = new(DataPlane, "Get", GetRequest.Parser, GetResponse.Parser);
+
+    /// <summary>Remove, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<RemoveRequest, WriteResponse> Remove = new(DataPlane, "Remove", RemoveRequest.Parser, WriteResponse.Parser);
+
+    /// <summary>Write, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<WriteRequest, WriteResponse> Write = new(DataPlane, "Write", WriteRequest.Parser, WriteResponse.Parser);
+
+    /// <summary>Scan, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<ScanRequest, ScanResponse> Scan = new(DataPlane, "Scan", ScanRequest.Parser, ScanResponse.Parser);
+
+    /// <summary>BulkUpsert, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<BulkUpsertRequest, BulkUpsertResponse> BulkUpsert =
+        new(DataPlane, "BulkUpsert", BulkUpsertRequest.Parser, BulkUpsertResponse.Parser);
+
+    /// <summary>AddPartition, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<AddPartitionRequest, AddPartitionResponse> AddPartition =
+        new(ControlPlane, "AddPartition", AddPartitionRequest.Parser, AddPartitionResponse.Parser);
+
+    /// <summary>RemovePartition, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<RemovePartitionRequest, RemovePartitionResponse> RemovePartition =
+        new(ControlPlane, "RemovePartition", RemovePartitionRequest.Parser, RemovePartitionResponse.Parser);
+
+    /// <summary>ListPartitions, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ListPartitionsRequest, ListPartitionsResponse> ListPartitions =
+        new(ControlPlane, "ListPartitions", ListPartitionsRequest.Parser, ListPartitionsResponse.Parser);
+
+    /// <summary>Snapshot, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
+        new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
+
+    /// <summary>Stats, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<StatsRequest, StatsResponse> Stats =
+        new(ControlPlane, "Stats", StatsRequest.Parser, StatsResponse.Parser);
+}
