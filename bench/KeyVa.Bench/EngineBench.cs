@@ -15,9 +15,9 @@ internal sealed class EngineBench(BenchOptions options)
 
     public static string[] MemoryTargets { get; } = ["keyva-memory", "dictionary"];
 
-    public Section Engine(string title = "Embedded lsm engine")
+    public Section Engine()
     {
-        Section section = new(title, askedRatio: 0.5);
+        Section section = new("Embedded lsm engine", askedRatio: 0.5);
         Run(section, Phase.Select(Phase.Engine, options.Workloads), options.Targets ?? EngineTargets);
         if (options.DbBench)
         {
@@ -43,7 +43,8 @@ internal sealed class EngineBench(BenchOptions options)
         _ => throw new UsageException($"no embedded target is called '{name}'"),
     };
 
-    private void Run(Section section, IEnumerable<Phase> selected, IReadOnlyList<string> names)
+    /// <summary>Runs the phases against the targets and adds every sample to the section.</summary>
+    public void Run(Section section, IEnumerable<Phase> selected, IReadOnlyList<string> names)
     {
         Phase[] phases = [.. selected];
         Target[] targets = [.. names.Select(name => Create(name, options))];
@@ -74,6 +75,11 @@ internal sealed class EngineBench(BenchOptions options)
                     }
                 }
             }
+        }
+
+        foreach (Cell cell in section.Cells.Where(cell => cell.Median.WriterPerSecond > 0))
+        {
+            section.Note($"The writer beside {cell.Target} with {cell.Threads} reading thread(s) reached {cell.Median.WriterPerSecond:N0} puts per second.");
         }
     }
 

@@ -10,6 +10,9 @@ try
         case FrontBench.BareRole:
             await BareServer.RunAsync(Port(args[1]), Port(args[2]));
             return 0;
+        case FrontBench.KeyVaRole:
+            await KeyVaRole.RunAsync(args[1], Port(args[2]), Port(args[3]), Port(args[4]));
+            return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;

@@ -133,7 +133,7 @@ internal static class Report
         string model = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal)) ?? "";
         long memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 30;
         yield return Invariant($"{model[(model.IndexOf(':') + 1)..].Trim()}, {Environment.ProcessorCount} processors, {memory} GiB; {RuntimeInformation.OSDescription}; {RuntimeInformation.FrameworkDescription}");
-        yield return Invariant($"{options.Records:N0} records, keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes (compressible by half), durability {options.Durability.ToString().ToLowerInvariant()}, median of {options.Rounds} interleaved round(s), seed {options.Seed}");
+        yield return Invariant($"{options.Records:N0} records, keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes (compressible by half), durability {options.Durability.ToString().ToLowerInvariant()}, median of {options.Rounds} interleaved round(s) where nothing else is said, seed {options.Seed}");
         yield return "B/op: allocated on the GC heap by the calling threads; B/op all: by the whole process; switches: voluntary, of the calling threads; latency: of every "
             + Invariant($"{options.LatencyEvery}th operation; ratio: of the median rates");
     }

@@ -81,6 +81,11 @@ internal static class AdminCommands
             PartitionResult result = number is { } partition
                 ? await invocation.Control.RemovePartitionAsync(partition, invocation.Get(discard), invocation.Cancellation)
                 : await invocation.Control.RemovePartitionAsync(Range(invocation, from, to), invocation.Get(discard), invocation.Cancellation);
+            if (result.Status == Status.ConditionFailed && !invocation.Get(discard))
+            {
+                throw new CommandException(ExitCode.Refused, $"{result.Detail}: remove it with --discard-data to lose them");
+            }
+
             return Finish(invocation, result, "removed");
         });
     }

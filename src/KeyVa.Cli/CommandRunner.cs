@@ -62,15 +62,22 @@ internal static class CommandRunner
 
     private static int Misused(Terminal terminal, ParseResult result)
     {
-        foreach (System.CommandLine.Parsing.ParseError error in result.Errors)
+        if (result.CommandResult.Command.Subcommands.Count > 0 && result.UnmatchedTokens.Count > 0)
         {
-            terminal.Say(error.Message);
+            terminal.Say($"there is no command '{result.UnmatchedTokens[0]}'");
+        }
+        else
+        {
+            foreach (System.CommandLine.Parsing.ParseError error in result.Errors)
+            {
+                terminal.Say(error.Message);
+            }
         }
 
         List<string> names = [];
         for (System.CommandLine.Parsing.SymbolResult? at = result.CommandResult; at is System.CommandLine.Parsing.CommandResult command; at = at.Parent)
         {
-            names.Insert(0, command.Command is RootCommand ? "keyva" : command.Command.Name);
+            names.Insert(0, command.Command.Name);
         }
 
         terminal.Error.WriteLine($"See '{string.Join(' ', names)} --help'.");

@@ -1,17 +1,24 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 
 namespace KeyVa.Cli;
 
 /// <summary>All commands of <c>keyva</c>. Stateless.</summary>
 internal static class CommandTree
 {
-    public static RootCommand Create(Session session)
+    /// <summary>
+    /// The root. Not a RootCommand: that would be called after the assembly, and the help would speak of KeyVa.Cli.
+    /// </summary>
+    public static Command Create(Session session)
     {
-        RootCommand root = new(
+        Command root = new(
+            "keyva",
             "KeyVa, a key-value store: the server and the commands to work with it.\n\n"
             + "Begin with 'keyva serve' in one terminal and 'keyva set greeting hello' and 'keyva get greeting' in another.\n\n"
             + "Exit codes: 0 done, 1 key not found, 2 usage, 3 server not reachable, 4 refused (condition, limit, BadNode), 5 damage found.");
         GlobalOptions options = session.Options;
+        root.Options.Add(new HelpOption());
+        root.Options.Add(new VersionOption());
         root.Options.Add(options.Server);
         root.Options.Add(options.Control);
         root.Options.Add(options.Json);

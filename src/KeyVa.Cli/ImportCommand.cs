@@ -10,7 +10,7 @@ internal static class ImportCommand
     // After so many, further problems are only counted.
     private const int MaxProblemsShown = 20;
 
-    private static readonly TimeSpan SaveEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan SaveEvery = TimeSpan.FromMilliseconds(250);
 
     public static Command Create(Session session)
     {
@@ -70,7 +70,7 @@ internal static class ImportCommand
     {
         private readonly Lock _lock = new();
         private int _problems;
-        private long _saved;
+        private long _saved = Stopwatch.GetTimestamp();
         private ImportState? _state;
         private Progress? _progress;
         private long _recordsBefore;
@@ -171,7 +171,7 @@ internal static class ImportCommand
         private void OnProgress(ImportTotals totals)
         {
             _progress!.Report(totals.Offset, totals.Records - _recordsBefore, totals.Offset - _offsetBefore);
-            if (_state is not null && Stopwatch.GetElapsedTime(_saved) >= SaveEvery)
+            if (_state is not null && totals.Done.Offset > _state.Done.Offset && Stopwatch.GetElapsedTime(_saved) >= SaveEvery)
             {
                 _saved = Stopwatch.GetTimestamp();
                 Save(totals);
@@ -217,13 +217,13 @@ internal static class ImportCommand
 
         private void TellDone(ImportTotals totals, TimeSpan elapsed)
         {
-            long records = totals.Records - _recordsBefore;
+            long records = totals.Records - totals.Refused - _recordsBefore;
             long bytes = totals.Offset - _offsetBefore;
             if (invocation.Json)
             {
                 invocation.WriteJson(json =>
                 {
-                    json.WriteNumber("records"u8, totals.Records);
+                    json.WriteNumber("records"u8, records);
                     json.WriteNumber("records_before"u8, _recordsBefore);
                     json.WriteNumber("bytes"u8, bytes);
                     json.WriteNumber("skipped"u8, totals.Skipped);

@@ -61,7 +61,8 @@ internal static class MetricsCommand
     });
 
     private static bool IsForPeople(RemoteMetric metric) =>
-        !metric.Name.StartsWith(PerPartition, StringComparison.Ordinal) && !metric.Name.EndsWith("_sum", StringComparison.Ordinal);
+        !metric.Name.StartsWith(PerPartition, StringComparison.Ordinal) 
+        && !metric.Name.EndsWith("_sum", StringComparison.Ordinal) && !metric.Name.EndsWith("_count", StringComparison.Ordinal);
 
     /// <summary>keyva_latency_seconds{operation=get,quantile=0.99} → latency get p99.</summary>
     private static string Name(RemoteMetric metric)
@@ -69,10 +70,10 @@ internal static class MetricsCommand
         string name = metric.Name.StartsWith("keyva_", StringComparison.Ordinal) ? metric.Name[6..] : metric.Name;
         foreach (string unit in (string[])["_total", "_seconds", "_bytes"])
         {
-            name = name.EndsWith(unit, StringComparison.Ordinal) && name is not "gc_heap_bytes" ? name[..^unit.Length] : name;
+            name = name.EndsWith(unit, StringComparison.Ordinal) && name is not ("gc_heap_bytes" or "value_bytes") ? name[..^unit.Length] : name;
         }
 
-        name = name.Replace("_seconds_count", " count", StringComparison.Ordinal).Replace("_per_second", "/s", StringComparison.Ordinal);
+        name = name.Replace("_per_second", "/s", StringComparison.Ordinal);
         string quantile = metric.Labels.TryGetValue("quantile", out string? q)
             ? string.Create(CultureInfo.InvariantCulture, $" p{double.Parse(q, CultureInfo.InvariantCulture) * 100:0.##}")
             : "";

@@ -124,6 +124,13 @@ internal sealed class Connection : IDisposable
     /// <summary>Whether a status is a refusal of the store, by its trailer; a server that is no KeyVa sends none.</summary>
     public static bool TryRefusal(GrpcStatus status, GrpcMetadata trailers, out Status refusal)
     {
+        if (status.Code == GrpcStatusCode.ResourceExhausted && trailers.Get("keyva-status") is null)
+        {
+            // The wire layer refused a message before the store could see it.
+            refusal = Status.TooLarge;
+            return true;
+        }
+
         refusal = Status.Failed;
         return !status.IsOk && trailers.Get("keyva-status") is { } name
             && Enum.TryParse(name.Replace("-", "", StringComparison.Ordinal), ignoreCase: true, out refusal)

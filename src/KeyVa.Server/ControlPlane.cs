@@ -6,18 +6,18 @@ using Wire = KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>The gRPC control plane: control.proto on the store. Thread-safe.</summary>
-internal sealed class ControlPlane(Store store, MetricList metrics, FailureLog failures, TimeProvider clock)
+internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard guard, TimeProvider clock)
 {
     /// <summary>Between two messages about a snapshot that is under way.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
 
     /// <summary>The service, to be served.</summary>
     public GrpcService ToService() => new GrpcService(GrpcMethods.ControlPlane)
-        .Unary(GrpcMethods.AddPartition, AddAsync)
-        .Unary(GrpcMethods.RemovePartition, RemoveAsync)
-        .Unary(GrpcMethods.ListPartitions, ListAsync)
-        .ServerStreaming(GrpcMethods.Snapshot, SnapshotAsync)
-        .Unary(GrpcMethods.Stats, StatsAsync);
+        .Unary(GrpcMethods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
+        .Unary(GrpcMethods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
+        .Unary(GrpcMethods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
+        .ServerStreaming(GrpcMethods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
+        .Unary(GrpcMethods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
     private async ValueTask<GrpcResult<AddPartitionResponse>> AddAsync(AddPartitionRequest request, GrpcCallContext call)
@@ -38,18 +38,11 @@ internal sealed class ControlPlane(Store store, MetricList metrics, FailureLog f
                 return GrpcRefusal.Malformed(call, $"engine {(int)request.Engine} is not known; known are LSM and MEMORY");
         }
 
-        try
-        {
-            PartitionResult result = await Task.Factory.StartNew(
-                () => store.Partitions.Add(ToRange(request.Range), engine, request.Volatile), TaskCreationOptions.LongRunning);
-            return result.Status == Status.Ok
-                ? new AddPartitionResponse { Partition = ToMessage(result.Partition!) }
-                : GrpcRefusal.Of(call, result.Status, result.Detail);
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
+        PartitionResult result = await Task.Factory.StartNew(
+            () => store.Partitions.Add(ToRange(request.Range), engine, request.Volatile), TaskCreationOptions.LongRunning);
+        return result.Status == Status.Ok
+            ? new AddPartitionResponse { Partition = ToMessage(result.Partition!) }
+            : GrpcRefusal.Of(call, result.Status, result.Detail);
     }
 
     private async ValueTask<GrpcResult<RemovePartitionResponse>> RemoveAsync(RemovePartitionRequest request, GrpcCallContext call)
@@ -59,21 +52,14 @@ internal sealed class ControlPlane(Store store, MetricList metrics, FailureLog f
             return GrpcRefusal.Malformed(call, "neither id nor range is given");
         }
 
-        try
-        {
-            PartitionResult result = await Task.Factory.StartNew(
-                () => request.WhichCase == RemovePartitionRequest.WhichOneofCase.Id
-                    ? store.Partitions.Remove(request.Id, request.DiscardData)
-                    : store.Partitions.Remove(ToRange(request.Range), request.DiscardData),
-                TaskCreationOptions.LongRunning);
-            return result.Status == Status.Ok
-                ? new RemovePartitionResponse { Partition = ToMessage(result.Partition!) }
-                : GrpcRefusal.Of(call, result.Status, result.Detail);
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
+        PartitionResult result = await Task.Factory.StartNew(
+            () => request.WhichCase == RemovePartitionRequest.WhichOneofCase.Id
+                ? store.Partitions.Remove(request.Id, request.DiscardData)
+                : store.Partitions.Remove(ToRange(request.Range), request.DiscardData),
+            TaskCreationOptions.LongRunning);
+        return result.Status == Status.Ok
+            ? new RemovePartitionResponse { Partition = ToMessage(result.Partition!) }
+            : GrpcRefusal.Of(call, result.Status, result.Detail);
     }
 
     private ValueTask<GrpcResult<ListPartitionsResponse>> ListAsync(ListPartitionsRequest request, GrpcCallContext call)
@@ -91,35 +77,28 @@ internal sealed class ControlPlane(Store store, MetricList metrics, FailureLog f
             return GrpcRefusal.Malformed(call, $"the path '{request.Path}' is not absolute; name a folder of the server's machine in full");
         }
 
-        try
+        PartitionSnapshot snapshot = store.Partitions.BeginSnapshot(request.Partition, request.Path, call.CancellationToken);
+        while (!snapshot.Completion.IsCompleted)
         {
-            PartitionSnapshot snapshot = store.Partitions.BeginSnapshot(request.Partition, request.Path, call.CancellationToken);
-            while (!snapshot.Completion.IsCompleted)
-            {
-                await responses.WriteAsync(new SnapshotProgress { BytesDone = snapshot.BytesDone, BytesTotal = snapshot.BytesTotal });
-                await Task.WhenAny(snapshot.Completion, Task.Delay(ProgressInterval, clock, call.CancellationToken));
-            }
-
-            PartitionSnapshotResult result = await snapshot.Completion;
-            if (result.Status != Status.Ok)
-            {
-                return GrpcRefusal.Of(call, result.Status, result.Detail);
-            }
-
-            await responses.WriteAsync(new SnapshotProgress
-            {
-                BytesDone = snapshot.BytesDone,
-                BytesTotal = snapshot.BytesTotal,
-                Done = true,
-                Version = result.Version,
-                Index = result.Index,
-            });
-            return GrpcStatus.Ok;
+            await responses.WriteAsync(new SnapshotProgress { BytesDone = snapshot.BytesDone, BytesTotal = snapshot.BytesTotal });
+            await Task.WhenAny(snapshot.Completion, Task.Delay(ProgressInterval, clock, call.CancellationToken));
         }
-        catch (StoreException e)
+
+        PartitionSnapshotResult result = await snapshot.Completion;
+        if (result.Status != Status.Ok)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            return GrpcRefusal.Of(call, result.Status, result.Detail);
         }
+
+        await responses.WriteAsync(new SnapshotProgress
+        {
+            BytesDone = snapshot.BytesDone,
+            BytesTotal = snapshot.BytesTotal,
+            Done = true,
+            Version = result.Version,
+            Index = result.Index,
+        });
+        return GrpcStatus.Ok;
     }
 
     private ValueTask<GrpcResult<StatsResponse>> StatsAsync(StatsRequest request, GrpcCallContext call)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
@@ -6,7 +5,10 @@ using KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>The gRPC data plane: data.proto on the store. Thread-safe.</summary>
-internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog failures)
+/// <remarks>
+/// Writes are not cancelled when their caller goes away: they are on their way to the disk, and their memory is in use.
+/// </remarks>
+internal sealed class DataPlane(Store store, GrpcGuard guard)
 {
     /// <summary>Keys that one request may read: every value is in memory at once.</summary>
     internal const int MaxGetKeys = RestBatches.MaxGetKeys;
@@ -25,12 +27,15 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
                 (largest * MessageFactor) + MessageSlackBytes, GrpcServiceOptions.DefaultMaxReceiveBytes),
         };
         return new GrpcService(GrpcMethods.DataPlane, options)
-            .Unary(GrpcMethods.Get, GetAsync)
-            .Unary(GrpcMethods.Upsert, UpsertAsync)
-            .Unary(GrpcMethods.Remove, RemoveAsync)
-            .Unary(GrpcMethods.Write, WriteAsync)
-            .ServerStreaming(GrpcMethods.Scan, ScanAsync)
-            .ClientStreaming(GrpcMethods.BulkUpsert, BulkUpsertAsync);
+            .Unary(GrpcMethods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
+            .Unary(GrpcMethods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
+            .Unary(GrpcMethods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
+            .Unary(GrpcMethods.Write, guard.Unary<WriteRequest, WriteResponse>(Operation.Write, WriteAsync))
+            .ServerStreaming(GrpcMethods.Scan, guard.ServerStreaming<ScanRequest, ScanResponse>(Operation.Scan, ScanAsync))
+            .ClientStreaming(
+                GrpcMethods.BulkUpsert,
+                guard.ClientStreaming<BulkUpsertRequest, BulkUpsertResponse>(
+                    Operation.BulkUpsert, (requests, call) => new BulkWriter(store).RunAsync(requests, call)));
     }
 
     private ValueTask<GrpcResult<GetResponse>> GetAsync(GetRequest request, GrpcCallContext call)
@@ -40,26 +45,11 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
             return GetManyAsync(request, call);
         }
 
-        long started = Stopwatch.GetTimestamp();
         ByteString key = request.Keys[0];
-        try
-        {
-            using ValueLease lease = store.Get(key.Span);
-            if (lease.Status is not (Status.Ok or Status.NotFound))
-            {
-                return new(GrpcRefusal.Of(call, lease.Status, null));
-            }
-
-            return new(new GetResponse { Records = { ProtoRecord.Of(key, lease) } });
-        }
-        catch (StoreException e)
-        {
-            return new(GrpcRefusal.Failed(call, e, failures));
-        }
-        finally
-        {
-            meter.Record(Operation.Get, started);
-        }
+        using ValueLease lease = store.Get(key.Span);
+        return lease.Status is Status.Ok or Status.NotFound
+            ? new(new GetResponse { Records = { ProtoRecord.Of(key, lease) } })
+            : new(GrpcRefusal.Of(call, lease.Status, null));
     }
 
     private async ValueTask<GrpcResult<GetResponse>> GetManyAsync(GetRequest request, GrpcCallContext call)
@@ -75,32 +65,20 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
                 call, Status.TooLarge, $"{request.Keys.Count} keys are more than the {MaxGetKeys} that one request may read");
         }
 
-        long started = Stopwatch.GetTimestamp();
-        try
+        List<ReadOnlyMemory<byte>> keys = ProtoRecord.Keys(request.Keys);
+        MultiReadResult result = await store.GetAsync(keys, call.CancellationToken);
+        if (result.Status != Status.Ok)
         {
-            List<ReadOnlyMemory<byte>> keys = ProtoRecord.Keys(request.Keys);
-            MultiReadResult result = await store.GetAsync(keys, call.CancellationToken);
-            if (result.Status != Status.Ok)
-            {
-                return GrpcRefusal.Of(call, result.Status, result.Detail);
-            }
+            return GrpcRefusal.Of(call, result.Status, result.Detail);
+        }
 
-            GetResponse response = new();
-            for (int i = 0; i < keys.Count; i++)
-            {
-                response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-            }
+        GetResponse response = new();
+        for (int i = 0; i < keys.Count; i++)
+        {
+            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
+        }
 
-            return response;
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
-        finally
-        {
-            meter.Record(Operation.Get, started);
-        }
+        return response;
     }
 
     private async ValueTask<GrpcResult<WriteResponse>> UpsertAsync(UpsertRequest request, GrpcCallContext call)
@@ -109,13 +87,13 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
         {
             Put put = request.Puts[0];
             return ProtoBatch.TryReadOptions(put, out WriteOptions options, out string refused)
-                ? await AnswerAsync(store.UpsertAsync(put.Key.Memory, put.Value.Memory, options), Operation.Upsert, call)
+                ? Answer(await store.UpsertAsync(put.Key.Memory, put.Value.Memory, options), call)
                 : GrpcRefusal.Malformed(call, "puts[0] " + refused);
         }
 
         using WriteBatch batch = new();
         return ProtoBatch.TryAdd(batch, request.Puts, out string wrong)
-            ? await AnswerAsync(store.WriteAsync(batch), Operation.Upsert, call)
+            ? Answer(await store.WriteAsync(batch), call)
             : GrpcRefusal.Malformed(call, wrong);
     }
 
@@ -123,7 +101,7 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
     {
         using WriteBatch batch = new();
         return ProtoBatch.TryAdd(batch, request.Removals, out string wrong)
-            ? await AnswerAsync(store.WriteAsync(batch), Operation.Remove, call, static _ => true, request.Removals.Count)
+            ? Answer(await store.WriteAsync(batch), call, static _ => true, request.Removals.Count)
             : GrpcRefusal.Malformed(call, wrong);
     }
 
@@ -131,37 +109,18 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
     {
         using WriteBatch batch = new();
         return ProtoBatch.TryAdd(batch, request.Operations, out string wrong)
-            ? await AnswerAsync(
-                store.WriteAsync(batch), Operation.Write, call,
+            ? Answer(
+                await store.WriteAsync(batch), call,
                 i => request.Operations[i].KindCase == Protocol.V1.Operation.KindOneofCase.Remove, request.Operations.Count)
             : GrpcRefusal.Malformed(call, wrong);
     }
 
-    // Writes are not cancelled when the caller goes away: they are on their way to the disk, and their memory is in use.
-    private async ValueTask<GrpcResult<WriteResponse>> AnswerAsync(
-        ValueTask<WriteResult> write, Operation operation, GrpcCallContext call, Func<int, bool>? isRemoval = null, int operations = 0)
-    {
-        long started = Stopwatch.GetTimestamp();
-        try
-        {
-            WriteResult result = await write;
-            return result.Status switch
-            {
-                Status.Ok => ProtoRecord.Of(result, isRemoval, operations),
-                // A single removal that found nothing: the caller asked for the key to be gone, and it is.
-                Status.NotFound => ProtoRecord.Of(result, isRemoval, operations),
-                _ => GrpcRefusal.Of(call, result),
-            };
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
-        finally
-        {
-            meter.Record(operation, started);
-        }
-    }
+    // NotFound is the answer to a single removal that found nothing: the caller asked for the key to be gone, and it is.
+    private static GrpcResult<WriteResponse> Answer(
+        in WriteResult result, GrpcCallContext call, Func<int, bool>? isRemoval = null, int operations = 0) =>
+        result.Status is Status.Ok or Status.NotFound
+            ? ProtoRecord.Of(result, isRemoval, operations)
+            : GrpcRefusal.Of(call, result);
 
     private async ValueTask<GrpcStatus> ScanAsync(
         ScanRequest request, GrpcResponseStream<ScanResponse> responses, GrpcCallContext call)
@@ -171,43 +130,13 @@ internal sealed class DataPlane(Store store, RequestMeter meter, FailureLog fail
             return GrpcRefusal.Malformed(call, "limit is negative; 0 is for no limit");
         }
 
-        long started = Stopwatch.GetTimestamp();
-        try
+        using ScanCursor cursor = await store.OpenScanAsync(ScanPages.ToOptions(request), call.CancellationToken);
+        if (cursor.Status != Status.Ok)
         {
-            using ScanCursor cursor = await store.OpenScanAsync(ScanPages.ToOptions(request), call.CancellationToken);
-            if (cursor.Status != Status.Ok)
-            {
-                return GrpcRefusal.Of(call, cursor.Status, cursor.Detail);
-            }
+            return GrpcRefusal.Of(call, cursor.Status, cursor.Detail);
+        }
 
-            await ScanPages.StreamAsync(cursor, request.Limit, responses);
-            return GrpcStatus.Ok;
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
-        finally
-        {
-            meter.Record(Operation.Scan, started);
-        }
-    }
-
-    private async ValueTask<GrpcResult<BulkUpsertResponse>> BulkUpsertAsync(
-        GrpcRequestStream<BulkUpsertRequest> requests, GrpcCallContext call)
-    {
-        long started = Stopwatch.GetTimestamp();
-        try
-        {
-            return await new BulkWriter(store).RunAsync(requests, call);
-        }
-        catch (StoreException e)
-        {
-            return GrpcRefusal.Failed(call, e, failures);
-        }
-        finally
-        {
-            meter.Record(Operation.BulkUpsert, started);
-        }
+        await ScanPages.StreamAsync(cursor, request.Limit, responses);
+        return GrpcStatus.Ok;
     }
 }

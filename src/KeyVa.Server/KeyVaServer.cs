@@ -32,7 +32,10 @@ public sealed class KeyVaServer : IAsyncDisposable
 
     // written while starting
     private readonly List<Listener> _listeners = [];
-    private readonly List<HealthService> _health = [];
+    private volatile HealthService[] _health = [];
+
+    // the sampler's
+    private bool _failed;
 
     // shared, atomic
     private int _stopped;
@@ -43,7 +46,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         Store = store;
         _services = Services(options);
         _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
-        _rates = new RateSampler(store, options.Clock);
+        _rates = new RateSampler(store, options.Clock, ShowFailure);
     }
 
     /// <summary>The store that is served.</summary>
@@ -169,9 +172,10 @@ public sealed class KeyVaServer : IAsyncDisposable
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
         RestFrontDoor rest = new(Store, restMeter, metrics, failures);
-        GrpcServer data = Serve(new DataPlane(Store, grpcMeter, failures).ToService(), DataReflection.Descriptor);
+        GrpcGuard guard = new(grpcMeter, failures);
+        GrpcServer data = Serve(new DataPlane(Store, guard).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(
-            new ControlPlane(Store, metrics, failures, _options.Clock).ToService(), ControlReflection.Descriptor);
+            new ControlPlane(Store, metrics, guard, _options.Clock).ToService(), ControlReflection.Descriptor);
         ListenerPlan[] plans =
         [
             new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
@@ -187,12 +191,27 @@ public sealed class KeyVaServer : IAsyncDisposable
         }
     }
 
+    // A store that takes no writes any more is not serving, whatever it can still read.
+    private void ShowFailure()
+    {
+        if (Store.Failure is { } failure && !_failed)
+        {
+            _failed = true;
+            _log.Failed(failure);
+            foreach (HealthService health in _health)
+            {
+                health.Set("", serving: false);
+                health.Set(health == _health[0] ? GrpcMethods.DataPlane : GrpcMethods.ControlPlane, serving: false);
+            }
+        }
+    }
+
     // Health and reflection stand beside each service, on its own listener.
     private GrpcServer Serve(GrpcService service, FileDescriptor file)
     {
         HealthService health = new();
         health.Set(service.Name, serving: true);
-        _health.Add(health);
+        _health = [.. _health, health];
         List<GrpcService> services = [service, health.ToService()];
         ReflectionService reflection = new(services, file, HealthReflection.Descriptor);
         return new GrpcServer([.. services, .. reflection.ToServices()]);

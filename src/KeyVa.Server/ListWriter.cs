@@ -130,7 +130,7 @@ internal sealed class ProtoListWriter(PipeWriter output) : ListWriter(output)
 
     protected override void Commit()
     {
-        _part.WriteTo(Output);
+        ProtoRecord.WriteTo(_part, Output);
         _part.Records.Clear();
         _pending = 0;
     }

@@ -40,7 +40,9 @@ internal sealed class Listener : IAsyncDisposable
     private readonly KestrelServer _kestrel;
 
     // shared, atomic
+    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _connections;
+    private int _stopping;
 
     private Listener(ListenerPlan plan, IServiceProvider services)
     {
@@ -96,8 +98,19 @@ internal sealed class Listener : IAsyncDisposable
         }
     }
 
-    /// <summary>Takes no more connections and waits for requests under way until the token breaks them off.</summary>
-    public Task StopAsync(CancellationToken cancellation) => _kestrel.StopAsync(cancellation);
+    /// <summary>
+    /// Takes no more connections and waits for requests under way until the token breaks them off. When it ends, no
+    /// handler runs any more: Kestrel alone would leave those behind that take their time to notice.
+    /// </summary>
+    public async Task StopAsync(CancellationToken cancellation)
+    {
+        await _kestrel.StopAsync(cancellation);
+        Volatile.Write(ref _stopping, 1);
+        if (Interlocked.CompareExchange(ref _connections, 0, 0) != 0)
+        {
+            await _drained.Task;
+        }
+    }
 
     public ValueTask DisposeAsync()
     {
@@ -131,7 +144,10 @@ internal sealed class Listener : IAsyncDisposable
             }
             finally
             {
-                Interlocked.Decrement(ref _connections);
+                if (Interlocked.Decrement(ref _connections) == 0 && Volatile.Read(ref _stopping) == 1)
+                {
+                    _drained.TrySetResult();
+                }
             }
         };
 

@@ -1,3 +1,4 @@
+using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
@@ -62,6 +63,14 @@ internal static class ProtoRecord
         }
 
         return response;
+    }
+
+    /// <summary>Writes a message into an answer that was started.</summary>
+    internal static void WriteTo(IMessage message, PipeWriter output)
+    {
+        // Protobuf begins with Advance(0), which Kestrel refuses before it was asked for memory.
+        _ = output.GetSpan();
+        message.WriteTo(output);
     }
 
     /// <summary>The keys of a request, as the store wants them.</summary>

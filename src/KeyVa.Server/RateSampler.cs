@@ -14,6 +14,7 @@ internal sealed class RateSampler : IAsyncDisposable
     // immutable
     private readonly Store _store;
     private readonly TimeProvider _clock;
+    private readonly Action _sampled;
     private readonly ITimer _timer;
 
     // under the lock
@@ -21,12 +22,16 @@ internal sealed class RateSampler : IAsyncDisposable
     private readonly Queue<Sample> _samples = new(Samples);
     private Sample _newest;
 
-    public RateSampler(Store store, TimeProvider clock)
+    /// <param name="store">Whose counters to read.</param>
+    /// <param name="clock">The clock.</param>
+    /// <param name="sampled">Called after each sample, on the timer's thread.</param>
+    public RateSampler(Store store, TimeProvider clock, Action sampled)
     {
         _store = store;
         _clock = clock;
+        _sampled = sampled;
         Take();
-        _timer = clock.CreateTimer(static state => ((RateSampler)state!).Take(), this, Interval, Interval);
+        _timer = clock.CreateTimer(static state => ((RateSampler)state!).Tick(), this, Interval, Interval);
     }
 
     /// <summary>The rates between the oldest and the newest sample; 0 before the second one.</summary>
@@ -47,6 +52,12 @@ internal sealed class RateSampler : IAsyncDisposable
 
     /// <summary>Stops; waits for a sample being taken.</summary>
     public ValueTask DisposeAsync() => _timer.DisposeAsync();
+
+    private void Tick()
+    {
+        Take();
+        _sampled();
+    }
 
     private void Take()
     {

@@ -202,7 +202,7 @@ internal sealed class RestBatches(Store store)
             response.ContentType = MediaType.Protobuf;
             response.ContentLength = message.CalculateSize();
             await response.StartAsync();
-            message.WriteTo(response.BodyWriter);
+            ProtoRecord.WriteTo(message, response.BodyWriter);
             return;
         }
 

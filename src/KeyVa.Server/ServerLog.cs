@@ -11,6 +11,9 @@ internal sealed partial class ServerLog(ILogger log)
     [LoggerMessage(Level = LogLevel.Information, Message = "{Listener} listens on {Address}")]
     public partial void Listening(string listener, string address);
 
+    [LoggerMessage(Level = LogLevel.Critical, Message = "The store takes no writes any more; reads go on. Stop the server, look after the disk, run 'keyva verify' and start again")]
+    public partial void Failed(Exception failure);
+
     [LoggerMessage(Level = LogLevel.Information, Message = "Stopping; requests under way may finish")]
     public partial void Stopping();
 

@@ -88,6 +88,7 @@ internal sealed class CrashSimulation
     {
         int operations = _random.Next(1, 120);
         int end = _random.Next(4);
+        Trace($"episode of {operations} operations, end {end}, {_model.Count} writes");
         if (end <= 1)
         {
             RunUntilPowerLoss(operations);
@@ -144,6 +145,7 @@ internal sealed class CrashSimulation
 
         Abandon(after);
         Open();
+        Trace($"power was lost with {acknowledged} acknowledged, {_durable} durable, {_model.Count} writes");
         int least = _options.Durability == Durability.Always ? acknowledged : Math.Min(_durable, acknowledged);
         CheckState(least, "after a power loss");
         _durable = _model.Count;
@@ -330,6 +332,15 @@ internal sealed class CrashSimulation
         }
     }
 
+    /// <summary>What happens, line by line, if KEYVA_TRACE is set: for a seed that failed.</summary>
+    private static void Trace(string text)
+    {
+        if (Environment.GetEnvironmentVariable("KEYVA_TRACE") is { Length: > 0 })
+        {
+            Console.WriteLine(text);
+        }
+    }
+
     private static string Difference(string store, string model)
     {
         string[] has = store.Split('\n');
@@ -372,6 +383,7 @@ internal sealed class CrashSimulation
 
     private void Expect(in WriteResult result, Status expected, string what)
     {
+        Trace($"op {_operation} {what} -> {result.Status} {result.Version}");
         if (result.Status != expected)
         {
             throw new InvalidOperationException($"operation {_operation}, {what}: {result.Status} instead of {expected}: {result.Detail}");

@@ -23,7 +23,8 @@ internal sealed record ImportOptions
 /// <param name="Records">Records read, those of an earlier part included.</param>
 /// <param name="Offset">Bytes of the input read.</param>
 /// <param name="Skipped">Lines and records left out.</param>
-internal readonly record struct ImportTotals(ImportPosition Done, long Records, long Offset, long Skipped);
+/// <param name="Refused">Those of <paramref name="Records"/> that the store refused; among the skipped too.</param>
+internal readonly record struct ImportTotals(ImportPosition Done, long Records, long Offset, long Skipped, long Refused);
 
 /// <summary>
 /// Loads the records of a reader into a store with several batches in flight and bounded memory: two batches per lane.
@@ -45,6 +46,7 @@ internal sealed class Importer : IDisposable
     private readonly ImportLane[] _lanes;
     private long _records;
     private long _skipped;
+    private long _refused;
 
     /// <summary>An import that goes on at the reader's place, after so many records.</summary>
     public Importer(IStore store, RecordReader reader, ImportOptions options, long records = 0, long skipped = 0)
@@ -75,7 +77,7 @@ internal sealed class Importer : IDisposable
                 }
             }
 
-            return new ImportTotals(done, _records, _reader.Offset, Interlocked.Read(ref _skipped));
+            return new ImportTotals(done, _records, _reader.Offset, Interlocked.Read(ref _skipped), Interlocked.Read(ref _refused));
         }
     }
 
@@ -87,7 +89,7 @@ internal sealed class Importer : IDisposable
     {
         try
         {
-            await ReadAllAsync(cancellation);
+            CommandException? bad = await ReadAllAsync(cancellation);
             foreach (ImportLane lane in _lanes)
             {
                 if (lane.Gathering.Count > 0)
@@ -99,6 +101,11 @@ internal sealed class Importer : IDisposable
             foreach (ImportLane lane in _lanes)
             {
                 await lane.FinishAsync();
+            }
+
+            if (bad is not null)
+            {
+                throw bad;
             }
         }
         finally
@@ -120,7 +127,8 @@ internal sealed class Importer : IDisposable
         }
     }
 
-    private async Task ReadAllAsync(CancellationToken cancellation)
+    /// <summary>Reads to the end, or to a line that is no record: what stands before that is still to be sent.</summary>
+    private async Task<CommandException?> ReadAllAsync(CancellationToken cancellation)
     {
         int sinceProgress = 0;
         while (true)
@@ -129,12 +137,17 @@ internal sealed class Importer : IDisposable
             ReadOutcome outcome = _reader.Read();
             if (outcome == ReadOutcome.End)
             {
-                return;
+                return null;
             }
 
             if (outcome == ReadOutcome.Bad)
             {
-                Skip(_reader.Line, _reader.Problem, ExitCode.Usage);
+                if (!_options.SkipErrors)
+                {
+                    return Problem(_reader.Line, _reader.Problem, ExitCode.Usage);
+                }
+
+                Skip(_reader.Line, _reader.Problem);
                 continue;
             }
 
@@ -182,7 +195,14 @@ internal sealed class Importer : IDisposable
                 await SendAsync(batch, write, middle, to);
                 return;
             case Status.Invalid or Status.TooLarge or Status.BadNode:
-                Skip(batch.Line(from), result.Detail ?? CommandException.Refused(result.Status, null).Message, ExitCode.Refused);
+                string detail = result.Detail ?? CommandException.Refused(result.Status, null).Message;
+                if (!_options.SkipErrors)
+                {
+                    throw Problem(batch.Line(from), detail, ExitCode.Refused);
+                }
+
+                Interlocked.Increment(ref _refused);
+                Skip(batch.Line(from), detail);
                 return;
             default:
                 throw CommandException.Refused(result.Status, result.Detail);
@@ -207,15 +227,11 @@ internal sealed class Importer : IDisposable
         }
     }
 
-    private void Skip(long line, string problem, int exitCode)
-    {
-        string message = $"{_options.Name}:{line}: {problem}";
-        if (!_options.SkipErrors)
-        {
-            throw new CommandException(exitCode, message);
-        }
+    private CommandException Problem(long line, string problem, int exitCode) => new(exitCode, $"{_options.Name}:{line}: {problem}");
 
+    private void Skip(long line, string problem)
+    {
         Interlocked.Increment(ref _skipped);
-        _options.OnSkipped(message);
+        _options.OnSkipped($"{_options.Name}:{line}: {problem}");
     }
 }

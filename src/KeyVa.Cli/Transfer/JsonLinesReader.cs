@@ -356,6 +356,11 @@ internal sealed class JsonLinesReader : RecordReader
             return message;
         }
 
+        if (message.StartsWith("Expected depth to be zero", StringComparison.Ordinal))
+        {
+            return "it is not closed";
+        }
+
         int column = message.IndexOf("BytePositionInLine: ", StringComparison.Ordinal);
         string what = message[..position].TrimEnd();
         return column < 0 ? what : $"{what} (byte {message[(column + 20)..].TrimEnd('.')})";

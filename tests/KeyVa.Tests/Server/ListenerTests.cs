@@ -49,7 +49,7 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
     public async Task AnAddressInUseNamesTheAddressAndTheSetting()
     {
         string folder = Directory.CreateTempSubdirectory("keyva-").FullName;
-        using Socket taken = new(SocketType.Stream, ProtocolType.Tcp);
+        using Socket taken = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         taken.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         taken.Listen();
         IPEndPoint address = (IPEndPoint)taken.LocalEndPoint!;
@@ -100,6 +100,30 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
         }
 
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task AServerThatStopsBreaksOffWhoDoesNotRead()
+    {
+        ServerFixture stopping = await ServerFixture.StartedAsync(new StoreOptions());
+        for (int i = 0; i < 64; i++)
+        {
+            Assert.True(stopping.Store.Upsert(ServerFixture.Bytes($"stop/{i:d2}"), new byte[1 << 20]).IsOk);
+        }
+
+        using HttpRequestMessage list = new(HttpMethod.Get, "/kv");
+        using HttpResponseMessage unread = await stopping.Http.SendAsync(list, HttpCompletionOption.ResponseHeadersRead);
+        using GrpcResponses<ScanResponse> scan = stopping.Data.ServerStreaming(GrpcMethods.Scan, new ScanRequest());
+        Assert.NotNull(await scan.ReadAsync());
+        await stopping.Server.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+        await Assert.ThrowsAnyAsync<Exception>(async () =>
+        {
+            while (await scan.ReadAsync() is not null)
+            {
+            }
+        });
+        await Assert.ThrowsAnyAsync<Exception>(() => unread.Content.ReadAsByteArrayAsync());
+        await stopping.DisposeAsync();
     }
 
     [Fact]

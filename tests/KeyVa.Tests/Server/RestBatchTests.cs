@@ -51,7 +51,7 @@ public sealed class RestBatchTests(ServerFixture server) : IClassFixture<ServerF
     }
 
     [Theory]
-    [InlineData("", "operations")]
+    [InlineData("", "JSON")]
     [InlineData("[]", "operations")]
     [InlineData("{}", "operations")]
     [InlineData("{\"operations\": {}}", "operations")]

@@ -76,7 +76,7 @@ public sealed class RestValueTests(ServerFixture server) : IClassFixture<ServerF
     public async Task ADeclaredLengthAboveTheLimitIsRefusedBeforeTheBodyIsThere()
     {
         string answer = await ServerFixture.RawAsync(
-            server.Server.RestAddress, "PUT /kv/declared HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\nConnection: close\r\n\r\n");
+            server.Server.RestAddress, "PUT /kv/declared HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n", until: "}");
         Assert.StartsWith("HTTP/1.1 413", answer);
         Assert.Contains("\"keyva-status\":\"too-large\"", answer);
     }

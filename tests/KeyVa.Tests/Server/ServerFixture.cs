@@ -111,8 +111,8 @@ public sealed class ServerFixture : IAsyncLifetime
         return problem;
     }
 
-    /// <summary>Sends raw bytes to a listener and reads until it closes the connection.</summary>
-    internal static async Task<string> RawAsync(IPEndPoint address, string request)
+    /// <summary>Sends raw bytes to a listener and reads until it closes the connection, or has said what is waited for.</summary>
+    internal static async Task<string> RawAsync(IPEndPoint address, string request, string? until = null)
     {
         using Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
         await socket.ConnectAsync(address);
@@ -129,6 +129,10 @@ public sealed class ServerFixture : IAsyncLifetime
             }
 
             response.Append(Encoding.Latin1.GetString(buffer, 0, read));
+            if (until is not null && response.ToString().Contains(until, StringComparison.Ordinal))
+            {
+                return response.ToString();
+            }
         }
     }
 }

@@ -276,7 +276,10 @@ internal sealed unsafe class BlockCache : IDisposable
         {
             for (int i = 0; i < _count; i++)
             {
-                Block.Free((Block*)_ring[i]);
+                // Tables may outlive the cache, if a cursor was left open: they must not see the block again.
+                Block* block = (Block*)_ring[i];
+                *block->Slot = 0;
+                Block.Free(block);
             }
 
             _count = 0;

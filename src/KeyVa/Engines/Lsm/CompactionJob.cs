@@ -45,11 +45,8 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
 
     private bool RunOne()
     {
-        // The engine's visible version is read before the snapshots' bound: see SnapshotList.
-        long visible = engine.VisibleVersion;
-        long stamp = engine.VisibleStamp;
-        Horizon horizon = engine.Context.Snapshots.Bound(visible, stamp);
         Superversion superversion = versions.Pin();
+        Horizon horizon = engine.HorizonFor(superversion.Durable);
         Compaction? compaction = null;
         try
         {
@@ -119,7 +116,7 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
     {
         long versionBase = compaction.Inputs.Min(table => table.Properties.VersionBase);
         long stampBase = compaction.Inputs.Min(table => table.Properties.StampBase);
-        using TableOutput output = new(engine.Context, versions, versionBase, stampBase);
+        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1));
         using EntryFilter filter = new(horizon, new DeeperKeys(superversion.Deeper.Skip(compaction.OutputLevel + 1)));
         using MergeHeap heap = new(Sources(compaction));
         if (!Write(heap, filter, output))

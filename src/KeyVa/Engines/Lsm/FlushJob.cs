@@ -39,18 +39,23 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         {
             while (versions.Failure is null && versions.Current.Immutables is [.., Memtable oldest] && oldest.End.Index <= index)
             {
-                Flush(oldest);
+                Superversion superversion = versions.Pin();
+                try
+                {
+                    Flush(oldest, superversion);
+                }
+                finally
+                {
+                    versions.Unpin(superversion);
+                }
             }
         }
     }
 
-    private void Flush(Memtable memtable)
+    private void Flush(Memtable memtable, Superversion superversion)
     {
-        // The engine's visible version is read before the snapshots' bound: see SnapshotList.
-        long visible = engine.VisibleVersion;
-        long stamp = engine.VisibleStamp;
-        Horizon horizon = engine.Context.Snapshots.Bound(visible, stamp);
-        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp);
+        Horizon horizon = engine.HorizonFor(memtable.End);
+        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0));
         using EntryFilter filter = new(horizon, deeper: null);
         using MemtableSource source = new(memtable.List);
         for (source.SeekFirst(); source.Valid; source.Next())

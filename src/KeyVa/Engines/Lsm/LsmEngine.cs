@@ -43,7 +43,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
         _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
-        _throttle = new WriteThrottle(context.Options);
+        _throttle = new WriteThrottle(context.Options, context.Time);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
@@ -65,6 +65,12 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override TimeSpan Admit(long bytes)
     {
+        if (Failure is not null)
+        {
+            // Nothing will be flushed any more, so there is nothing to wait for: the caller refuses the group.
+            return TimeSpan.Zero;
+        }
+
         if (!_active.IsEmpty && _active.UsedBytes + bytes > Context.Options.MemtableBytes)
         {
             Superversion current = _versions.Current;
@@ -72,7 +78,7 @@ internal sealed unsafe class LsmEngine : Engine
             {
                 Rotate();
             }
-            else if (Failure is null)
+            else
             {
                 Context.Background.Schedule(_flush);
             }
@@ -229,6 +235,20 @@ internal sealed unsafe class LsmEngine : Engine
         Context.DurableAdvanced?.Invoke();
     }
 
+    /// <summary>
+    /// What new tables may leave out, if they and the present ones will hold the log up to <paramref name="contained"/>.
+    /// What has expired since then must stay: a replay from there evaluates commands at the stamps they had, when it
+    /// had not expired yet. (Shadowed versions may go: the table has what shadows them.)
+    /// </summary>
+    internal Horizon HorizonFor(LogMark contained)
+    {
+        // The visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = VisibleVersion;
+        long stamp = VisibleStamp;
+        Horizon bound = Context.Snapshots.Bound(visible, stamp);
+        return bound with { Stamp = Math.Min(bound.Stamp, contained.Stamp) };
+    }
+
     /// <summary>Lets the compactions look whether there is something to do.</summary>
     internal void ScheduleCompactions()
     {
@@ -264,37 +284,13 @@ internal sealed unsafe class LsmEngine : Engine
 
     private EngineStatistics Statistics(Superversion superversion)
     {
-        long entries = 0;
-        long tombstones = 0;
-        long valueBytes = 0;
-        long memory = 0;
-        long storage = _versions.ManifestBytes;
-        foreach (Memtable memtable in superversion.Memtables)
-        {
-            entries += memtable.Entries;
-            tombstones += memtable.Tombstones;
-            valueBytes += memtable.ValueBytes;
-            memory += memtable.AllocatedBytes;
-        }
-
-        foreach (SsTable table in superversion.Tables)
-        {
-            entries += table.Properties.Entries;
-            tombstones += table.Properties.Tombstones;
-            valueBytes += table.Properties.ValueBytes;
-            storage += table.FileBytes;
-            memory += table.PeekReader?.MemoryBytes ?? 0;
-        }
-
-        // A tombstone mostly stands for itself and the value it hides.
-        long values = Math.Max(0, entries - tombstones);
-        long keys = Math.Max(0, values - tombstones);
+        EngineFigures figures = EngineFigures.Of(superversion);
         return new EngineStatistics
         {
-            Keys = keys,
-            ValueBytes = values == 0 ? 0 : (long)(valueBytes * ((double)keys / values)),
-            StorageBytes = storage,
-            MemoryBytes = memory,
+            Keys = figures.Keys,
+            ValueBytes = figures.ValueBytes,
+            StorageBytes = figures.StorageBytes + _versions.ManifestBytes,
+            MemoryBytes = figures.MemoryBytes,
             CacheHits = Context.BlockCache.Hits,
             CacheMisses = Context.BlockCache.Misses,
             BytesFlushed = _flush.BytesFlushed,

@@ -165,7 +165,8 @@ internal sealed unsafe class SkipList : IDisposable
         }
     }
 
-    public SkipNode* First() => Next(_first, 0);
+    /// <summary>The first node that reaches the level.</summary>
+    public SkipNode* First(int level = 0) => Next(_first, level);
 
     public SkipNode* Last()
     {

@@ -24,6 +24,7 @@ internal sealed unsafe class TableBuilder : IDisposable
     private readonly StorageFile _file;
     private readonly EngineOptions _options;
     private readonly int _maxIndexBytes;
+    private readonly KeysBelow? _below;
     private readonly TableProperties _properties;
     private readonly BlockBuilder _block = new();
     private readonly IndexBuilder _index = new();
@@ -36,11 +37,13 @@ internal sealed unsafe class TableBuilder : IDisposable
     private bool _separatorDue;
     private long _lastVersion;
 
-    public TableBuilder(StorageFile file, EngineOptions options, long versionBase, long stampBase, int maxIndexBytes = MaxIndexBytes)
+    public TableBuilder(
+        StorageFile file, EngineOptions options, long versionBase, long stampBase, int maxIndexBytes = MaxIndexBytes, KeysBelow? below = null)
     {
         _file = file;
         _options = options;
         _maxIndexBytes = maxIndexBytes;
+        _below = below;
         _properties = new TableProperties { VersionBase = versionBase, StampBase = stampBase };
     }
 
@@ -71,6 +74,15 @@ internal sealed unsafe class TableBuilder : IDisposable
             {
                 _properties.Smallest = new ReadOnlySpan<byte>(key, keyLength).ToArray();
             }
+
+            if (_below is not null && KeysBelow.IsSampled(hash) && _below.MayHold(key, keyLength, hash))
+            {
+                _properties.Covering += KeysBelow.Sample;
+            }
+        }
+        else if (kind == EntryKind.Value)
+        {
+            _properties.Covering++;
         }
 
         _block.Add(key, keyLength, hash, version - _properties.VersionBase, kind, stamp - _properties.StampBase, expiresAt, value);

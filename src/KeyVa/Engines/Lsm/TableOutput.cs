@@ -6,7 +6,8 @@ namespace KeyVa.Engines.Lsm;
 /// The tables that a flush or compaction writes. Until they are in the manifest they are nobody's: <see cref="Dispose"/>
 /// deletes them unless <see cref="Complete"/> was followed by <see cref="Keep"/>. One thread.
 /// </summary>
-internal sealed unsafe class TableOutput(EngineContext context, VersionSet versions, long versionBase, long stampBase) : IDisposable
+internal sealed unsafe class TableOutput(
+    EngineContext context, VersionSet versions, long versionBase, long stampBase, KeysBelow below) : IDisposable
 {
     private readonly List<SsTable> _tables = [];
     private readonly List<string> _paths = [];
@@ -76,7 +77,7 @@ internal sealed unsafe class TableOutput(EngineContext context, VersionSet versi
         string path = Path.Combine(context.Directory, FileNames.Table(_id));
         StorageFile file = context.FileSystem.Create(path);
         _paths.Add(path);
-        _builder = new TableBuilder(file, context.Options, versionBase, stampBase);
+        _builder = new TableBuilder(file, context.Options, versionBase, stampBase, below: below);
         return _builder;
     }
 }

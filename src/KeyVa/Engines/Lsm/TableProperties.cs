@@ -12,7 +12,7 @@ namespace KeyVa.Engines.Lsm;
 /// </remarks>
 internal sealed class TableProperties
 {
-    private const int FieldCount = 13;
+    private const int FieldCount = 14;
 
     public long Entries { get; set; }
 
@@ -42,6 +42,9 @@ internal sealed class TableProperties
 
     public long ValueBytes { get; set; }
 
+    /// <summary>Estimate: entries that had an older value of their key below them when the table was written.</summary>
+    public long Covering { get; set; }
+
     public byte[] Smallest { get; set; } = [];
 
     public byte[] Largest { get; set; } = [];
@@ -50,7 +53,7 @@ internal sealed class TableProperties
     {
         output.AppendUInt32(FieldCount);
         foreach (long field in (ReadOnlySpan<long>)[Entries, Tombstones, Expiring, SmallestExpiry, LargestExpiry, VersionBase,
-            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes])
+            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes, Covering])
         {
             output.AppendInt64(field);
         }
@@ -108,6 +111,7 @@ internal sealed class TableProperties
             MaxStamp = fields[10],
             KeyBytes = fields[11],
             ValueBytes = fields[12],
+            Covering = fields[13],
             Smallest = source.Slice(at, (int)smallest).ToArray(),
             Largest = source.Slice(at + (int)smallest, (int)largest).ToArray(),
         };

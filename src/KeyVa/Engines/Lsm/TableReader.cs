@@ -52,12 +52,11 @@ internal sealed unsafe class TableReader : IDisposable
         catch
         {
             FreeMemory();
-            GC.SuppressFinalize(this);
             throw;
         }
     }
 
-    ~TableReader() => FreeMemory();
+    // No finalizer: a cached block leads back to its slot, and a reader that was never disposed must leave it in place.
 
     public string Path => _file.Path;
 
@@ -250,7 +249,6 @@ internal sealed unsafe class TableReader : IDisposable
 
         _file.Dispose();
         FreeMemory();
-        GC.SuppressFinalize(this);
     }
 
     /// <summary>Checks the trailer that follows a block's bytes.</summary>

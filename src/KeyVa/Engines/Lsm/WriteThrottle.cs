@@ -4,7 +4,7 @@ namespace KeyVa.Engines.Lsm;
 /// Smooth backpressure: how long a group should wait, from how far flushes and compactions are behind. The rate granted
 /// falls continuously with the debt, so that there is no cliff. Writer only, but for <see cref="Total"/>.
 /// </summary>
-internal sealed class WriteThrottle(EngineOptions options)
+internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
 {
     /// <summary>The rate granted when a debt begins to count, and when it is largest, in bytes per second.</summary>
     private const double FastestRate = 512 << 20;
@@ -16,6 +16,13 @@ internal sealed class WriteThrottle(EngineOptions options)
     /// <summary>No single delay is longer.</summary>
     private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
 
+    /// <summary>Shorter waits cost more than they are: they are saved up.</summary>
+    private static readonly TimeSpan ShortestDelay = TimeSpan.FromMilliseconds(1);
+
+    // Writer-owned: the time that groups should have taken beyond what they have.
+    private double _owedSeconds;
+    private long _lastTimestamp;
+
     private long _totalTicks;
 
     /// <summary>All delays asked for.</summary>
@@ -26,13 +33,24 @@ internal sealed class WriteThrottle(EngineOptions options)
         double pressure = Math.Max(MemoryPressure(active, current), TablePressure(current));
         if (pressure <= 0)
         {
+            _owedSeconds = 0;
             return TimeSpan.Zero;
         }
 
+        // The time that has passed since the last group counts, whether it was waited or worked.
+        long now = time.GetTimestamp();
+        double passed = _owedSeconds > 0 ? time.GetElapsedTime(_lastTimestamp, now).TotalSeconds : 0;
+        _lastTimestamp = now;
+
         // Geometric between the two rates: every step of debt costs the same factor.
-        double rate = FastestRate * Math.Pow(SlowestRate / FastestRate, Math.Min(1, pressure));
-        TimeSpan delay = TimeSpan.FromSeconds(bytes / rate * Math.Max(1, pressure));
-        delay = delay < LongestDelay ? delay : LongestDelay;
+        double rate = FastestRate * Math.Pow(SlowestRate / FastestRate, Math.Min(1, pressure)) / Math.Max(1, pressure);
+        _owedSeconds = Math.Min(LongestDelay.TotalSeconds, Math.Max(0, _owedSeconds - passed) + (bytes / rate));
+        TimeSpan delay = TimeSpan.FromSeconds(_owedSeconds);
+        if (delay < ShortestDelay)
+        {
+            return TimeSpan.Zero;
+        }
+
         Volatile.Write(ref _totalTicks, _totalTicks + delay.Ticks);
         return delay;
     }

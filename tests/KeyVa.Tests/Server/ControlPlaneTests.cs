@@ -1,0 +1,110 @@
+using System.Net;
+using Google.Protobuf;
+using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.V1;
+using KeyVa.Server;
+using Xunit;
+using Wire = KeyVa.Protocol.V1;
+
+namespace KeyVa.Tests.Server;
+
+public sealed class ControlPlaneTests : IAsyncLifetime
+{
+    private ServerFixture _server = null!;
+
+    public async Task InitializeAsync() =>
+        _server = await ServerFixture.StartedAsync(new StoreOptions { CreateDefaultPartition = false });
+
+    public Task DisposeAsync() => _server.DisposeAsync();
+
+    [Fact]
+    public async Task PartitionsAreAddedListedAndRemoved()
+    {
+        await ServerFixture.ProblemAsync(await _server.PutAsync("/kv/a", "1"), 421, "bad-node");
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", "/kv/a"), 421, "bad-node");
+        GrpcReply<WriteResponse> nobody = await _server.Data.CallAsync(
+            GrpcMethods.Upsert, new UpsertRequest { Puts = { new Put { Key = Utf8("a") } } });
+        Assert.Equal((GrpcStatusCode.FailedPrecondition, "bad-node"), (nobody.Status.Code, nobody.Trailers.Get("keyva-status")));
+
+        Wire.Partition first = await AddAsync(new AddPartitionRequest { Range = Range("", "m") });
+        Assert.Equal((Wire.EngineKind.Lsm, false, "", "m"), (first.Engine, first.Volatile, first.Range.From.ToStringUtf8(), first.Range.To.ToStringUtf8()));
+        Wire.Partition second = await AddAsync(new AddPartitionRequest { Range = Range("m", ""), Engine = Wire.EngineKind.Memory });
+        Wire.Partition[] listed = [.. (await _server.Control.CallAsync(GrpcMethods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions];
+        Assert.Equal([first.Id, second.Id], listed.Select(one => one.Id));
+        Assert.Equal(HttpStatusCode.NoContent, (await _server.PutAsync("/kv/a", "1")).StatusCode);
+
+        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Range = Range("a", "b") }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Range = Range("b", "a") }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(GrpcMethods.AddPartition, new AddPartitionRequest { Engine = (Wire.EngineKind)9 }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest(), GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = 99 }, GrpcStatusCode.NotFound, "not-found");
+        await RefusedAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = first.Id }, GrpcStatusCode.FailedPrecondition, "condition-failed");
+
+        GrpcReply<RemovePartitionResponse> removed = await _server.Control.CallAsync(
+            GrpcMethods.RemovePartition, new RemovePartitionRequest { Id = first.Id, DiscardData = true });
+        Assert.Equal(first.Id, removed.GetMessage().Partition.Id);
+        await _server.Control.CallAsync(GrpcMethods.RemovePartition, new RemovePartitionRequest { Range = Range("m", "") });
+        Assert.Empty((await _server.Control.CallAsync(GrpcMethods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions);
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", "/kv/a"), 421, "bad-node");
+    }
+
+    [Fact]
+    public async Task ASnapshotReportsProgressAndEndsWithWhatItHolds()
+    {
+        Wire.Partition partition = await AddAsync(new AddPartitionRequest());
+        for (int i = 0; i < 1000; i++)
+        {
+            Assert.True(_server.Store.Upsert(ServerFixture.Bytes($"s/{i}"), new byte[100]).IsOk);
+        }
+
+        List<SnapshotProgress> progress = await SnapshotAsync(new SnapshotRequest { Partition = partition.Id, Path = "/copy" });
+        SnapshotProgress end = progress[^1];
+        Assert.All(progress.SkipLast(1), one => Assert.False(one.Done));
+        Assert.True(end.Done && end.BytesDone == end.BytesTotal && end.BytesTotal > 0, end.ToString());
+        Assert.True(end.Version >= 1000 && end.Index > 0, end.ToString());
+        await using Store copy = Store.Open("/copy", null, new StoreEnvironment { FileSystem = _server.Files, Time = _server.Time });
+        using ValueLease lease = copy.Get("s/999"u8);
+        Assert.Equal(100, lease.Value.Length);
+    }
+
+    [Theory]
+    [InlineData(99, "/copy", GrpcStatusCode.NotFound, "not-found")]
+    [InlineData(1, "copy", GrpcStatusCode.InvalidArgument, "invalid")]
+    [InlineData(1, "", GrpcStatusCode.InvalidArgument, "invalid")]
+    [InlineData(1, "/data", GrpcStatusCode.InvalidArgument, "invalid")]
+    public async Task AnImpossibleSnapshotIsRefused(long partition, string path, GrpcStatusCode code, string status)
+    {
+        await AddAsync(new AddPartitionRequest());
+        GrpcException refused = await Assert.ThrowsAsync<GrpcException>(
+            () => SnapshotAsync(new SnapshotRequest { Partition = partition, Path = path }));
+        Assert.Equal((code, status), (refused.Code, refused.Trailers.Get("keyva-status")));
+    }
+
+    private static ByteString Utf8(string text) => ByteString.CopyFromUtf8(text);
+
+    private static Wire.KeyRange Range(string from, string to) => new() { From = Utf8(from), To = Utf8(to) };
+
+    private async Task<Wire.Partition> AddAsync(AddPartitionRequest request) =>
+        (await _server.Control.CallAsync(GrpcMethods.AddPartition, request)).GetMessage().Partition;
+
+    private async Task<List<SnapshotProgress>> SnapshotAsync(SnapshotRequest request)
+    {
+        using GrpcResponses<SnapshotProgress> responses = _server.Control.ServerStreaming(GrpcMethods.Snapshot, request);
+        List<SnapshotProgress> all = [];
+        while (await responses.ReadAsync() is { } one)
+        {
+            all.Add(one);
+        }
+
+        return all;
+    }
+
+    private async Task RefusedAsync<TRequest, TResponse>(
+        GrpcMethod<TRequest, TResponse> method, TRequest request, GrpcStatusCode code, string status)
+        where TRequest : class, IMessage<TRequest>
+        where TResponse : class, IMessage<TResponse>
+    {
+        GrpcReply<TResponse> reply = await _server.Control.CallAsync(method, request);
+        Assert.Equal((code, status), (reply.Status.Code, reply.Trailers.Get("keyva-status")));
+    }
+}

@@ -1,0 +1,150 @@
+"""Drives keyva.v1 with Debian's grpcio: every method of both planes, refusals, deadlines, cancellation, reflection.
+
+Usage: /usr/bin/python3 keyva_client.py DATA_ADDRESS CONTROL_ADDRESS FOLDER_OF_PROTOS SNAPSHOT_FOLDER
+"""
+
+import os
+import sys
+
+import grpc
+
+from checks import Checks, generate, status_of
+
+data_address, control_address, protos, snapshot = sys.argv[1:5]
+data, data_grpc = generate(protos, "keyva/v1/data.proto")
+control, control_grpc = generate(protos, "keyva/v1/control.proto")
+health = generate(protos, "grpc/health/v1/health.proto", stubs=False)
+reflection = generate(protos, "grpc/reflection/v1/reflection.proto", stubs=False)
+
+options = [("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", 16 << 20)]
+data_channel = grpc.insecure_channel(data_address, options=options)
+control_channel = grpc.insecure_channel(control_address, options=options)
+store = data_grpc.DataPlaneStub(data_channel)
+admin = control_grpc.ControlPlaneStub(control_channel)
+LIMIT = 30  # seconds; a hanging call fails its check
+
+
+def put(key, value=b"", **more):
+    return data.Put(key=key, value=value, **more)
+
+
+def get(*keys):
+    return store.Get(data.GetRequest(keys=keys), timeout=LIMIT).records
+
+
+def trailer(error, name):
+    return dict(error.trailing_metadata()).get(name)
+
+
+def upsert_get_and_remove():
+    version = store.Upsert(data.UpsertRequest(puts=[put(b"py\0\xff", b"\0\xff")]), timeout=LIMIT).version
+    record, = get(b"py\0\xff")
+    assert record.found and record.value == b"\0\xff" and record.version == version, record
+    removed = store.Remove(data.RemoveRequest(removals=[data.Removal(key=b"py\0\xff"), data.Removal(key=b"none")]), timeout=LIMIT)
+    assert list(removed.removed) == [True, False], removed
+    assert not get(b"py\0\xff")[0].found
+
+
+def batch_of_1_MiB_travels_both_ways():
+    values = [os.urandom(260000) for _ in range(4)]
+    keys = [b"large%d" % i for i in range(4)]
+    store.Upsert(data.UpsertRequest(puts=[put(k, v) for k, v in zip(keys, values)]), timeout=LIMIT)
+    assert [record.value for record in get(*keys)] == values
+
+
+def batch_above_the_limit():
+    error = status_of(lambda: store.Upsert(data.UpsertRequest(
+        puts=[put(b"above%d" % i, bytes(300000)) for i in range(4)]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and trailer(error, "keyva-status") == "too-large", error
+    assert not get(b"above0")[0].found
+
+
+def message_above_the_limit():
+    error = status_of(lambda: store.Upsert(data.UpsertRequest(puts=[put(b"above", bytes(9 << 20))]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+
+
+def refused_condition_is_exact_in_the_trailers():
+    version = store.Upsert(data.UpsertRequest(puts=[put(b"condition")]), timeout=LIMIT).version
+    error = status_of(lambda: store.Upsert(data.UpsertRequest(
+        puts=[put(b"condition", condition=data.Condition(if_absent=True))]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+    assert trailer(error, "keyva-status") == "condition-failed", error
+    assert trailer(error, "keyva-current-version") == str(version), error
+
+
+def bulk_upsert_and_scan():
+    done = store.BulkUpsert((data.BulkUpsertRequest(puts=[
+        put(b"bulk/%04d" % (i * 10 + j), b"v") for j in range(10)]) for i in range(100)), timeout=LIMIT)
+    assert done.records == 1000, done
+    pages = list(store.Scan(data.ScanRequest(prefix=b"bulk/"), timeout=LIMIT))
+    assert [r.key for p in pages for r in p.records] == [b"bulk/%04d" % i for i in range(1000)]
+    back = list(store.Scan(data.ScanRequest(prefix=b"bulk/", reverse=True, limit=2), timeout=LIMIT))
+    assert [r.key for p in back for r in p.records] == [b"bulk/0999", b"bulk/0998"] and back[-1].resume == b"bulk/0998"
+
+
+def refused_bulk_upsert():
+    error = status_of(lambda: store.BulkUpsert(iter([
+        data.BulkUpsertRequest(puts=[put(b"stays")]), data.BulkUpsertRequest(puts=[put(b"")])]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and trailer(error, "keyva-records") == "1", error
+
+
+def cancelled_scan():
+    store.BulkUpsert((data.BulkUpsertRequest(puts=[put(b"cancel/%d" % i, bytes(1 << 20))]) for i in range(20)), timeout=LIMIT)
+    call = store.Scan(data.ScanRequest(prefix=b"cancel/"), timeout=LIMIT)
+    next(call)
+    call.cancel()
+    assert status_of(lambda: call).code() == grpc.StatusCode.CANCELLED
+
+
+def deadline_that_passes_while_nobody_reads():
+    call = store.Scan(data.ScanRequest(prefix=b"cancel/"), timeout=0.3)
+    next(call)
+    assert status_of(lambda: iter(lambda: call_later(call), None)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def call_later(call):
+    import time
+    time.sleep(0.1)
+    return next(call)
+
+
+def partitions_snapshot_and_stats():
+    partition, = admin.ListPartitions(control.ListPartitionsRequest(), timeout=LIMIT).partitions
+    error = status_of(lambda: admin.AddPartition(control.AddPartitionRequest(), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
+    progress = list(admin.Snapshot(control.SnapshotRequest(partition=partition.id, path=snapshot), timeout=LIMIT))
+    assert progress[-1].done and progress[-1].bytes_total > 0, progress
+    names = {metric.name for metric in admin.Stats(control.StatsRequest(), timeout=LIMIT).metrics}
+    assert {"keyva_keys", "keyva_gets_total", "keyva_cache_hit_ratio"} <= names, names
+
+
+def planes_are_apart():
+    error = status_of(lambda: control_grpc.ControlPlaneStub(data_channel).Stats(control.StatsRequest(), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
+
+
+def health_and_reflection_on_both_listeners():
+    for channel, service in ((data_channel, "keyva.v1.DataPlane"), (control_channel, "keyva.v1.ControlPlane")):
+        check = channel.unary_unary("/grpc.health.v1.Health/Check",
+            health.HealthCheckRequest.SerializeToString, health.HealthCheckResponse.FromString)
+        assert check(health.HealthCheckRequest(service=service), timeout=LIMIT).status == 1
+        info = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            reflection.ServerReflectionRequest.SerializeToString, reflection.ServerReflectionResponse.FromString)
+        answers = list(info(iter([reflection.ServerReflectionRequest(list_services=""),
+            reflection.ServerReflectionRequest(file_containing_symbol=service),
+            reflection.ServerReflectionRequest(file_containing_symbol="grpc.health.v1.Health")]), timeout=LIMIT))
+        names = [one.name for one in answers[0].list_services_response.service]
+        assert service in names and "grpc.health.v1.Health" in names, names
+        assert all(one.file_descriptor_response.file_descriptor_proto for one in answers[1:]), answers
+
+
+checks = Checks()
+for one in (
+    upsert_get_and_remove, batch_of_1_MiB_travels_both_ways, batch_above_the_limit, message_above_the_limit,
+    refused_condition_is_exact_in_the_trailers, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
+    deadline_that_passes_while_nobody_reads, partitions_snapshot_and_stats, planes_are_apart,
+    health_and_reflection_on_both_listeners,
+):
+    checks.run(one)
+checks.finish()
