@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds. A failing seed is printed and replays alone with
-# KEYVA_SEED=N tests/torture.sh.
+# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, and as many inputs for each fuzzing target (or
+# KEYVA_FUZZ_ITERATIONS of them). A failing seed is printed and replays alone: KEYVA_SEED=N for the simulation,
+# KEYVA_FUZZ_SEED=N KEYVA_FUZZ_ITERATIONS=1 for fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dotnet build tests/KeyVa.Simulation -c Release -v quiet
 dotnet test tests/KeyVa.Simulation -c Release --no-build --logger "console;verbosity=detailed"
+dotnet build tests/KeyVa.Fuzz -c Release -v quiet
+KEYVA_FUZZ_ITERATIONS=${KEYVA_FUZZ_ITERATIONS:-${KEYVA_TORTURE_SEEDS:-100000}} \
+  dotnet test tests/KeyVa.Fuzz -c Release --no-build --logger "console;verbosity=detailed"

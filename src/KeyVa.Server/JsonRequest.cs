@@ -19,6 +19,9 @@ namespace KeyVa.Server;
 /// </remarks>
 internal static class JsonRequest
 {
+    // The reader looks at a name or text no sooner than it is asked for it, and then tells so with InvalidOperationException.
+    private const string NoUnicode = "the body holds a name or text that is no valid Unicode";
+
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 8 };
 
     /// <summary>Reads a batch, noting which of its operations are removals; false with what is wrong.</summary>
@@ -38,6 +41,11 @@ internal static class JsonRequest
         catch (JsonException e)
         {
             wrong = e.Message;
+            return false;
+        }
+        catch (InvalidOperationException)
+        {
+            wrong = NoUnicode;
             return false;
         }
 
@@ -63,6 +71,11 @@ internal static class JsonRequest
         catch (JsonException e)
         {
             wrong = e.Message;
+            return false;
+        }
+        catch (InvalidOperationException)
+        {
+            wrong = NoUnicode;
             return false;
         }
 

@@ -86,8 +86,9 @@ public static class ServerConfiguration
             using JsonDocument document = JsonDocument.Parse(bytes, json);
             ApplyFile(ref options, document.RootElement, $"the file '{file}'");
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // The second is how the document tells of a string that is no valid Unicode, and only once it is asked for.
             throw new ConfigurationException($"the configuration file '{file}' is not valid JSON: {e.Message}", e);
         }
     }

@@ -18,6 +18,9 @@ internal sealed class StoreVerification
     private readonly Action<string>? _note;
     private readonly List<CorruptionException> _damages = [];
 
+    /// <summary>The journal, if it is intact.</summary>
+    private JournalScan? _journal;
+
     private StoreVerification(string directory, StoreEnvironment environment, Action<string>? note)
     {
         _directory = directory;
@@ -84,6 +87,7 @@ internal sealed class StoreVerification
         }
         else
         {
+            _journal = scan;
             _note?.Invoke($"journal: {scan.Segments.Count} segments, {scan.Groups} groups, {scan.Records} records are intact");
             if (scan.Tail is { } tail)
             {
@@ -115,9 +119,28 @@ internal sealed class StoreVerification
         using Engine engine = partition.Engine == EngineKind.Memory ? MemoryEngine.Open(context) : LsmEngine.Open(context);
         IReadOnlyList<CorruptionException> damages = engine.Verify(cancellation);
         _damages.AddRange(damages);
+        CheckContinuation(partition, directory, engine.AppliedIndex);
         if (damages.Count == 0)
         {
             _note?.Invoke($"partition {partition.Id}: {engine.GetStatistics().StorageBytes} bytes of files are intact");
+        }
+    }
+
+    // Every file may be intact and one missing, or cut where it might have ended: then the journal does not go on where the
+    // partition's files end, and opening the store would refuse it.
+    private void CheckContinuation(PartitionDefinition partition, string directory, long end)
+    {
+        foreach (ScannedSegment segment in _journal?.Segments ?? [])
+        {
+            if (segment.Ranges.TryGetValue(partition.Id, out IndexRange range) && range.Last > end)
+            {
+                if (range.First > end + 1)
+                {
+                    _damages.Add(new CorruptionException(directory, 0, $"the partition's files end at index {end}, but the journal goes on with {range.First}: files are missing or cut"));
+                }
+
+                return;
+            }
         }
     }
 

@@ -147,6 +147,8 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("{\"data\": ", "not valid JSON")]
     [InlineData("{\"data\": \"a\", \"data\": \"b\"}", "'data' stands twice")]
     [InlineData("{\"data\": null}", "'data'")]
+    [InlineData("{\"\\ud800\": 1}", "not valid JSON")]
+    [InlineData("{\"data\": \"\\ud800\"}", "not valid JSON")]
     [InlineData("{\"data\": [\"a\"]}", "'data'")]
     public void ABrokenFileIsRefused(string text, string expected)
     {

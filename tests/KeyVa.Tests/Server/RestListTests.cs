@@ -44,6 +44,7 @@ public sealed class RestListTests : IAsyncLifetime
         Assert.Equal(query.Contains("limit=2"), list.TryGetProperty("resume", out _));
         using HttpResponseMessage proto = await _server.SendAsync(
             "GET", "/kv" + query, null, headers => headers.Accept.ParseAdd("application/x-protobuf"));
+        Assert.Equal(HttpStatusCode.OK, proto.StatusCode);
         ScanResponse message = ScanResponse.Parser.ParseFrom(await proto.Content.ReadAsByteArrayAsync());
         Assert.Equal(expected, string.Join(' ', message.Records.Select(record => Shown(record.Key.ToByteArray()))));
     }

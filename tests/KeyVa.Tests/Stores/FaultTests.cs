@@ -9,6 +9,29 @@ public sealed class FaultTests
     [Theory]
     [InlineData(EngineKind.Lsm)]
     [InlineData(EngineKind.Memory)]
+    public async Task VerifyTellsOfAMissingSegmentThatOpeningRefuses(EngineKind engine)
+    {
+        var fixture = new StoreFixture(new StoreOptions { Engine = engine, JournalSegmentBytes = 1 << 20 });
+        await using (Store store = fixture.Open())
+        {
+            for (int i = 0; i < 30; i++)
+            {
+                Assert.True(store.Upsert(Bytes($"k{i}"), new byte[100_000]).IsOk);
+            }
+        }
+
+        var environment = new StoreEnvironment { FileSystem = fixture.Files, Time = fixture.Time };
+        Assert.Empty(StoreVerification.Run(StoreFixture.Directory, environment, null, CancellationToken.None));
+        string first = fixture.Files.List($"{StoreFixture.Directory}/journal").Where(static name => name.EndsWith(".journal", StringComparison.Ordinal)).Min()!;
+        fixture.Files.DeleteFile($"{StoreFixture.Directory}/journal/{first}");
+        CorruptionException damage = Assert.Single(StoreVerification.Run(StoreFixture.Directory, environment, null, CancellationToken.None));
+        Assert.Contains("the journal goes on with", damage.Message, StringComparison.Ordinal);
+        Assert.ThrowsAny<StoreException>(() => fixture.Open());
+    }
+
+    [Theory]
+    [InlineData(EngineKind.Lsm)]
+    [InlineData(EngineKind.Memory)]
     public async Task AFullDiskRefusesPutsAdmitsRemovalsAndRecovers(EngineKind engine)
     {
         var fixture = new StoreFixture(new StoreOptions { Engine = engine, JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20 });

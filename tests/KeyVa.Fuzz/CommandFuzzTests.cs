@@ -1,0 +1,100 @@
+using System.Text;
+using KeyVa.Io;
+using KeyVa.Partitions;
+using Xunit;
+
+namespace KeyVa.Fuzz;
+
+/// <summary>
+/// Commands and groups of hostile bytes: read or refused, never thrown at, and never a byte outside taken into account.
+/// </summary>
+public sealed class CommandFuzzTests : Fuzzing
+{
+    private const int Margin = 64;
+
+    [Fact]
+    public void OperationsStayInsideTheirBytes() => Run(40_000, [Operations(1), Operations(2), Operations(3)], static (input, random) =>
+        Assert.Equal(InSurroundings(input, random, ReadOperations), InSurroundings(input, random, ReadOperations)));
+
+    [Fact]
+    public void GroupsStayInsideTheirBytes() => Run(40_000, [Group(1), Group(3)], static (input, random) =>
+        Assert.Equal(InSurroundings(input, random, ReadGroup), InSurroundings(input, random, ReadGroup)));
+
+    // What stands around the bytes differs each time: an answer that depends on it came from reading outside.
+    private static string InSurroundings(byte[] input, Random random, Action<ReadOnlySpan<byte>, StringBuilder> read)
+    {
+        byte[] surroundings = new byte[input.Length + (2 * Margin)];
+        random.NextBytes(surroundings);
+        input.CopyTo(surroundings.AsSpan(Margin));
+        StringBuilder found = new();
+        read(surroundings.AsSpan(Margin, input.Length), found);
+        return found.ToString();
+    }
+
+    private static void ReadOperations(ReadOnlySpan<byte> input, StringBuilder found)
+    {
+        ReadOnlySpan<byte> rest = input;
+        int before = rest.Length;
+        while (OperationEncoding.TryRead(ref rest, out Operation operation))
+        {
+            Inside(input, operation.Key);
+            Inside(input, operation.Value);
+            Inside(input, operation.ConditionValue);
+            Assert.True(rest.Length < before);
+            before = rest.Length;
+            found.Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+                .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
+        }
+
+        Assert.Equal(before, rest.Length);
+        found.Append(rest.Length);
+    }
+
+    private static void ReadGroup(ReadOnlySpan<byte> input, StringBuilder found)
+    {
+        if (!GroupReader.TryOpen(input, out GroupReader group))
+        {
+            return;
+        }
+
+        Assert.True(group.Count >= 0);
+        found.Append(group.Version).Append(group.Stamp).Append(group.Count);
+        while (group.TryRead(out ReadOnlySpan<byte> command))
+        {
+            Inside(input, command);
+            ReadOperations(command, found);
+        }
+    }
+
+    private static void Inside(ReadOnlySpan<byte> whole, ReadOnlySpan<byte> part) =>
+        Assert.True(part.IsEmpty || (whole.Overlaps(part, out int offset) && offset >= 0 && offset + part.Length <= whole.Length));
+
+    private static byte[] Operations(int count)
+    {
+        using NativeBuffer buffer = new();
+        for (int i = 0; i < count; i++)
+        {
+            OperationEncoding.AppendPut(
+                buffer, Encoding.UTF8.GetBytes($"key{i}"), new byte[i * 90],
+                new WriteOptions { Expiry = Expiry.InMilliseconds(5 + i), Condition = Condition.IfValue(new byte[i]) });
+            OperationEncoding.AppendPut(buffer, "k"u8, "v"u8, new WriteOptions { Condition = Condition.IfVersion(i) });
+            OperationEncoding.AppendRemove(buffer, "gone"u8, Condition.IfPresent, blind: i % 2 == 0);
+        }
+
+        return buffer.Written.ToArray();
+    }
+
+    private static byte[] Group(int commands)
+    {
+        using NativeBuffer buffer = new();
+        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), 7, 1_700_000_000_000, commands);
+        for (int i = 0; i < commands; i++)
+        {
+            byte[] operations = Operations(i + 1);
+            buffer.AppendUInt32((uint)operations.Length);
+            buffer.Append(operations);
+        }
+
+        return buffer.Written.ToArray();
+    }
+}
