@@ -34,6 +34,9 @@ public sealed partial class GrpcCallContext
     // the call's own
     private long _startedAt;
     private TimeSpan _timeout = Timeout.InfiniteTimeSpan;
+    /// <summary>How long a status may wait for a caller that does not read.</summary>
+    private static readonly TimeSpan StatusPatience = TimeSpan.FromSeconds(10);
+
     private CancellationTokenSource? _deadline;
     private CancellationTokenRegistration _abort;
     private GrpcMetadata? _requestMetadata;
@@ -300,6 +303,17 @@ public sealed partial class GrpcCallContext
         _abort = HttpContext.RequestAborted.UnsafeRegister(
             static state => ((CancellationTokenSource)state!).Cancel(), source);
         return source.Token;
+    }
+
+    /// <summary>
+    /// The call ends while the caller does not read: its status waits behind what was written before, for a while. A
+    /// caller that neither reads nor gives up by then loses the stream.
+    /// </summary>
+    internal void AbortUnlessRead()
+    {
+        HttpContext http = HttpContext;
+        ITimer patience = _options.Clock.CreateTimer(static state => ((HttpContext)state!).Abort(), http, StatusPatience, Timeout.InfiniteTimeSpan);
+        http.Response.RegisterForDispose(patience);
     }
 
     private void Close()

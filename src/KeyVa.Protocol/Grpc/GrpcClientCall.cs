@@ -222,6 +222,12 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
     /// <summary>The mapping of HTTP/2 error codes in the protocol's chapter "Errors".</summary>
     private static GrpcStatus FromReset(HttpProtocolException reset)
     {
+        if (reset.ErrorCode == 0)
+        {
+            // NO_ERROR is how a server says GOAWAY when it stops; the handler reports both in the same way.
+            return new GrpcStatus(GrpcStatusCode.Unavailable, "the server closed the connection");
+        }
+
         GrpcStatusCode code = reset.ErrorCode switch
         {
             7 => GrpcStatusCode.Unavailable, // REFUSED_STREAM

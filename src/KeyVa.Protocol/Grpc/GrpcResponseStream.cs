@@ -54,14 +54,28 @@ public sealed class GrpcResponseStream<T> where T : class, IMessage<T>
     public ValueTask FlushAsync()
     {
         _buffered = 0;
-        ValueTask<FlushResult> flush = _output.FlushAsync(_aborted);
+
+        // Without the token: Kestrel resets a stream whose flush is cancelled, and the caller would see INTERNAL instead of
+        // the status that the deadline calls for.
+        ValueTask<FlushResult> flush = _output.FlushAsync(CancellationToken.None);
         if (!flush.IsCompletedSuccessfully)
             return AwaitAsync(flush);
         Check(flush.Result);
         return ValueTask.CompletedTask;
     }
 
-    private async ValueTask AwaitAsync(ValueTask<FlushResult> flush) => Check(await flush);
+    private async ValueTask AwaitAsync(ValueTask<FlushResult> flush)
+    {
+        try
+        {
+            Check(await flush.AsTask().WaitAsync(_aborted));
+        }
+        catch (OperationCanceledException) when (_aborted.IsCancellationRequested)
+        {
+            _call.AbortUnlessRead();
+            throw;
+        }
+    }
 
     private void Check(FlushResult flushed)
     {

@@ -2,7 +2,6 @@ using System.Net;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
-using KeyVa.Server;
 using Xunit;
 using Wire = KeyVa.Protocol.V1;
 

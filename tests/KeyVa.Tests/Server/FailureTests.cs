@@ -5,7 +5,6 @@ using KeyVa.Io;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
-using KeyVa.Server;
 using Microsoft.Extensions.Logging;
 using Xunit;
 
