@@ -90,7 +90,7 @@ internal sealed class StoreOpening : IDisposable
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
-        Context?.BlockCache.Dispose();
+        Context?.ReleaseCache();
         FolderLock?.Dispose();
     }
 

@@ -24,6 +24,9 @@ public sealed partial class GrpcCallContext
     // Kestrel's own limit on request bodies is left alone for unary calls below this message limit.
     private const int AlwaysAllowedBytes = 16 * 1024 * 1024;
 
+    // How long a status may wait for a caller that does not read.
+    private static readonly TimeSpan StatusPatience = TimeSpan.FromSeconds(10);
+
     private static readonly StringValues[] CodeTexts =
         [.. Enum.GetValues<GrpcStatusCode>().Select(code => new StringValues(((int)code).ToString("D", null)))];
 
@@ -34,9 +37,6 @@ public sealed partial class GrpcCallContext
     // the call's own
     private long _startedAt;
     private TimeSpan _timeout = Timeout.InfiniteTimeSpan;
-    /// <summary>How long a status may wait for a caller that does not read.</summary>
-    private static readonly TimeSpan StatusPatience = TimeSpan.FromSeconds(10);
-
     private CancellationTokenSource? _deadline;
     private CancellationTokenRegistration _abort;
     private GrpcMetadata? _requestMetadata;
@@ -306,15 +306,12 @@ public sealed partial class GrpcCallContext
     }
 
     /// <summary>
-    /// The call ends while the caller does not read: its status waits behind what was written before, for a while. A
-    /// caller that neither reads nor gives up by then loses the stream.
+    /// While the result lives: resets the stream <see cref="StatusPatience"/> after the deadline. Null without a deadline.
     /// </summary>
-    internal void AbortUnlessRead()
-    {
-        HttpContext http = HttpContext;
-        ITimer patience = _options.Clock.CreateTimer(static state => ((HttpContext)state!).Abort(), http, StatusPatience, Timeout.InfiniteTimeSpan);
-        http.Response.RegisterForDispose(patience);
-    }
+    internal ITimer? AbortAfterDeadline() => HasDeadline
+        ? _options.Clock.CreateTimer(
+            static http => ((HttpContext)http!).Abort(), HttpContext, TimeLeft + StatusPatience, Timeout.InfiniteTimeSpan)
+        : null;
 
     private void Close()
     {

@@ -55,9 +55,9 @@ public sealed class GrpcResponseStream<T> where T : class, IMessage<T>
     {
         _buffered = 0;
 
-        // Without the token: Kestrel resets a stream whose flush is cancelled, and the caller would see INTERNAL instead of
-        // the status that the deadline calls for.
-        ValueTask<FlushResult> flush = _output.FlushAsync(CancellationToken.None);
+        // Not with the deadline's token: Kestrel resets a stream whose flush is cancelled, and the caller would see INTERNAL
+        // instead of the status that the deadline calls for. The next write throws.
+        ValueTask<FlushResult> flush = _output.FlushAsync(_call.HttpContext.RequestAborted);
         if (!flush.IsCompletedSuccessfully)
             return AwaitAsync(flush);
         Check(flush.Result);
@@ -66,15 +66,9 @@ public sealed class GrpcResponseStream<T> where T : class, IMessage<T>
 
     private async ValueTask AwaitAsync(ValueTask<FlushResult> flush)
     {
-        try
-        {
-            Check(await flush.AsTask().WaitAsync(_aborted));
-        }
-        catch (OperationCanceledException) when (_aborted.IsCancellationRequested)
-        {
-            _call.AbortUnlessRead();
-            throw;
-        }
+        // A caller that neither reads nor gives up after its deadline loses the stream after a while.
+        using (_call.AbortAfterDeadline())
+            Check(await flush);
     }
 
     private void Check(FlushResult flushed)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KeyVa.Engines;
 
 namespace KeyVa.Partitions;
@@ -8,13 +9,22 @@ namespace KeyVa.Partitions;
 /// </summary>
 internal sealed class Partition
 {
-    private int _pins = 1;
+    /// <summary>How long closing waits on the caller's thread for readers to leave; then a timer goes on waiting.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(50);
 
-    public Partition(PartitionDefinition definition, Engine engine, PartitionWriter writer)
+    private readonly StoreContext _context;
+    private int _pins = 1;
+    private long _closingEpoch;
+    private ITimer? _closing;
+
+    public Partition(PartitionDefinition definition, Engine engine, PartitionWriter writer, StoreContext context)
     {
         Definition = definition;
         Engine = engine;
         Writer = writer;
+        _context = context;
+        context.RetainCache();
     }
 
     public PartitionDefinition Definition { get; }
@@ -85,18 +95,50 @@ internal sealed class Partition
         };
     }
 
-    /// <summary>Waits until nobody who could have found this partition is still reading, then closes the engine.</summary>
+    /// <summary>
+    /// Closes the engine once nobody who could have found this partition is still reading. A reader that stays inside (a
+    /// lease that was not disposed) keeps the engine's memory, never the caller.
+    /// </summary>
     private void CloseEngine()
     {
-        long left = Epochs.Advance();
+        _closingEpoch = Epochs.Advance();
+        long began = Stopwatch.GetTimestamp();
         var wait = default(SpinWait);
-        while (Epochs.OldestActive() <= left)
+        while (!TryCloseEngine())
         {
-            wait.SpinOnce();
+            if (Stopwatch.GetElapsedTime(began) > Patience)
+            {
+                _closing = _context.Time.CreateTimer(static partition => ((Partition)partition!).CloseLater(), this, Retry, Timeout.InfiniteTimeSpan);
+                return;
+            }
+
+            wait.SpinOnce(sleep1Threshold: 10);
+        }
+    }
+
+    private void CloseLater()
+    {
+        if (TryCloseEngine())
+        {
+            _closing!.Dispose();
+        }
+        else
+        {
+            _closing!.Change(Retry, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    private bool TryCloseEngine()
+    {
+        if (Epochs.OldestActive() <= _closingEpoch)
+        {
+            return false;
         }
 
         Writer.DisposeTimer();
         Engine.Dispose();
+        _context.ReleaseCache();
         EngineClosed?.Invoke();
+        return true;
     }
 }

@@ -260,7 +260,7 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Time,
             _context.Options.MaxQueuedWrites,
             spin: _context.Options.Durability != Durability.Always || definition.IsVolatile);
-        return new Partition(definition, engine!, writer);
+        return new Partition(definition, engine!, writer, _context);
     }
 
     /// <summary>A partition's folder outlives its removal from the catalog by a crash: it goes now.</summary>

@@ -4,9 +4,12 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>What a store's parts share. Immutable.</summary>
+/// <summary>What a store's parts share. Immutable but for the count of those who use the block cache; thread-safe.</summary>
 internal sealed class StoreContext
 {
+    // The store itself and each open engine use the cache; the last one to let go frees it.
+    private int _cacheUsers = 1;
+
     public required IFileSystem FileSystem { get; init; }
 
     public required string Directory { get; init; }
@@ -24,6 +27,16 @@ internal sealed class StoreContext
     public required SnapshotList Snapshots { get; init; }
 
     public required BlockCache BlockCache { get; init; }
+
+    public void RetainCache() => Interlocked.Increment(ref _cacheUsers);
+
+    public void ReleaseCache()
+    {
+        if (Interlocked.Decrement(ref _cacheUsers) == 0)
+        {
+            BlockCache.Dispose();
+        }
+    }
 
     public string JournalDirectory => JournalDirectoryOf(Directory);
 

@@ -12,6 +12,7 @@ using Xunit;
 namespace KeyVa.Tests.Grpc;
 
 /// <summary>Requests that no gRPC client would send: each gets its own clear status, and the server serves on.</summary>
+[Collection(nameof(Engines.Alone))] // counts what the process allocates
 public sealed class GrpcMalformedTests(EchoServer server) : IClassFixture<EchoServer>, IDisposable
 {
     private const string Unary = "/keyva.test.Echo/Unary";

@@ -6,6 +6,7 @@ using Xunit;
 
 namespace KeyVa.Tests.Engines.Memory;
 
+[Collection(nameof(Alone))]
 public class MemoryCursorTests
 {
     [Theory]

@@ -10,6 +10,7 @@ namespace KeyVa.Tests.Engines.Memory;
 /// Readers on several threads beside one writer, guards on. Values describe themselves (key, version, a fill that
 /// depends on both), so a torn value, one of another key or one in memory that was used again is noticed.
 /// </summary>
+[Collection(nameof(Alone))]
 public class MemoryEngineConcurrencyTests
 {
     private const int Keys = 4_000;

@@ -6,6 +6,7 @@ using Xunit;
 namespace KeyVa.Tests.Engines.Memory;
 
 /// <summary>Random operations on the engine, guards on, beside a dictionary that keeps every version.</summary>
+[Collection(nameof(Alone))]
 public class MemoryEngineModelTests
 {
     [Theory]
