@@ -20,6 +20,7 @@ internal sealed class SegmentFiles : IDisposable
     private readonly Lock _gate = new();
     private StorageFile? _spare;
     private long _spareSequence;
+    private long _taken;
 
     public SegmentFiles(IFileSystem fileSystem, string directory, JournalOptions options)
     {
@@ -32,12 +33,15 @@ internal sealed class SegmentFiles : IDisposable
 
     public string PathOf(long sequence) => $"{_directory}/{JournalFormat.SegmentName(sequence)}";
 
-    /// <summary>Makes the segment of a sequence ready, unless it is or the disk is full.</summary>
+    /// <summary>
+    /// Makes the segment of a sequence ready, unless it is, or was taken, or the disk is full. The sync thread may come late:
+    /// a segment that was taken may be deleted again by then, and its name, made anew, would be a first segment without a header.
+    /// </summary>
     public void PrepareSpare(long sequence)
     {
         lock (_gate)
         {
-            if (_spare is null && !_fileSystem.FileExists(PathOf(sequence)))
+            if (_spare is null && sequence > _taken && !_fileSystem.FileExists(PathOf(sequence)))
             {
                 _spare = TryCreate(PathOf(sequence), _options.SegmentBytes);
                 _spareSequence = sequence;
@@ -58,10 +62,13 @@ internal sealed class SegmentFiles : IDisposable
                 }
 
                 _spare = null;
+                _taken = sequence;
                 return spare;
             }
 
-            return TryCreate(PathOf(sequence), Math.Max(_options.SegmentBytes, needed));
+            StorageFile? file = TryCreate(PathOf(sequence), Math.Max(_options.SegmentBytes, needed));
+            _taken = file is null ? _taken : sequence;
+            return file;
         }
     }
 
@@ -88,6 +95,7 @@ internal sealed class SegmentFiles : IDisposable
             _spare = null;
             _fileSystem.Rename(ReservePath, PathOf(sequence));
             _fileSystem.SyncDirectory(_directory);
+            _taken = sequence;
             return _fileSystem.Open(PathOf(sequence), writable: true);
         }
     }
