@@ -125,20 +125,25 @@ public sealed class Store : IStore
         return Write(request, key, request.OwnCommand);
     }
 
+    /// <summary>
+    /// Removes every key from <paramref name="from"/> (inclusive) up to <paramref name="to"/> (exclusive), also across
+    /// partitions, at one version; an empty bound is open. It does not look which keys are there, and ends with Ok. On
+    /// lsm it costs as much as one write, however many keys go; on memory the partition's keys are gone through.
+    /// <see cref="Status.Invalid"/> if the range ends where or before it begins.
+    /// </summary>
+    public WriteResult RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.RemoveRange(from, to);
+        return Write(request.OwnCommand);
+    }
+
     /// <summary>Writes a batch: all of it at one version, or nothing.</summary>
     public WriteResult Write(WriteBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        CommandBuilder command = batch.Commands;
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return refusal;
-        }
-
-        PartitionMap map = _registry.Map;
-        return map.OwnerOfAll(command) is { } owner
-            ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+        return Write(batch.Commands);
     }
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
@@ -209,6 +214,16 @@ public sealed class Store : IStore
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Remove(key.Span, condition, blind: false);
         return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default)
+    {
+        // The batch must live until the write is done, cancelled or not: it is its finalizer that frees one left behind.
+        var batch = new WriteBatch();
+        WriteResult result = await WriteAsync(batch.RemoveRange(from.Span, to.Span), cancellation).ConfigureAwait(false);
+        batch.Dispose();
+        return result;
     }
 
     /// <inheritdoc/>
@@ -406,6 +421,19 @@ public sealed class Store : IStore
         }
     }
 
+    private WriteResult Write(CommandBuilder command)
+    {
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return refusal;
+        }
+
+        PartitionMap map = _registry.Map;
+        return map.OwnerOfAll(command) is { } owner
+            ? Write(SyncWriteRequest.ForThisThread, owner, command)
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+    }
+
     private bool Refuse(CommandBuilder command, out WriteResult refusal)
     {
         Status status = Refusals.Check(command, Options, out string? detail);
@@ -415,7 +443,7 @@ public sealed class Store : IStore
             return false;
         }
 
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.DuplicateKey, Detail = detail });
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
         return true;
     }
 

@@ -48,8 +48,10 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
         Superversion superversion = versions.Pin();
         Horizon horizon = engine.HorizonFor(superversion.Durable);
         Compaction? compaction = null;
+        List<(int Level, SsTable Table)> covered;
         try
         {
+            CoveredTables.Load(superversion);
             lock (versions.Gate)
             {
                 // The tables are marked against those of the current superversion: look at no older one.
@@ -59,7 +61,14 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
                     return false;
                 }
 
-                compaction = picker.Pick(superversion, firstLevel, horizon);
+                covered = CoveredTables.Take(superversion, horizon);
+                compaction = covered.Count > 0 ? null : picker.Pick(superversion, firstLevel, horizon);
+            }
+
+            if (covered.Count > 0)
+            {
+                Drop(covered);
+                return !_stopping;
             }
 
             if (compaction is null)
@@ -99,6 +108,24 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
         }
     }
 
+    /// <summary>Takes tables out of the tree that removed ranges cover, without reading them.</summary>
+    private void Drop(List<(int Level, SsTable Table)> covered)
+    {
+        try
+        {
+            ManifestEdit edit = new();
+            edit.Removed.AddRange(covered.Select(found => (found.Level, found.Table.Id)));
+            versions.Apply(edit, [], flushed: null);
+        }
+        finally
+        {
+            lock (versions.Gate)
+            {
+                covered.ForEach(found => found.Table.BeingCompacted = false);
+            }
+        }
+    }
+
     private void Move(Compaction compaction)
     {
         ManifestEdit edit = new();
@@ -116,8 +143,13 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
     {
         long versionBase = compaction.Inputs.Min(table => table.Properties.VersionBase);
         long stampBase = compaction.Inputs.Min(table => table.Properties.StampBase);
-        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1));
-        using EntryFilter filter = new(horizon, new DeeperKeys(superversion.Deeper.Skip(compaction.OutputLevel + 1)));
+        Level[] deeper = superversion.Deeper[(compaction.OutputLevel + 1)..];
+        RangeTombstones? ranges = Ranges(compaction, horizon);
+        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1))
+        {
+            Ranges = ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, deeper.SelectMany(level => level.Tables)),
+        };
+        using EntryFilter filter = new(horizon, new DeeperKeys(deeper), ranges);
         using MergeHeap heap = new(Sources(compaction));
         if (!Write(heap, filter, output))
         {
@@ -175,19 +207,25 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
         List<MergeSource> sources = [];
         if (compaction.Level == 0)
         {
-            sources.AddRange(compaction.Upper.Select(table => new TableSource([table], streaming: true)));
+            sources.AddRange(SsTable.WithEntries(compaction.Upper).Select(table => new TableSource([table], streaming: true)));
         }
-        else
+        else if (SsTable.WithEntries(compaction.Upper) is { Length: > 0 } upper)
         {
-            sources.Add(new TableSource(compaction.Upper, streaming: true));
+            sources.Add(new TableSource(upper, streaming: true));
         }
 
-        if (compaction.Lower.Length > 0)
+        if (SsTable.WithEntries(compaction.Lower) is { Length: > 0 } lower)
         {
-            sources.Add(new TableSource(compaction.Lower, streaming: true));
+            sources.Add(new TableSource(lower, streaming: true));
         }
 
         return [.. sources];
+    }
+
+    private static RangeTombstones? Ranges(Compaction compaction, Horizon horizon)
+    {
+        RangeTombstones[] inputs = [.. compaction.Inputs.Where(table => table.HasRanges).Select(table => table.Ranges!)];
+        return inputs.Length == 0 ? null : RangeTombstoneMerge.Merge(inputs, horizon.Version);
     }
 
     /// <summary>Lets the next compaction of the level continue behind this one.</summary>

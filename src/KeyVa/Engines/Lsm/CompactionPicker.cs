@@ -161,7 +161,8 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
             {
                 // Entries above the horizon stay whatever they are: the table would be rewritten for nothing.
                 TableProperties properties = table.Properties;
-                bool removed = level > 0 && properties.Tombstones * TombstoneShare >= properties.Entries;
+                // Range tombstones go down too: as long as there are some, every read looks at them.
+                bool removed = level > 0 && (table.HasRanges || properties.Tombstones * TombstoneShare >= properties.Entries);
                 if (!table.BeingCompacted && properties.MaxVersion <= horizon.Version && (removed || ExpiryDueAt(properties) <= horizon.Stamp))
                 {
                     Compaction? found = level == 0 ? PickLevel0(superversion) : TowardsBottom(superversion, level, table);

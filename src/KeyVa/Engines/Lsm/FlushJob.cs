@@ -55,8 +55,12 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
     private void Flush(Memtable memtable, Superversion superversion)
     {
         Horizon horizon = engine.HorizonFor(memtable.End);
-        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0));
-        using EntryFilter filter = new(horizon, deeper: null);
+        RangeTombstones? ranges = memtable.Ranges is { } runs ? RangeTombstoneMerge.Merge([runs.Merged], horizon.Version) : null;
+        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0))
+        {
+            Ranges = ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, superversion.Tables),
+        };
+        using EntryFilter filter = new(horizon, deeper: null, ranges);
         using MemtableSource source = new(memtable.List);
         for (source.SeekFirst(); source.Valid; source.Next())
         {

@@ -83,13 +83,15 @@ internal readonly unsafe struct IndexBlock
         long fixedBytes = HeadBytes + (20L * count) + 8
             + ((flags & HasVersions) != 0 ? 8L * count : 0)
             + ((flags & HasOrdinals) != 0 ? 4L * (count + 1L) : 0);
-        if (count == 0 || fixedBytes + commonLength > length)
+
+        // A table with range tombstones alone has an index of nothing; a top index has partitions.
+        if ((count == 0 && (flags & HasOrdinals) != 0) || fixedBytes + commonLength > length)
         {
             return false;
         }
 
         index = new IndexBlock(data, (int)count, flags, (int)commonLength);
-        return fixedBytes + commonLength + index._keyEnds[count - 1] == length;
+        return fixedBytes + commonLength + (count == 0 ? 0 : index._keyEnds[count - 1]) == length;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -18,6 +18,9 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>How often the writer looks whether enough has expired for a compaction.</summary>
     private const long ExpiryCheckMilliseconds = 1000;
 
+    /// <summary>How often, at most, a removed range that covers whole tables makes the writer begin a flush, so that they can go.</summary>
+    private const long RangeFlushMilliseconds = 1000;
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
@@ -32,6 +35,8 @@ internal sealed unsafe class LsmEngine : Engine
     // Writer-owned.
     private Memtable _active;
     private long _nextExpiryCheck;
+    private bool _rangesToFlush;
+    private long _nextRangeFlush;
 
     private LsmEngine(EngineContext context, VersionSet versions)
         : base(context)
@@ -100,12 +105,26 @@ internal sealed unsafe class LsmEngine : Engine
         _active.Add(key, version, EntryKind.Tombstone, stamp, 0, default);
     }
 
+    public override void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        // The visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = VisibleVersion;
+        _active.AddRange(from, to, version, stamp, Context.Snapshots.Bound(visible, VisibleStamp).Version);
+        if (CoveredTables.Any(_versions.Current, from, to))
+        {
+            // Tables may only be dropped for what is in a table itself: the log may still lose the rest.
+            _rangesToFlush = true;
+            _nextExpiryCheck = 0;
+        }
+    }
+
     public override void EndGroup(long index, long version, long stamp)
     {
         base.EndGroup(index, version, stamp);
         if (stamp >= _nextExpiryCheck)
         {
             _nextExpiryCheck = stamp + ExpiryCheckMilliseconds;
+            FlushRanges(stamp);
             if (_versions.ExpiryDueAt <= stamp)
             {
                 ScheduleCompactions();
@@ -120,7 +139,9 @@ internal sealed unsafe class LsmEngine : Engine
         try
         {
             // In this order: what the superversion's tables have dropped was shadowed at a visible version of before.
+            // The same goes for what the active memtable has forgotten of its ranges.
             Superversion superversion = _versions.Current;
+            RangeTombstoneRuns? ranges = superversion.Active.Ranges;
             if (at == ReadVersion.Latest)
             {
                 at = VisibleVersion;
@@ -128,7 +149,10 @@ internal sealed unsafe class LsmEngine : Engine
 
             fixed (byte* bytes = key)
             {
-                if (!superversion.TryFind(bytes, key.Length, at, out BlockEntry entry) || entry.Kind == EntryKind.Tombstone)
+                bool found = ranges is null && !superversion.HasRanges
+                    ? superversion.TryFind(bytes, key.Length, at, out BlockEntry entry)
+                    : superversion.TryFindUncovered(bytes, key.Length, at, ranges, out entry);
+                if (!found || entry.Kind == EntryKind.Tombstone)
                 {
                     lease.Status = Status.NotFound;
                     Epochs.Exit();
@@ -260,6 +284,17 @@ internal sealed unsafe class LsmEngine : Engine
         Context.Background.Schedule(_compactTop);
         Context.Background.Schedule(_compactBelow);
         ReclaimLater();
+    }
+
+    /// <summary>Begins a flush where a removed range lets whole tables go, but not for every such range.</summary>
+    private void FlushRanges(long stamp)
+    {
+        if (_rangesToFlush && stamp >= _nextRangeFlush && _versions.Current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+        {
+            _rangesToFlush = false;
+            _nextRangeFlush = stamp + RangeFlushMilliseconds;
+            Rotate();
+        }
     }
 
     private void ReclaimLater()

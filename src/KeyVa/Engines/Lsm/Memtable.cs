@@ -14,6 +14,9 @@ internal sealed unsafe class Memtable : IDisposable
     private long _tombstones;
     private long _valueBytes;
 
+    // Written by the writer, read by all; null while no range was removed.
+    private RangeTombstoneRuns? _ranges;
+
     /// <summary>No entry has a lower version or stamp. Writer-owned, then immutable.</summary>
     public long MinVersion { get; private set; } = long.MaxValue;
 
@@ -33,12 +36,15 @@ internal sealed unsafe class Memtable : IDisposable
 
     public long ValueBytes => Volatile.Read(ref _valueBytes);
 
-    public long AllocatedBytes => _list.AllocatedBytes;
+    /// <summary>The removed ranges; null if there are none. Who reads at the latest version loads them before that version.</summary>
+    public RangeTombstoneRuns? Ranges => Volatile.Read(ref _ranges);
+
+    public long AllocatedBytes => _list.AllocatedBytes + (Ranges?.MemoryBytes ?? 0);
 
     /// <summary>What counts against the memtable's size. Writer only.</summary>
-    public long UsedBytes => _list.UsedBytes;
+    public long UsedBytes => _list.UsedBytes + (_ranges?.MemoryBytes ?? 0);
 
-    public bool IsEmpty => Entries == 0;
+    public bool IsEmpty => Entries == 0 && Ranges is null;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Add(ReadOnlySpan<byte> key, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
@@ -56,6 +62,17 @@ internal sealed unsafe class Memtable : IDisposable
         {
             Volatile.Write(ref _tombstones, _tombstones + 1);
         }
+    }
+
+    /// <summary>
+    /// Removes [from, to) below the version; an empty <paramref name="to"/> is open. Nobody reads below
+    /// <paramref name="horizon"/> any more.
+    /// </summary>
+    public void AddRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp, long horizon)
+    {
+        MinVersion = Math.Min(MinVersion, version);
+        MinStamp = Math.Min(MinStamp, stamp);
+        Volatile.Write(ref _ranges, RangeTombstoneRuns.Add(_ranges, RangeTombstones.Of(from, to, version, stamp), horizon));
     }
 
     /// <summary>The newest entry of the key at or below the version, or null.</summary>

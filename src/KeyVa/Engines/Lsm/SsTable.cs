@@ -16,6 +16,9 @@ internal sealed unsafe class SsTable
     // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
     private TableReader? _reader;
 
+    // Shared: set once, the same by whoever sets it.
+    private RangeTombstones? _ranges;
+
     public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
     {
         Id = id;
@@ -47,6 +50,15 @@ internal sealed unsafe class SsTable
     public ReadOnlySpan<byte> Smallest => Properties.Smallest;
 
     public ReadOnlySpan<byte> Largest => Properties.Largest;
+
+    public bool HasRanges => Properties.RangeTombstones > 0;
+
+    /// <summary>Its range tombstones, null if it has none. Kept once read, also while the table is not open: they are small.</summary>
+    public RangeTombstones? Ranges
+    {
+        get => !HasRanges ? null : Volatile.Read(ref _ranges) ?? LoadRanges();
+        init => _ranges = value;
+    }
 
     /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
     public int References { get; set; }
@@ -85,6 +97,10 @@ internal sealed unsafe class SsTable
 
     private byte* LargestKey => KeyOrder.Address(_largest);
 
+    /// <summary>The tables that have entries: there are those with range tombstones alone, which sources cannot stand in.</summary>
+    public static SsTable[] WithEntries(SsTable[] tables) =>
+        Array.TrueForAll(tables, table => table.Properties.Entries > 0) ? tables : Array.FindAll(tables, table => table.Properties.Entries > 0);
+
     public void ForgetReader() => Volatile.Write(ref _reader, null);
 
     /// <summary>The reader, pinned until <see cref="TableReader.Unpin"/>.</summary>
@@ -119,6 +135,15 @@ internal sealed unsafe class SsTable
     /// <summary>Whether the table may have keys of [smallest, largest].</summary>
     public bool Overlaps(ReadOnlySpan<byte> smallest, ReadOnlySpan<byte> largest) =>
         KeyOrder.Compare(Largest, smallest) >= 0 && KeyOrder.Compare(Smallest, largest) <= 0;
+
+    private RangeTombstones LoadRanges()
+    {
+        TableReader reader = PinReader();
+        RangeTombstones ranges = reader.Ranges ?? throw new CorruptionException(Path, 0, "the manifest says it has range tombstones, and it has none");
+        Volatile.Write(ref _ranges, ranges);
+        reader.Unpin();
+        return ranges;
+    }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private TableReader OpenReader()

@@ -30,6 +30,7 @@ internal sealed unsafe class Superversion
         }
 
         CompactionDebt = CompactionPicker.Debt(options, this);
+        HasRanges = Array.Exists(immutables, memtable => memtable.Ranges is not null) || Tables.Any(table => table.HasRanges);
     }
 
     public Memtable Active { get; }
@@ -47,6 +48,9 @@ internal sealed unsafe class Superversion
 
     /// <summary>Bytes by which levels exceed their sizes.</summary>
     public long CompactionDebt { get; }
+
+    /// <summary>Whether anything but the active memtable has range tombstones.</summary>
+    public bool HasRanges { get; }
 
     public IEnumerable<SsTable> Tables => Level0.Concat(Deeper.SelectMany(level => level.Tables));
 
@@ -93,6 +97,12 @@ internal sealed unsafe class Superversion
             return TryFindInTables(key, keyLength, head, at, out entry);
         }
 
+        Load(node, out entry);
+        return true;
+    }
+
+    private static void Load(SkipNode* node, out BlockEntry entry)
+    {
         entry = default;
         entry.Kind = node->Kind;
         entry.Version = node->Version;
@@ -100,7 +110,90 @@ internal sealed unsafe class Superversion
         entry.ExpiresAt = node->ExpiresAt;
         entry.Value = SkipNode.Value(node);
         entry.ValueLength = node->ValueLength;
+    }
+
+    /// <summary>
+    /// As <see cref="TryFind"/> where ranges were removed: an entry below a removal that covers it counts as not there. What
+    /// a structure's removals cover is in it or in older ones, so the first that covers the key ends the search.
+    /// </summary>
+    /// <param name="key">The key.</param>
+    /// <param name="keyLength">Its length.</param>
+    /// <param name="at">The version to read at.</param>
+    /// <param name="activeRanges">The active memtable's, loaded before the visible version was.</param>
+    /// <param name="entry">What was found.</param>
+    public bool TryFindUncovered(byte* key, int keyLength, long at, RangeTombstoneRuns? activeRanges, out BlockEntry entry)
+    {
+        ulong head = KeyOrder.Head(key, keyLength);
+        if (TryFindUncovered(Active, activeRanges, key, keyLength, head, at, out entry, out bool covered))
+        {
+            return true;
+        }
+
+        for (int i = 0; i < Immutables.Length && !covered; i++)
+        {
+            if (TryFindUncovered(Immutables[i], Immutables[i].Ranges, key, keyLength, head, at, out entry, out covered))
+            {
+                return true;
+            }
+        }
+
+        return !covered && TryFindUncoveredInTables(key, keyLength, head, at, out entry);
+    }
+
+    private static bool TryFindUncovered(
+        Memtable memtable, RangeTombstoneRuns? ranges, byte* key, int keyLength, ulong head, long at, out BlockEntry entry, out bool covered)
+    {
+        SkipNode* node = memtable.Find(key, keyLength, head, at);
+        long removed = ranges is null ? 0 : ranges.Covering(new ReadOnlySpan<byte>(key, keyLength), at);
+        entry = default;
+        covered = removed > (node == null ? 0 : node->Version);
+        if (node == null || covered)
+        {
+            return false;
+        }
+
+        Load(node, out entry);
         return true;
+    }
+
+    private bool TryFindUncoveredInTables(byte* key, int keyLength, ulong head, long at, out BlockEntry entry)
+    {
+        ulong hash = KeyHash.Compute(key, keyLength);
+        bool covered = false;
+        foreach (SsTable table in Level0)
+        {
+            if (table.IsAtOrBehindSmallest(key, keyLength, head) && table.IsAtOrBeforeLargest(key, keyLength, head)
+                && TryFindUncovered(table, key, keyLength, hash, at, out entry, out covered))
+            {
+                return true;
+            }
+
+            if (covered)
+            {
+                break;
+            }
+        }
+
+        for (int level = 1; level <= DeepestLevel && !covered; level++)
+        {
+            SsTable? table = Deeper[level].Find(key, keyLength, head);
+            if (table is not null && TryFindUncovered(table, key, keyLength, hash, at, out entry, out covered))
+            {
+                return true;
+            }
+        }
+
+        entry = default;
+        return false;
+    }
+
+    private static bool TryFindUncovered(SsTable table, byte* key, int keyLength, ulong hash, long at, out BlockEntry entry, out bool covered)
+    {
+        entry = default;
+        bool found = table.Properties.Entries > 0 && TryFindInTable(table, key, keyLength, hash, at, out entry);
+        long removed = table.Ranges?.Covering(new ReadOnlySpan<byte>(key, keyLength), at) ?? 0;
+        covered = removed > (found ? entry.Version : 0);
+        return found && !covered;
     }
 
     private bool TryFindInTables(byte* key, int keyLength, ulong head, long at, out BlockEntry entry)

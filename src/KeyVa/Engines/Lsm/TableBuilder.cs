@@ -94,26 +94,38 @@ internal sealed unsafe class TableBuilder : IDisposable
         }
     }
 
-    /// <summary>Writes what is left and syncs the file.</summary>
-    public void Finish()
+    /// <summary>The last key added.</summary>
+    public ReadOnlySpan<byte> LastKey => _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
+
+    /// <summary>Writes what is left, with the range tombstones of the table, and syncs the file.</summary>
+    public void Finish(RangeTombstones? ranges = null)
     {
-        Debug.Assert(!IsEmpty, "a table has entries");
-        _properties.Largest = (_block.IsEmpty ? _lastOfBlock.Written : _block.LastKey).ToArray();
-        if (!_block.IsEmpty)
+        Debug.Assert(!IsEmpty || ranges is not null, "a table has entries or range tombstones");
+        if (!IsEmpty)
         {
-            EndBlock();
+            _properties.Largest = LastKey.ToArray();
+            if (!_block.IsEmpty)
+            {
+                EndBlock();
+            }
+
+            AddSeparator(null, 0, sameKey: false);
         }
 
-        AddSeparator(null, 0, sameKey: false);
         int dataBlocks = _index.Count;
         (long indexOffset, int indexLength, bool twoLevel) = WriteIndex();
         (long filterOffset, int filterLength) = WriteFilter();
+        if (ranges is not null)
+        {
+            WriteRanges(ranges);
+        }
+
         using NativeBuffer properties = new();
         _properties.Encode(properties);
         int propertiesLength = properties.Length;
         long propertiesOffset = WriteBlock(properties);
         TableFooter footer = new(indexOffset, indexLength, filterOffset, filterLength, propertiesOffset, propertiesLength,
-            twoLevel, BloomFilter.Probes(_options.BloomBitsPerKey), dataBlocks);
+            twoLevel, BloomFilter.Probes(_options.BloomBitsPerKey), dataBlocks, ranges is not null);
         footer.Encode(_output.Append(TableFooter.Bytes));
         FlushOutput();
         _file.Sync();
@@ -131,8 +143,7 @@ internal sealed unsafe class TableBuilder : IDisposable
 
     private bool SameAsLast(byte* key, int keyLength)
     {
-        ReadOnlySpan<byte> last = _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
-        return last.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
+        return LastKey.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
     }
 
     private void Count(int keyLength, long version, EntryKind kind, long stamp, long expiresAt, int valueLength)
@@ -250,6 +261,14 @@ internal sealed unsafe class TableBuilder : IDisposable
         }
 
         return (WriteBlock(filter), length);
+    }
+
+    private void WriteRanges(RangeTombstones ranges)
+    {
+        _properties.Include(ranges);
+        using NativeBuffer block = new();
+        RangeTombstoneBlock.Encode(ranges, block);
+        WriteBlock(block);
     }
 
     /// <summary>Puts the trailer behind a block and writes it; returns its offset.</summary>

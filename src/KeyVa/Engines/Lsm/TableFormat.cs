@@ -14,12 +14,17 @@ namespace KeyVa.Engines.Lsm;
 /// </remarks>
 internal readonly record struct TableFooter(
     long IndexOffset, int IndexLength, long FilterOffset, int FilterLength, long PropertiesOffset, int PropertiesLength,
-    bool TwoLevelIndex, int FilterProbes, int DataBlocks)
+    bool TwoLevelIndex, int FilterProbes, int DataBlocks, bool HasRanges)
 {
     public const int Bytes = 64;
     public const uint FormatVersion = 1;
     private const ulong Magic = 0x3130_4554_5353_564B; // "KVSSTE01"
     private const uint TwoLevelFlag = 1;
+    private const uint RangesFlag = 2;
+
+    public long RangesOffset => FilterOffset + FilterLength + BlockFormat.TrailerBytes;
+
+    public int RangesLength => HasRanges ? (int)(PropertiesOffset - RangesOffset - BlockFormat.TrailerBytes) : 0;
 
     public void Encode(Span<byte> to)
     {
@@ -29,7 +34,7 @@ internal readonly record struct TableFooter(
         BinaryPrimitives.WriteInt64LittleEndian(to[16..], FilterOffset);
         BinaryPrimitives.WriteInt64LittleEndian(to[24..], PropertiesOffset);
         BinaryPrimitives.WriteInt32LittleEndian(to[32..], PropertiesLength);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[36..], TwoLevelIndex ? TwoLevelFlag : 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[36..], (TwoLevelIndex ? TwoLevelFlag : 0) | (HasRanges ? RangesFlag : 0));
         BinaryPrimitives.WriteInt32LittleEndian(to[40..], FilterProbes);
         BinaryPrimitives.WriteInt32LittleEndian(to[44..], DataBlocks);
         BinaryPrimitives.WriteUInt32LittleEndian(to[52..], FormatVersion);
@@ -66,9 +71,10 @@ internal readonly record struct TableFooter(
             BinaryPrimitives.ReadInt32LittleEndian(from[32..]),
             (BinaryPrimitives.ReadUInt32LittleEndian(from[36..]) & TwoLevelFlag) != 0,
             BinaryPrimitives.ReadInt32LittleEndian(from[40..]),
-            BinaryPrimitives.ReadInt32LittleEndian(from[44..]));
+            BinaryPrimitives.ReadInt32LittleEndian(from[44..]),
+            (BinaryPrimitives.ReadUInt32LittleEndian(from[36..]) & RangesFlag) != 0);
         bool fits = footer.IndexOffset + footer.IndexLength + BlockFormat.TrailerBytes == footer.FilterOffset
-            && footer.FilterOffset + footer.FilterLength + BlockFormat.TrailerBytes == footer.PropertiesOffset
+            && (footer.HasRanges ? footer.RangesLength > 0 : footer.RangesOffset == footer.PropertiesOffset)
             && footer.PropertiesOffset + footer.PropertiesLength + BlockFormat.TrailerBytes == at;
         return fits ? footer : throw new CorruptionException(path, at, "the footer's offsets do not fit the file's length");
     }

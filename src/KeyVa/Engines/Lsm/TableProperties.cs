@@ -12,7 +12,7 @@ namespace KeyVa.Engines.Lsm;
 /// </remarks>
 internal sealed class TableProperties
 {
-    private const int FieldCount = 14;
+    private const int FieldCount = 15;
 
     public long Entries { get; set; }
 
@@ -45,15 +45,40 @@ internal sealed class TableProperties
     /// <summary>Estimate: entries that had an older value of their key below them when the table was written.</summary>
     public long Covering { get; set; }
 
+    /// <summary>Versions of range tombstones, all fragments counted. Bounds, versions and stamps above hold for them too.</summary>
+    public long RangeTombstones { get; set; }
+
     public byte[] Smallest { get; set; } = [];
 
     public byte[] Largest { get; set; } = [];
+
+    /// <summary>
+    /// Takes range tombstones into bounds and counts, after the entries. Bounds are keys that may be there: a range that
+    /// ends before a key counts as reaching to it, unless that key is the next one behind another.
+    /// </summary>
+    public void Include(RangeTombstones ranges)
+    {
+        RangeTombstones = ranges.VersionCount;
+        ReadOnlySpan<byte> last = ranges.Last is [.. var before, 0] ? before : ranges.Last;
+        Smallest = Entries == 0 || KeyOrder.Compare(ranges.First, Smallest) < 0 ? ranges.First.ToArray() : Smallest;
+        Largest = Entries == 0 || KeyOrder.Compare(last, Largest) > 0 ? last.ToArray() : Largest;
+        for (int i = 0; i < ranges.Count; i++)
+        {
+            MinVersion = Math.Min(MinVersion, ranges.Versions(i)[^1]);
+            MaxVersion = Math.Max(MaxVersion, ranges.Versions(i)[0]);
+            foreach (long stamp in ranges.Stamps(i))
+            {
+                MinStamp = Math.Min(MinStamp, stamp);
+                MaxStamp = Math.Max(MaxStamp, stamp);
+            }
+        }
+    }
 
     public void Encode(NativeBuffer output)
     {
         output.AppendUInt32(FieldCount);
         foreach (long field in (ReadOnlySpan<long>)[Entries, Tombstones, Expiring, SmallestExpiry, LargestExpiry, VersionBase,
-            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes, Covering])
+            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes, Covering, RangeTombstones])
         {
             output.AppendInt64(field);
         }
@@ -112,6 +137,7 @@ internal sealed class TableProperties
             KeyBytes = fields[11],
             ValueBytes = fields[12],
             Covering = fields[13],
+            RangeTombstones = fields[14],
             Smallest = source.Slice(at, (int)smallest).ToArray(),
             Largest = source.Slice(at + (int)smallest, (int)largest).ToArray(),
         };

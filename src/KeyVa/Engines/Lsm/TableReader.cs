@@ -37,6 +37,7 @@ internal sealed unsafe class TableReader : IDisposable
             _footer = ReadFooter(file, fileBytes);
             _dataBlocks = _footer.DataBlocks;
             Properties = ReadProperties();
+            Ranges = _footer.HasRanges ? ReadRanges() : null;
             _indexMemory = Block.Allocate(_footer.IndexLength);
             ReadChecked(_footer.IndexOffset, _footer.IndexLength, Block.Data(_indexMemory));
             if (!IndexBlock.TryParse(Block.Data(_indexMemory), _footer.IndexLength, out _index) || _index.IsTop != _footer.TwoLevelIndex)
@@ -61,6 +62,9 @@ internal sealed unsafe class TableReader : IDisposable
     public string Path => _file.Path;
 
     public TableProperties Properties { get; }
+
+    /// <summary>The table's range tombstones; null if it has none.</summary>
+    public RangeTombstones? Ranges { get; }
 
     public int DataBlocks => _dataBlocks;
 
@@ -288,6 +292,16 @@ internal sealed unsafe class TableReader : IDisposable
         ReadChecked(_footer.PropertiesOffset, _footer.PropertiesLength, (byte*)buffer.Address);
         return TableProperties.TryDecode(buffer.Written[.._footer.PropertiesLength], out _)
             ?? throw new CorruptionException(Path, _footer.PropertiesOffset, "the properties do not fit their length");
+    }
+
+    private RangeTombstones ReadRanges()
+    {
+        int length = _footer.RangesLength;
+        using NativeBuffer buffer = new(length + BlockFormat.TrailerBytes);
+        buffer.Append(length + BlockFormat.TrailerBytes);
+        ReadChecked(_footer.RangesOffset, length, (byte*)buffer.Address);
+        return RangeTombstoneBlock.TryDecode(buffer.Written[..length])
+            ?? throw new CorruptionException(Path, _footer.RangesOffset, "the range tombstones do not fit their length or are not in order");
     }
 
     /// <summary>Reads a block and its trailer (the memory has room for both) and checks them.</summary>

@@ -131,6 +131,30 @@ internal sealed unsafe class MemoryEngine : Engine
         }
     }
 
+    /// <summary>
+    /// A hash index has no order, so every key is looked at: the writer of the partition is busy for that long (about 50 ns
+    /// per key of the partition, several times that per key removed), readers are not. Each key removed gets a
+    /// tombstone of its own, so what snapshots see stays.
+    /// </summary>
+    public override void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        _writesInGroup++;
+        _bytesSinceCapture += from.Length + to.Length + OverheadPerWrite;
+        ulong hash = 0;
+        do
+        {
+            // Linking a newer version of a key that has a slot changes that slot alone: the walk is not disturbed.
+            Segment* segment = Index.SegmentOf(hash);
+            for (int bucket = 0; bucket < Segment.Buckets; bucket++)
+            {
+                RemoveFrom(segment, bucket, from, to, version, stamp);
+            }
+
+            hash = segment->Depth == 0 ? 0 : segment->Prefix + (1UL << (64 - segment->Depth));
+        }
+        while (hash != 0);
+    }
+
     public override void EndGroup(long index, long version, long stamp)
     {
         lock (_captureLock)
@@ -309,6 +333,27 @@ internal sealed unsafe class MemoryEngine : Engine
         }
 
         _reclaimer.Retire(node, Node.BytesOf(older));
+    }
+
+    private void RemoveFrom(Segment* segment, int bucket, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        for (ulong* line = Segment.Line(segment, bucket); line is not null; line = Segment.NextLine(line))
+        {
+            for (int i = 0; i < Segment.SlotsPerLine; i++)
+            {
+                Node* node = Segment.NodeAt(line + i);
+                if (node is null || node->IsTombstone || node->Version >= version)
+                {
+                    continue;
+                }
+
+                ReadOnlySpan<byte> key = Node.KeyOf(node);
+                if (key.SequenceCompareTo(from) >= 0 && (to.IsEmpty || key.SequenceCompareTo(to) < 0))
+                {
+                    Apply(NewNode(key, version, stamp, 0, Node.Tombstone));
+                }
+            }
+        }
     }
 
     private void SweepExpired(Horizon horizon, int steps)

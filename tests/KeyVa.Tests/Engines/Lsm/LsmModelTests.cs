@@ -19,7 +19,7 @@ public sealed class LsmModelTests
         {
             try
             {
-                new Run(seed).Go();
+                new Run(seed, ranges: seed % 2 == 0).Go();
             }
             catch (Exception failure)
             {
@@ -30,14 +30,15 @@ public sealed class LsmModelTests
 
     private sealed record Entry(long Version, long Stamp, long ExpiresAt, byte[]? Value);
 
-    private sealed record Command(byte[] Key, Entry Entry);
+    /// <summary>A write of a key; or, with an end, the removal of a range (an empty end is open).</summary>
+    private sealed record Command(byte[] Key, Entry Entry, byte[]? To = null);
 
     private sealed class KeyComparer : IComparer<byte[]>
     {
         public int Compare(byte[]? x, byte[]? y) => x.AsSpan().SequenceCompareTo(y);
     }
 
-    private sealed class Run(int seed)
+    private sealed class Run(int seed, bool ranges)
     {
         private readonly Random _random = new(seed);
         private readonly LsmFixture _fixture = new(cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
@@ -105,11 +106,19 @@ public sealed class LsmModelTests
             HashSet<string> used = [];
             for (int i = 0; i < count; i++)
             {
+                if (ranges && _random.Next(8) == 0)
+                {
+                    (byte[] from, byte[] to) = RandomRange();
+                    version = NextVersion(version);
+                    commands.Add(new Command(from, new Entry(version, stamp, 0, null), to));
+                    continue;
+                }
+
                 byte[] key = RandomKey();
                 if (used.Add(Convert.ToHexString(key)))
                 {
                     // Now and then several keys of a group share a version.
-                    version = version != 0 && _random.Next(3) == 0 ? version : _fixture.Oracle.Take(1);
+                    version = NextVersion(version);
                     bool remove = _random.Next(4) == 0;
                     long expiresAt = !remove && _random.Next(4) == 0 ? stamp + _random.Next(8000) : 0;
                     byte[]? value = remove ? null : RandomValue();
@@ -121,6 +130,12 @@ public sealed class LsmModelTests
             Apply(_log.Count, commands, version, stamp);
             foreach (Command command in commands)
             {
+                if (command.To is { } to)
+                {
+                    RemoveFromModel(command, to);
+                    continue;
+                }
+
                 if (!_model.TryGetValue(command.Key, out List<Entry>? history))
                 {
                     _model[command.Key] = history = [];
@@ -130,13 +145,39 @@ public sealed class LsmModelTests
             }
         }
 
+        private void RemoveFromModel(Command range, byte[] to)
+        {
+            foreach ((byte[] key, List<Entry> history) in _model)
+            {
+                bool within = key.AsSpan().SequenceCompareTo(range.Key) >= 0 && (to.Length == 0 || key.AsSpan().SequenceCompareTo(to) < 0);
+                if (within && history[^1].Version < range.Entry.Version)
+                {
+                    history.Add(range.Entry);
+                }
+            }
+        }
+
+        /// <summary>A range of any width, from two neighbouring keys to all there are.</summary>
+        private (byte[] From, byte[] To) RandomRange()
+        {
+            byte[] from = _random.Next(12) == 0 ? [] : RandomKey();
+            byte[] to = _random.Next(12) == 0 ? [] : _random.Next(4) == 0 ? [.. from, 0] : RandomKey();
+            return to.Length > 0 && from.AsSpan().SequenceCompareTo(to) >= 0 ? from.AsSpan().SequenceEqual(to) ? (from, [.. to, 0]) : (to, from) : (from, to);
+        }
+
+        private long NextVersion(long last) => last != 0 && _random.Next(3) == 0 ? last : _fixture.Oracle.Take(1);
+
         private void Apply(long index, List<Command> commands, long version, long stamp)
         {
             LsmEngine engine = _fixture.Engine;
             engine.Admit(commands.Sum(command => command.Key.Length + (command.Entry.Value?.Length ?? 0)));
             foreach (Command command in commands)
             {
-                if (command.Entry.Value is byte[] value)
+                if (command.To is { } to)
+                {
+                    engine.RemoveRange(command.Key, to, command.Entry.Version, stamp);
+                }
+                else if (command.Entry.Value is byte[] value)
                 {
                     engine.Put(command.Key, command.Entry.Version, stamp, command.Entry.ExpiresAt, value);
                 }

@@ -104,7 +104,7 @@ public sealed unsafe class TableTests : IDisposable
     public void AnUnknownFormatVersionIsNamed()
     {
         byte[] footer = new byte[TableFooter.Bytes];
-        new TableFooter(0, 0, 0, 0, 0, 0, false, 6, 1).Encode(footer);
+        new TableFooter(0, 0, 0, 0, 0, 0, false, 6, 1, false).Encode(footer);
         footer[52] = 9;
         uint checksum = Crc32C.Extend(Crc32C.Compute(footer.AsSpan(0, 48)), footer.AsSpan(52));
         BitConverter.TryWriteBytes(footer.AsSpan(48), checksum);
