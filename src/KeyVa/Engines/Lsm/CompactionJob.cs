@@ -116,7 +116,10 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
     {
         long versionBase = compaction.Inputs.Min(table => table.Properties.VersionBase);
         long stampBase = compaction.Inputs.Min(table => table.Properties.StampBase);
-        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1));
+        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1))
+        {
+            Compression = engine.Context.Options.CompressionOf(compaction.OutputLevel, superversion.DeepestLevel),
+        };
         using EntryFilter filter = new(horizon, new DeeperKeys(superversion.Deeper.Skip(compaction.OutputLevel + 1)));
         using MergeHeap heap = new(Sources(compaction));
         if (!Write(heap, filter, output))
