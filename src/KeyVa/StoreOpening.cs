@@ -21,6 +21,7 @@ internal sealed class StoreOpening : IDisposable
 
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
+    private readonly EngineOptions _engineOptions;
     private readonly string _directory;
     private readonly List<string> _notes = [];
 
@@ -30,6 +31,7 @@ internal sealed class StoreOpening : IDisposable
         _options = options;
         _environment = environment;
         Check(options);
+        _engineOptions = EngineOptions(options, environment);
     }
 
     public IDisposable? FolderLock { get; private set; }
@@ -111,10 +113,33 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
+        if (options.ZstdLevel is < 1 or > 22 || options.ZstdDictionaryBytes is not (0 or >= 1 << 10 and <= BlockDecompressor.MaxDictionaryBytes))
+        {
+            throw new StoreException($"zstd-level is {options.ZstdLevel} and must be 1 to 22; zstd-dictionary is {options.ZstdDictionaryBytes} and must be 0 or {1 << 10} to {BlockDecompressor.MaxDictionaryBytes}");
+        }
+
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
         {
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
         }
+    }
+
+    private static EngineOptions EngineOptions(StoreOptions options, StoreEnvironment environment)
+    {
+        var asked = new EngineOptions
+        {
+            MemtableBytes = options.MemtableBytes,
+            Compression = options.Compression,
+            BottommostCompression = options.BottommostCompression,
+            ZstdLevel = options.ZstdLevel,
+            ZstdDictionaryBytes = options.ZstdDictionaryBytes,
+        };
+        EngineOptions engine = environment.Engine?.Invoke(asked) ?? asked;
+
+        // Better now, before anything is touched, than when the first memtable is full.
+        engine.CompressionLibraries.Require(engine.Compression);
+        engine.CompressionLibraries.Require(engine.BottommostCompression ?? engine.Compression);
+        return engine;
     }
 
     private void CheckNewFolder(IFileSystem files)
@@ -170,13 +195,12 @@ internal sealed class StoreOpening : IDisposable
             background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
         }
 
-        var engine = new EngineOptions { MemtableBytes = _options.MemtableBytes };
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
             Directory = _directory,
             Options = _options,
-            EngineOptions = _environment.Engine?.Invoke(engine) ?? engine,
+            EngineOptions = _engineOptions,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),

@@ -32,6 +32,27 @@ public sealed record StoreOptions
     /// <summary>Bytes a memtable of an lsm partition takes before it is flushed. Default: 64 MiB.</summary>
     public long MemtableBytes { get; init; } = 64L << 20;
 
+    /// <summary>
+    /// How tables that lsm partitions write are compressed; present ones stay as they are until a compaction. Opening
+    /// fails if the library is missing. Default: <see cref="Compression.None"/>, which needs none.
+    /// </summary>
+    public Compression Compression { get; init; }
+
+    /// <summary>
+    /// The compression of the deepest level of an lsm partition, where most of its data is and least is written. Default:
+    /// null, the same as <see cref="Compression"/>.
+    /// </summary>
+    public Compression? BottommostCompression { get; init; }
+
+    /// <summary>How hard <see cref="Compression.Zstandard"/> tries, 1 to 22. Default: 3.</summary>
+    public int ZstdLevel { get; init; } = 3;
+
+    /// <summary>
+    /// Bytes of the dictionary that is trained for each table under <see cref="Compression.Zstandard"/>, 1 KiB to 1 MiB;
+    /// 0: none. It makes blocks of small, similar values smaller, and writing tables slower. Default: 0.
+    /// </summary>
+    public int ZstdDictionaryBytes { get; init; }
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 

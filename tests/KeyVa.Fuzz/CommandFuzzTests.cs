@@ -38,11 +38,12 @@ public sealed class CommandFuzzTests : Fuzzing
         while (OperationEncoding.TryRead(ref rest, out Operation operation))
         {
             Inside(input, operation.Key);
+            Inside(input, operation.To);
             Inside(input, operation.Value);
             Inside(input, operation.ConditionValue);
             Assert.True(rest.Length < before);
             before = rest.Length;
-            found.Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            found.Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 

@@ -162,6 +162,9 @@ internal sealed class CrashSimulation
             case < 11:
                 Remove();
                 break;
+            case 11 when _random.Next(2) == 0:
+                RemoveRange();
+                break;
             case < 14:
                 Batch();
                 break;
@@ -245,6 +248,38 @@ internal sealed class CrashSimulation
             _model.Add(new ModelWrite([(key, null)]));
         }
     }
+
+    /// <summary>A range removal; now and then with a put in its midst, which stays.</summary>
+    private void RemoveRange()
+    {
+        (string from, string to) = Range();
+        var changes = _model.Keys.Where(key => IsWithin(key, from, to)).Select(key => (key, (ModelValue?)null)).ToList();
+        if (_random.Next(3) > 0)
+        {
+            WriteResult removed = _store.RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
+            Expect(removed, Status.Ok, $"remove [{from}, {to})");
+            _model.Add(new ModelWrite(changes));
+            return;
+        }
+
+        using var batch = new WriteBatch();
+        string kept = Key();
+        string value = Value();
+        batch.Put(Encoding.ASCII.GetBytes(kept), Encoding.ASCII.GetBytes(value)).RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
+        WriteResult result = _store.Write(batch);
+        Expect(result, Status.Ok, $"remove [{from}, {to}) and put {kept}");
+        _model.Add(new ModelWrite([.. changes, (kept, new ModelValue(value, result.Version, 0))]));
+    }
+
+    private (string From, string To) Range()
+    {
+        string from = _random.Next(6) == 0 ? "" : Key();
+        string to = _random.Next(6) == 0 ? "" : Key();
+        return to.Length == 0 || string.CompareOrdinal(from, to) < 0 ? (from, to) : from == to ? (from, to + "~") : (to, from);
+    }
+
+    private static bool IsWithin(string key, string from, string to) =>
+        string.CompareOrdinal(key, from) >= 0 && (to.Length == 0 || string.CompareOrdinal(key, to) < 0);
 
     private void Batch()
     {

@@ -10,14 +10,13 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
     public override string Settings => engine == EngineKind.Lsm
         ? $"journal on, block cache {options.BlockCacheBytes >> 20} MiB, memtable {options.MemtableBytes >> 20} MiB x 5, " +
           "Bloom filter 10 bits/key, blocks 4 KiB, 2 background threads, level 0 at 4/20/36 files, level 1 256 MiB x 10, " +
-          "files 64 MiB, compression none"
+          $"files 64 MiB, compression {options.Compression.ToString().ToLowerInvariant()}"
         : isVolatile ? "volatile: no journal, nothing durable" : "journal on, checkpoints after 256 MiB";
 
     public override string? Refuses(Work work) => work switch
     {
         Work.ScanForward or Work.ScanReverse or Work.SeekRandom when engine == EngineKind.Memory => "the memory engine has no order",
         Work.PutSync when isVolatile => "a volatile store is not durable",
-        _ when engine == EngineKind.Lsm && options.Compression != Compression.None => "this version of KeyVa has no block compression",
         _ => null,
     };
 
@@ -29,6 +28,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         BlockCacheBytes = options.BlockCacheBytes,
         MemtableBytes = options.MemtableBytes,
         BackgroundThreads = 2,
+        Compression = options.Compression == Compression.Lz4 ? KeyVa.Compression.Lz4 : KeyVa.Compression.None,
     });
 
     /// <summary>A snapshot contains all that was acknowledged before it, so it begins with a flush; its copy is not wanted.</summary>

@@ -1,3 +1,5 @@
+using KeyVa.Io;
+
 namespace KeyVa.Engines;
 
 /// <summary>Sizes and limits of the engines; defaults follow what RocksDB users would set on a small server.</summary>
@@ -35,6 +37,25 @@ internal sealed record EngineOptions
     /// <summary>Open SSTable files at most, per store.</summary>
     public int MaxOpenTables { get; init; } = 1000;
 
+    /// <summary>Of the blocks of new tables.</summary>
+    public Compression Compression { get; init; }
+
+    /// <summary>Of new tables on the deepest level that has any, where most of the data is; null: as all others.</summary>
+    public Compression? BottommostCompression { get; init; }
+
+    /// <summary>How hard Zstandard tries.</summary>
+    public int ZstdLevel { get; init; } = 3;
+
+    /// <summary>Bytes of the dictionary that is trained for each table under Zstandard; 0: none.</summary>
+    public int ZstdDictionaryBytes { get; init; }
+
+    /// <summary>Where the codecs are.</summary>
+    public CompressionLibraries CompressionLibraries { get; init; } = CompressionLibraries.Installed;
+
     /// <summary>Bytes of journal behind the last checkpoint that start the memory engine's next one.</summary>
     public long CheckpointAfterBytes { get; init; } = 256L << 20;
+
+    /// <summary>The compression of tables that a compaction writes to a level, if this one is the deepest with tables.</summary>
+    public Compression CompressionOf(int level, int deepestLevel) =>
+        level >= deepestLevel ? BottommostCompression ?? Compression : Compression;
 }

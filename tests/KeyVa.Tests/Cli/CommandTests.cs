@@ -38,6 +38,25 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task RangesAreRemoved()
+    {
+        await Expect(0, "version 1\n", "", "mset", "a", "1", "b1", "2", "b2", "3", "c", "4", "d", "5");
+        await Expect(0, "removed the range, version 2\n", "", "del", "--prefix", "b");
+        await Expect(0, "a\nc\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "{\"version\":3}\n", "", "del", "--from", "c", "--to", "d", "--json");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(2, "", "keyva: keys and --if-version do not go with a range\n", "del", "a", "--prefix", "b");
+        await Expect(2, "", "keyva: the range is empty: --from is not before --to\n", "del", "--from", "c", "--to", "b");
+        string none = "keyva: give --prefix, or --from and --to (one of them may be left out), or --all; none of them empty\n";
+        await Expect(2, "", none, "del", "--prefix", "");
+        await Expect(2, "", none, "del", "--prefix", "a", "--all");
+        await Expect(2, "", "keyva: no keys: write them behind the command, or give a range with --prefix, --from and --to, or --all\n", "del");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "removed the range, version 4\n", "", "del", "--all");
+        await Expect(0, "", "", "scan");
+    }
+
+    [Fact]
     public async Task ConditionsAndLimitsAreRefused()
     {
         await Expect(0, "version 1\n", "", "set", "k", "1", "--if-absent");

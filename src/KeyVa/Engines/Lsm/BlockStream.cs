@@ -15,13 +15,17 @@ internal sealed unsafe class BlockStream : IDisposable
     private byte* _buffer;
     private int _capacity;
 
+    // The last compressed block, uncompressed, behind its head.
+    private byte* _unpacked;
+    private int _unpackedCapacity;
+
     // The piece [_start, _end) of the file lies behind the room for one block head; it is intact from _intact on,
     // since the head of a block is put over the end of the one before.
     private long _start;
     private long _end;
     private long _intact;
 
-    ~BlockStream() => NativeMemory.Free(_buffer);
+    ~BlockStream() => Free();
 
     public void Open(TableReader reader)
     {
@@ -41,8 +45,13 @@ internal sealed unsafe class BlockStream : IDisposable
 
         Debug.Assert(offset >= _start && offset + whole <= _end, "the piece holds the block");
         byte* data = _buffer + Block.HeadBytes + (offset - _start);
-        TableReader.Check(data, length, _reader!.Path, offset);
+        byte compression = TableReader.Check(data, length, _reader!.Path, offset);
         _intact = offset + whole;
+        if (compression != BlockFormat.NoCompression)
+        {
+            data = Decompress(data, ref length, compression, offset);
+        }
+
         Block* block = (Block*)(data - Block.HeadBytes);
         *block = default;
         block->Length = length;
@@ -53,9 +62,34 @@ internal sealed unsafe class BlockStream : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.Free(_buffer);
-        _buffer = null;
+        Free();
         GC.SuppressFinalize(this);
+    }
+
+    private void Free()
+    {
+        NativeMemory.Free(_buffer);
+        NativeMemory.Free(_unpacked);
+        _buffer = null;
+        _unpacked = null;
+    }
+
+    /// <summary>The block uncompressed, in memory of the stream; the length becomes its length.</summary>
+    private byte* Decompress(byte* stored, ref int length, byte compression, long offset)
+    {
+        int storedLength = length;
+        BlockDecompressor decompressor = _reader!.Decompressor;
+        length = decompressor.UncompressedLength(stored, storedLength, compression, offset);
+        if (length > _unpackedCapacity || (_unpackedCapacity > 4 * PieceBytes && length <= PieceBytes))
+        {
+            NativeMemory.Free(_unpacked);
+            _unpackedCapacity = Math.Max(length, 16 << 10);
+            _unpacked = (byte*)NativeMemory.Alloc((nuint)Block.HeadBytes + (nuint)_unpackedCapacity + BlockFormat.ReadSlack);
+        }
+
+        byte* data = _unpacked + Block.HeadBytes;
+        decompressor.Decompress(stored, storedLength, compression, offset, data, length);
+        return data;
     }
 
     private void ReadPiece(long offset, int whole)

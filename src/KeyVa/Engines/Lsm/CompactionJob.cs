@@ -147,6 +147,7 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
         RangeTombstones? ranges = Ranges(compaction, horizon);
         using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1))
         {
+            Compression = engine.Context.Options.CompressionOf(compaction.OutputLevel, superversion.DeepestLevel),
             Ranges = ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, deeper.SelectMany(level => level.Tables)),
         };
         using EntryFilter filter = new(horizon, new DeeperKeys(deeper), ranges);

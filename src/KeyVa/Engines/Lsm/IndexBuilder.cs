@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using KeyVa.Io;
 
@@ -30,6 +31,9 @@ internal sealed class IndexBuilder : IDisposable
         _ordinals.AppendUInt32((uint)ordinal);
         Count++;
     }
+
+    /// <summary>Says where a block begins that was added before anyone knew.</summary>
+    public void SetOffset(int i, long offset) => BinaryPrimitives.WriteInt64LittleEndian(_offsets.Slice(8 * i, 8), offset);
 
     public ReadOnlySpan<byte> Separator(int i)
     {

@@ -12,6 +12,7 @@ internal sealed unsafe class SsTable
     private readonly IFileSystem _files;
     private readonly BlockCache _cache;
     private readonly int _maxOpenTables;
+    private readonly CompressionLibraries _libraries;
 
     // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
     private TableReader? _reader;
@@ -32,6 +33,7 @@ internal sealed unsafe class SsTable
         _files = context.FileSystem;
         _cache = context.BlockCache;
         _maxOpenTables = context.Options.MaxOpenTables;
+        _libraries = context.Options.CompressionLibraries;
     }
 
     /// <summary>Rises with every file: of two tables of level 0 the one with the higher id is newer.</summary>
@@ -165,7 +167,7 @@ internal sealed unsafe class SsTable
                 throw new CorruptionException(Path, Math.Min(length, FileBytes), $"the file has {length} bytes, the manifest says {FileBytes}");
             }
 
-            reader = TableReader.Open(file, _cache);
+            reader = TableReader.Open(file, _cache, _libraries);
             Volatile.Write(ref _reader, reader);
         }
 

@@ -21,6 +21,9 @@ internal sealed unsafe class TableOutput(
     /// <summary>Range tombstones to write, each piece to the table among whose keys it lies; null: none.</summary>
     public RangeTombstones? Ranges { get; init; }
 
+    /// <summary>Of the tables' blocks; null: the engine's for levels that are not the last.</summary>
+    public Compression? Compression { get; init; }
+
     public IReadOnlyList<SsTable> Tables => _tables;
 
     public bool HasOpenTable => _builder is not null;
@@ -104,7 +107,7 @@ internal sealed unsafe class TableOutput(
         string path = Path.Combine(context.Directory, FileNames.Table(_id));
         StorageFile file = context.FileSystem.Create(path);
         _paths.Add(path);
-        _builder = new TableBuilder(file, context.Options, versionBase, stampBase, below: below);
+        _builder = new TableBuilder(file, context.Options, versionBase, stampBase, below: below, compression: Compression);
         return _builder;
     }
 }

@@ -22,7 +22,7 @@ internal static unsafe class TableVerifier
     private static void VerifyTable(EngineContext context, SsTable table, List<CorruptionException> damages, CancellationToken cancellation)
     {
         StorageFile file = context.FileSystem.Open(table.Path, writable: false);
-        using TableReader reader = TableReader.Open(file, context.BlockCache);
+        using TableReader reader = TableReader.Open(file, context.BlockCache, context.Options.CompressionLibraries);
         Collect(damages, reader.CheckIndex);
         Walk walk = new();
         for (int ordinal = 0; ordinal < reader.DataBlocks; ordinal++)
