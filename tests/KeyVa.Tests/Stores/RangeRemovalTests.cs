@@ -1,4 +1,3 @@
-using KeyVa.Io;
 using KeyVa.Partitions;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;

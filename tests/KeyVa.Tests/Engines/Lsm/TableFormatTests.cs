@@ -214,7 +214,7 @@ public sealed class TableFormatTests
     private static unsafe string ReadText(TableReader reader, BlockPlace place)
     {
         Block* block = reader.ReadBlock(place.Offset, place.Length);
-        string text = System.Text.System.Text.Encoding.UTF8.GetString(Block.Data(block), block->Length);
+        string text = System.Text.Encoding.UTF8.GetString(Block.Data(block), block->Length);
         Block.Free(block);
         return text;
     }
