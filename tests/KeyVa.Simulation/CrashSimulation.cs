@@ -56,6 +56,9 @@ internal sealed class CrashSimulation
             Level1Bytes = 1 << _random.Next(14, 17),
             LevelMultiplier = _random.Next(2, 6),
             CheckpointAfterBytes = 1 << _random.Next(13, 16),
+            Compression = (Compression)(_random.Next(2) * _random.Next(4)),
+            BottommostCompression = _random.Next(3) == 0 ? (Compression)_random.Next(4) : null,
+            ZstdDictionaryBytes = _random.Next(3) == 0 ? 512 : 0,
         };
     }
 

@@ -94,6 +94,46 @@ internal readonly unsafe struct IndexBlock
         return fixedBytes + commonLength + (count == 0 ? 0 : index._keyEnds[count - 1]) == length;
     }
 
+    /// <summary>
+    /// Whether the columns make sense: blocks that follow one another between two places of the file, ends, heads and
+    /// ordinals that rise, heads that are those of their separators. Looked at once, when the block comes from the disk:
+    /// lookups rely on it, whatever the bytes are.
+    /// </summary>
+    public bool IsSound(long start, long end)
+    {
+        bool sound = Offset(0) >= start && Offset(Count) <= end;
+        uint restStart = 0;
+        for (int i = 0; sound && i < Count; i++)
+        {
+            long bytes = Offset(i + 1) - Offset(i);
+            sound = bytes is > BlockFormat.TrailerBytes and <= int.MaxValue / 2
+                && _keyEnds[i] >= restStart && _keyEnds[i] <= _keyEnds[Count - 1]
+                && (i == 0 || _heads[i] >= _heads[i - 1])
+                && (_ordinals == null || _ordinals[i] < _ordinals[i + 1])
+                && _heads[i] == KeyOrder.Head(_rests + restStart, (int)(_keyEnds[i] - restStart));
+            restStart = _keyEnds[i];
+        }
+
+        return sound && (_ordinals == null || (_ordinals[0] == 0 && _ordinals[Count] <= int.MaxValue));
+    }
+
+    /// <summary>
+    /// Whether the last separator is the i-th of the index above: then what that one leads here is not behind all blocks.
+    /// </summary>
+    public bool EndsWith(in IndexBlock above, int i)
+    {
+        int last = Count - 1;
+        ReadOnlySpan<byte> rest = Rest(last);
+        ReadOnlySpan<byte> otherRest = above.Rest(i);
+        ReadOnlySpan<byte> common = new(_common, _commonLength);
+        ReadOnlySpan<byte> otherCommon = new(above._common, above._commonLength);
+        return VersionOf(last) == above.VersionOf(i)
+            && common.Length + rest.Length == otherCommon.Length + otherRest.Length
+            && (common.Length >= otherCommon.Length
+                ? common.StartsWith(otherCommon) && otherRest.StartsWith(common[otherCommon.Length..]) && otherRest.EndsWith(rest)
+                : otherCommon.StartsWith(common) && rest.StartsWith(otherCommon[common.Length..]) && rest.EndsWith(otherRest));
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long Offset(int i) => (long)_offsets[i];
 
@@ -184,6 +224,14 @@ internal readonly unsafe struct IndexBlock
         }
 
         return (int)(at - _heads) + (*at < head ? 1 : 0);
+    }
+
+    private long VersionOf(int i) => _versions == null ? 0 : _versions[i];
+
+    private ReadOnlySpan<byte> Rest(int i)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        return new ReadOnlySpan<byte>(_rests + start, (int)(_keyEnds[i] - start));
     }
 
     private bool SeparatorIsBefore(int i, byte* rest, int restLength, long version)

@@ -44,13 +44,18 @@ internal sealed unsafe class TableReader : IDisposable
             _decompressor = OpenDecompressor(libraries);
             _indexMemory = ReadBlock(_layout.Index.Offset, _layout.Index.Length);
             if (!IndexBlock.TryParse(Block.Data(_indexMemory), _indexMemory->Length, out _index) || _index.IsTop != _layout.TwoLevelIndex
-                || (_index.IsTop ? _index.Ordinal(_index.Count) : _index.Count) != _dataBlocks)
+                || (_index.IsTop ? _index.Ordinal(_index.Count) : _index.Count) != _dataBlocks || !_index.IsSound(0, _layout.Index.Offset))
             {
                 throw new CorruptionException(file.Path, _layout.Index.Offset, "the index does not fit its length or the number of blocks");
             }
 
             _filterLength = _layout.Filter.Length;
             _filterProbes = _layout.FilterProbes;
+            if (_filterLength % BloomFilter.LineBytes != 0 || _filterProbes is < 1 or > BloomFilter.MaxProbes)
+            {
+                throw new CorruptionException(file.Path, _layout.Filter.Offset, $"a filter of {_filterLength} bytes with {_filterProbes} probes is none");
+            }
+
             _filter = (byte*)NativeMemory.AlignedAlloc((nuint)_filterLength + BlockFormat.TrailerBytes, BloomFilter.LineBytes);
             ReadPlain(_layout.Filter, _filter);
             _slots = AllocateSlots(_dataBlocks);
@@ -448,7 +453,8 @@ internal sealed unsafe class TableReader : IDisposable
         Block* block = ReadBlock(_index.Offset(i), _index.Length(i));
         if (!IndexBlock.TryParse(Block.Data(block), block->Length, out IndexBlock partition)
             || partition.FirstOrdinal != _index.Ordinal(i)
-            || partition.FirstOrdinal + partition.Count != _index.Ordinal(i + 1))
+            || partition.FirstOrdinal + partition.Count != _index.Ordinal(i + 1)
+            || partition.IsTop || !partition.IsSound(0, DataEnd) || !partition.EndsWith(_index, i))
         {
             Block.Free(block);
             throw new CorruptionException(Path, _index.Offset(i), "an index partition does not fit its length or place");

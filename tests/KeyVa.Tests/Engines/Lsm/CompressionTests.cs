@@ -180,7 +180,7 @@ public sealed unsafe class CompressionTests
     public void AFlippedBitAnywhereInACompressedTableIsFound(Compression codec, int dictionaryBytes)
     {
         var random = new Random(13);
-        List<TableRow> rows = TableFile.RandomRows(13, 260);
+        List<TableRow> rows = TableFile.RandomRows(13, 150);
         using TableFile file = new() { Options = new EngineOptions { BlockBytes = 512, Compression = codec, ZstdDictionaryBytes = dictionaryBytes } };
         byte[] good = file.Write(rows, maxIndexBytes: 400);
         Assert.Equal(rows, file.Read(good));

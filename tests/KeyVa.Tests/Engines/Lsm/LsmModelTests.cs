@@ -41,10 +41,18 @@ public sealed class LsmModelTests
     private sealed class Run(int seed, bool ranges)
     {
         private readonly Random _random = new(seed);
-        private readonly LsmFixture _fixture = new(cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
+        private readonly LsmFixture _fixture = new(Options(seed), cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
         private readonly SortedDictionary<byte[], List<Entry>> _model = new(new KeyComparer());
         private readonly List<(List<Command> Commands, long Version, long Stamp)> _log = [];
         private readonly List<(Snapshot Snapshot, long Stamp)> _snapshots = [];
+
+        /// <summary>Every second run compresses, with each codec alone and with another one on the deepest level.</summary>
+        private static EngineOptions Options(int seed) => seed % 2 == 0 ? LsmFixture.SmallOptions : LsmFixture.SmallOptions with
+        {
+            Compression = (Compression)(seed / 2 % 4),
+            BottommostCompression = seed % 3 == 0 ? (Compression)(seed / 6 % 4) : null,
+            ZstdDictionaryBytes = seed / 8 % 2 == 0 ? 0 : 512,
+        };
 
         public void Go()
         {

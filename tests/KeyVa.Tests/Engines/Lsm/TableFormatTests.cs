@@ -157,6 +157,44 @@ public sealed class TableFormatTests
     }
 
     [Fact]
+    public void WhateverStandsAroundTheDataWithARightChecksumIsRefusedOrUsed()
+    {
+        var random = new Random(9);
+        foreach ((Compression compression, int maxIndexBytes) in ((Compression, int)[])[
+            (Compression.None, 500), (Compression.None, TableBuilder.MaxIndexBytes), (Compression.Zstandard, 500)])
+        {
+            using TableFile file = new() { Options = new EngineOptions { BlockBytes = 512, Compression = compression, ZstdDictionaryBytes = 1024 } };
+            List<TableRow> rows = TableFile.RandomRows(9, 600);
+            byte[] good = file.Write(rows, maxIndexBytes);
+            List<BlockPlace> places = Places(file, good);
+            int refused = 0;
+            for (int i = 0; i < 3000; i++)
+            {
+                byte[] changed = [.. good];
+                BlockPlace place = places[random.Next(places.Count)];
+                for (int n = random.Next(1, 5); n > 0; n--)
+                {
+                    changed[place.Offset + random.Next(place.Length)] = (byte)(random.Next(2) * random.Next(256));
+                }
+
+                Span<byte> block = changed.AsSpan((int)place.Offset, place.Length + BlockFormat.TrailerBytes);
+                BitConverter.TryWriteBytes(block[^4..], Crc32C.Compute(block[..^4]));
+                try
+                {
+                    ReadEverything(file, changed, rows);
+                }
+                catch (StoreException found)
+                {
+                    Assert.NotEmpty(found.Message);
+                    refused++;
+                }
+            }
+
+            Assert.True(refused > 100, $"{refused} of 3000 were refused");
+        }
+    }
+
+    [Fact]
     public void RangeTombstonesHaveABlockOfTheirOwn()
     {
         MemoryFileSystem files = new();
@@ -208,6 +246,62 @@ public sealed class TableFormatTests
         fixed (byte* p = key)
         {
             builder.Add(p, key.Length, 1, EntryKind.Value, 1, 0, "value"u8);
+        }
+    }
+
+    /// <summary>Every block of a table but the data blocks.</summary>
+    private static unsafe List<BlockPlace> Places(TableFile file, byte[] bytes)
+    {
+        using TableReader reader = file.Open(bytes);
+        TableLayout layout = reader.Layout;
+        BlockPlace metaIndex = new(BitConverter.ToInt64(bytes, bytes.Length - 64), BitConverter.ToInt32(bytes, bytes.Length - 56));
+        List<BlockPlace> places = [layout.Index, layout.Filter, layout.Properties, metaIndex];
+        if (layout.Dictionary.Exists)
+        {
+            places.Add(layout.Dictionary);
+        }
+
+        if (layout.TwoLevelIndex)
+        {
+            Block* top = reader.ReadBlock(layout.Index.Offset, layout.Index.Length);
+            Assert.True(IndexBlock.TryParse(Block.Data(top), top->Length, out IndexBlock index));
+            for (int i = 0; i < index.Count; i++)
+            {
+                places.Add(new BlockPlace(index.Offset(i), index.Length(i)));
+            }
+
+            Block.Free(top);
+        }
+
+        return places;
+    }
+
+    private static unsafe void ReadEverything(TableFile file, byte[] bytes, List<TableRow> rows)
+    {
+        using TableReader reader = file.Open(bytes);
+        reader.CheckIndex();
+        Epochs.Enter();
+        try
+        {
+            foreach (TableRow row in rows)
+            {
+                byte[] key = TableFile.Utf8(row.Key);
+                fixed (byte* p = key)
+                {
+                    ulong hash = KeyHash.Compute(p, key.Length);
+                    _ = reader.MayContain(hash) | reader.TryFind(p, key.Length, hash, row.Version, out _);
+                }
+            }
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+
+        for (int ordinal = 0; ordinal < reader.DataBlocks; ordinal++)
+        {
+            reader.Locate(ordinal, out long offset, out int length);
+            Block.Free(reader.ReadDataBlock(offset, length));
         }
     }
 

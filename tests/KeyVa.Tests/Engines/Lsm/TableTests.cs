@@ -49,8 +49,6 @@ public sealed unsafe class TableTests : IDisposable
     [Theory]
     [InlineData(Compression.None)]
     [InlineData(Compression.Lz4)]
-    [InlineData(Compression.Snappy)]
-    [InlineData(Compression.Zstandard)]
     public void LongKeysAndLargeAndEmptyValues(Compression compression)
     {
         var random = new Random(5);
