@@ -79,6 +79,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.IsOpen = true;
     }
 
     public void Dispose()
@@ -90,6 +91,7 @@ internal sealed class StoreOpening : IDisposable
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
+        Context?.CompactionRate?.Dispose();
         Context?.ReleaseCache();
         FolderLock?.Dispose();
     }
@@ -114,6 +116,11 @@ internal sealed class StoreOpening : IDisposable
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
         {
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
+        }
+
+        if (options.CompactionBytesPerSecond < 0)
+        {
+            throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
         }
     }
 
@@ -170,13 +177,21 @@ internal sealed class StoreOpening : IDisposable
             background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
         }
 
-        var engine = new EngineOptions { MemtableBytes = _options.MemtableBytes };
+        var engine = new EngineOptions
+        {
+            MemtableBytes = _options.MemtableBytes,
+            CompactionStyle = _options.Compaction,
+            CompactionBytesPerSecond = _options.CompactionBytesPerSecond,
+            MaxSubCompactions = _options.BackgroundThreads,
+        };
+        engine = _environment.Engine?.Invoke(engine) ?? engine;
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
             Directory = _directory,
             Options = _options,
-            EngineOptions = _environment.Engine?.Invoke(engine) ?? engine,
+            EngineOptions = engine,
+            CompactionRate = engine.CompactionBytesPerSecond > 0 ? new CompactionRate(engine.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),

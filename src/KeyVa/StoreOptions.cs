@@ -32,6 +32,15 @@ public sealed record StoreOptions
     /// <summary>Bytes a memtable of an lsm partition takes before it is flushed. Default: 64 MiB.</summary>
     public long MemtableBytes { get; init; } = 64L << 20;
 
+    /// <summary>How lsm partitions keep their tables together; may change from one opening to the next. Default: <see cref="CompactionStyle.Leveled"/>.</summary>
+    public CompactionStyle Compaction { get; init; } = CompactionStyle.Leveled;
+
+    /// <summary>
+    /// Bytes per second that all compactions together may write; 0: no limit. Flushes are not held back. If compactions cannot
+    /// keep up with the writes at this rate, writers are slowed down. Default: 0.
+    /// </summary>
+    public long CompactionBytesPerSecond { get; init; }
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 

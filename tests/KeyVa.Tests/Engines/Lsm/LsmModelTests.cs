@@ -40,7 +40,9 @@ public sealed class LsmModelTests
     private sealed class Run(int seed)
     {
         private readonly Random _random = new(seed);
-        private readonly LsmFixture _fixture = new(cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
+        private readonly LsmFixture _fixture = new(
+            LsmFixture.SmallOptions with { CompactionStyle = (CompactionStyle)(seed % 2), MaxSubCompactions = 1 + (seed % 4) },
+            cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
         private readonly SortedDictionary<byte[], List<Entry>> _model = new(new KeyComparer());
         private readonly List<(List<Command> Commands, long Version, long Stamp)> _log = [];
         private readonly List<(Snapshot Snapshot, long Stamp)> _snapshots = [];
@@ -57,7 +59,19 @@ public sealed class LsmModelTests
             CheckScan(_fixture.Engine.VisibleVersion, _fixture.Engine.VisibleStamp, reverse: true, full: true);
             Assert.Empty(_fixture.Engine.Verify(CancellationToken.None));
             _snapshots.ForEach(open => open.Snapshot.Dispose());
+            CheckShape();
             _fixture.Dispose();
+        }
+
+        /// <summary>With nothing left to do, no level is too large and nothing stands where nothing belongs.</summary>
+        private void CheckShape()
+        {
+            Superversion tree = _fixture.Engine.Versions.Current;
+            LsmStatistics figures = _fixture.Engine.GetStatistics().Lsm!;
+            Assert.All(figures.Levels, level => Assert.InRange(level.Score, 0, 1.0));
+            Assert.Equal(tree.Tables.Sum(table => table.FileBytes), figures.Levels.Sum(level => level.Bytes));
+            Assert.Equal(0, figures.RunningCompactions);
+            Assert.Equal(0, figures.Levels.Sum(level => level.CompactingTables));
         }
 
         private void Step()
@@ -79,6 +93,9 @@ public sealed class LsmModelTests
                     break;
                 case < 91:
                     _fixture.Background.RunOne(_random);
+                    break;
+                case 91:
+                    Compact();
                     break;
                 case < 93:
                     _fixture.Time.UnixMilliseconds += _random.Next(5000);
@@ -155,6 +172,11 @@ public sealed class LsmModelTests
             _snapshots.ForEach(open => open.Snapshot.Dispose());
             _snapshots.Clear();
             long durable = _fixture.Engine.DurableIndex;
+            if (_random.Next(3) == 0)
+            {
+                _fixture.Options = _fixture.Options with { CompactionStyle = (CompactionStyle)_random.Next(2) };
+            }
+
             _fixture.Reopen(between);
             LsmEngine engine = _fixture.Engine;
             Assert.True(engine.AppliedIndex >= durable, $"recovered {engine.AppliedIndex}, durable was {durable}");
@@ -163,6 +185,13 @@ public sealed class LsmModelTests
             {
                 Apply(i + 1, _log[i].Commands, _log[i].Version, _log[i].Stamp);
             }
+        }
+
+        /// <summary>Begins a manual compaction, which goes on whenever jobs run.</summary>
+        private void Compact()
+        {
+            _fixture.Engine.BeginFlush();
+            _fixture.Engine.BeginCompaction(new PartitionCompaction(CancellationToken.None), new KeyRange(_random.Next(2) == 0 ? default : RandomKey(), default));
         }
 
         private void Snapshots()
