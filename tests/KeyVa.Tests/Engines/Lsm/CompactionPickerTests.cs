@@ -54,7 +54,9 @@ public sealed class CompactionPickerTests : IDisposable
         // What is left above the base is older than level 0 and newer than the base: nothing may pass it.
         Superversion left = Tree(Leveled, Level0(4), (2, Run(1)), (Last, Run(20)));
         Assert.Equal((Last, 2), (left.Targets.Base, left.Targets.Level0Output));
-        Assert.Equal(2, Pick(Leveled, left)!.OutputLevel);
+        Assert.Equal(2, Pick(Leveled, left)!.Level);
+        Compaction first = Pick(Leveled, Tree(Leveled, Level0(8), (2, Run(1)), (Last, Run(20))))!;
+        Assert.Equal((0, 2), (first.Level, first.OutputLevel));
         Compaction drained = Pick(Leveled, Tree(Leveled, [], (2, Run(1)), (Last, Run(20))))!;
         Assert.Equal((2, Last), (drained.Level, drained.OutputLevel));
         Assert.Null(Pick(Leveled, Tree(Leveled, Level0(3), (Last, Run(20)))));

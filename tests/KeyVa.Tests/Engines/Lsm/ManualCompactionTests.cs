@@ -1,5 +1,4 @@
 using System.Text;
-using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
 using Xunit;
