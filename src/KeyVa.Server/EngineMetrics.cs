@@ -80,7 +80,7 @@ internal static class EngineMetrics
         {
             foreach (LevelStatistics level in tree.Levels)
             {
-                list.Add(new Metric(family, value(level), [new("partition", id), new("level", level.Level.ToString(CultureInfo.InvariantCulture))]));
+                list.Add(new Metric(family, value(level), [new("level", level.Level.ToString(CultureInfo.InvariantCulture)), new("partition", id)]));
             }
         }
     }
