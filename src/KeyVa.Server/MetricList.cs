@@ -15,13 +15,14 @@ internal sealed class MetricList(
     public List<Metric> Read()
     {
         StoreStatistics statistics = store.GetStatistics();
-        List<Metric> list = new(96);
+        List<Metric> list = new(192);
         AddStore(list, statistics);
         AddRates(list, rates.Read());
         AddStoreLatency(list, statistics);
         AddRequestLatency(list);
         AddServer(list, statistics);
         AddPartitions(list, statistics.Partitions);
+        EngineMetrics.Add(list, statistics.Partitions);
         return list;
     }
 

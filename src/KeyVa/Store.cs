@@ -284,6 +284,33 @@ public sealed class Store : IStore
         return new ScanCursor(plan, snapshot, _context.Oracle);
     }
 
+    /// <summary>
+    /// Compacts the keys of a range, in every partition that has some, down to what is alive: what was removed, overwritten or
+    /// has expired gives its room back, but for what open snapshots see. Reads and writes go on. Cancelling keeps what is
+    /// done; fails with a <see cref="StoreException"/> if the store stops.
+    /// </summary>
+    public async Task<CompactionResult> CompactAsync(KeyRange range, CancellationToken cancellation = default)
+    {
+        long read = 0;
+        long written = 0;
+        foreach (Partition partition in _registry.Map.Partitions.ToArray().Where(partition => partition.Range.Overlaps(range)))
+        {
+            CompactionResult result = await CompactAsync(partition.Id, range, cancellation).ConfigureAwait(false);
+            read += result.BytesRead;
+            written += result.BytesWritten;
+            if (result.Status is not (Status.Ok or Status.NotFound))
+            {
+                return result with { BytesRead = read, BytesWritten = written };
+            }
+        }
+
+        return new CompactionResult(Status.Ok, read, written, null);
+    }
+
+    /// <summary>As <see cref="CompactAsync(KeyRange, CancellationToken)"/>, for one partition; NotFound if there is none with this number.</summary>
+    public Task<CompactionResult> CompactAsync(long partition, CancellationToken cancellation = default) =>
+        CompactAsync(partition, KeyRange.All, cancellation);
+
     /// <summary>Closes the store: waits for writes under way, syncs the journal, stops background work.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -505,6 +532,14 @@ public sealed class Store : IStore
         return cancellation.CanBeCanceled && !result.IsCompleted
             ? new ValueTask<WriteResult>(result.AsTask().WaitAsync(cancellation))
             : result;
+    }
+
+    // The journal is waited for: not on the caller's thread, nor on one of the pool.
+    private async Task<CompactionResult> CompactAsync(long partition, KeyRange range, CancellationToken cancellation)
+    {
+        PartitionCompaction compaction = await Task.Factory.StartNew(
+            () => _registry.BeginCompaction(partition, range, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+        return await compaction.Completion.ConfigureAwait(false);
     }
 
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)

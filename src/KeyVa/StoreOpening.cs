@@ -81,6 +81,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.IsOpen = true;
     }
 
     public void Dispose()
@@ -92,6 +93,7 @@ internal sealed class StoreOpening : IDisposable
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
+        Context?.CompactionRate?.Dispose();
         Context?.ReleaseCache();
         FolderLock?.Dispose();
     }
@@ -122,6 +124,11 @@ internal sealed class StoreOpening : IDisposable
         {
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
         }
+
+        if (options.CompactionBytesPerSecond < 0)
+        {
+            throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
+        }
     }
 
     private static EngineOptions EngineOptions(StoreOptions options, StoreEnvironment environment)
@@ -133,6 +140,9 @@ internal sealed class StoreOpening : IDisposable
             BottommostCompression = options.BottommostCompression,
             ZstdLevel = options.ZstdLevel,
             ZstdDictionaryBytes = options.ZstdDictionaryBytes,
+            CompactionStyle = options.Compaction,
+            CompactionBytesPerSecond = options.CompactionBytesPerSecond,
+            MaxSubCompactions = options.BackgroundThreads,
         };
         EngineOptions engine = environment.Engine?.Invoke(asked) ?? asked;
 
@@ -201,6 +211,7 @@ internal sealed class StoreOpening : IDisposable
             Directory = _directory,
             Options = _options,
             EngineOptions = _engineOptions,
+            CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),

@@ -53,6 +53,15 @@ public sealed record StoreOptions
     /// </summary>
     public int ZstdDictionaryBytes { get; init; }
 
+    /// <summary>How lsm partitions keep their tables together; may change from one opening to the next. Default: <see cref="CompactionStyle.Leveled"/>.</summary>
+    public CompactionStyle Compaction { get; init; } = CompactionStyle.Leveled;
+
+    /// <summary>
+    /// Bytes per second that all compactions together may write; 0: no limit. Flushes are not held back. If compactions cannot
+    /// keep up with the writes at this rate, writers are slowed down. Default: 0.
+    /// </summary>
+    public long CompactionBytesPerSecond { get; init; }
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 

@@ -19,7 +19,7 @@ internal sealed class CrashSimulation
     private readonly SimulatedTime _time = new();
     private readonly StoreModel _model = new();
     private readonly StoreOptions _options;
-    private readonly EngineOptions _engineOptions;
+    private EngineOptions _engineOptions;
     private readonly bool _twoPartitions;
     private readonly int _keys;
 
@@ -55,6 +55,8 @@ internal sealed class CrashSimulation
             Level0Tables = _random.Next(2, 5),
             Level1Bytes = 1 << _random.Next(14, 17),
             LevelMultiplier = _random.Next(2, 6),
+            CompactionStyle = (CompactionStyle)_random.Next(2),
+            MaxSubCompactions = _random.Next(1, 4),
             CheckpointAfterBytes = 1 << _random.Next(13, 16),
             Compression = (Compression)(_random.Next(2) * _random.Next(4)),
             BottommostCompression = _random.Next(3) == 0 ? (Compression)_random.Next(4) : null,
@@ -64,7 +66,7 @@ internal sealed class CrashSimulation
 
     /// <summary>How the store was set up, for the report of a failing seed.</summary>
     public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"seed {_seed}, {_options.Engine}, {_options.Durability}, two partitions {_twoPartitions}, {_keys} keys, operation {_operation}");
+        string.Create(CultureInfo.InvariantCulture, $"seed {_seed}, {_options.Engine}, {_engineOptions.CompactionStyle}, {_options.Durability}, two partitions {_twoPartitions}, {_keys} keys, operation {_operation}");
 
     public void Run()
     {
@@ -175,7 +177,15 @@ internal sealed class CrashSimulation
                 _time.Advance(_random.Next(1, 5000));
                 break;
             case 15:
-                Snapshot();
+                if (_random.Next(2) == 0)
+                {
+                    Compact();
+                }
+                else
+                {
+                    Snapshot();
+                }
+
                 break;
             case 16:
                 CheckKey(Key());
@@ -334,6 +344,14 @@ internal sealed class CrashSimulation
         _files.DeleteDirectory(target);
     }
 
+    /// <summary>Begins a manual compaction, of all or a part; it goes on whenever jobs run, until the end or a crash.</summary>
+    private void Compact()
+    {
+        PartitionInfo[] partitions = [.. _store.Partitions.List()];
+        byte[] from = Encoding.ASCII.GetBytes(_random.Next(2) == 0 ? "" : Key());
+        _store.Partitions.BeginCompaction(partitions[_random.Next(partitions.Length)].Id, new KeyRange(from, default));
+    }
+
     private void CheckKey(string key)
     {
         ModelValue? expected = _model.Find(key, _time.UnixMilliseconds);
@@ -388,6 +406,11 @@ internal sealed class CrashSimulation
 
     private void Open()
     {
+        if (_random.Next(4) == 0)
+        {
+            _engineOptions = _engineOptions with { CompactionStyle = (CompactionStyle)_random.Next(2) };
+        }
+
         var environment = new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work, Engine = _ => _engineOptions };
         _store = Store.Open(Directory, _options, environment);
     }

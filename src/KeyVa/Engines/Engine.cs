@@ -129,6 +129,18 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     public abstract void BeginFlush();
 
     /// <summary>
+    /// Gives back room that only time has freed, a bounded amount: what has expired where nobody writes. Writer only; see
+    /// <see cref="EngineContext.Settle"/>.
+    /// </summary>
+    public abstract void Settle();
+
+    /// <summary>
+    /// Begins to compact a range of keys (empty bounds are open) down to what is alive. Writer only; the caller has called
+    /// <see cref="BeginFlush"/> just before. An engine without files in order completes it at once.
+    /// </summary>
+    public abstract void BeginCompaction(PartitionCompaction request, KeyRange range);
+
+    /// <summary>
     /// Writes a copy of the engine's state to a new folder (hard links where possible): a folder that <c>Open</c> of the
     /// same engine accepts, containing exactly the log up to the returned index. Runs on the calling thread, which is
     /// not the writer; the caller has called <see cref="BeginFlush"/> on the writer just before where the snapshot must
@@ -184,4 +196,7 @@ internal readonly record struct EngineStatistics
 
     /// <summary>Time that writers were slowed down by <see cref="Engine.Admit"/>.</summary>
     public TimeSpan Throttled { get; init; }
+
+    /// <summary>The tree's figures; null on other engines.</summary>
+    public LsmStatistics? Lsm { get; init; }
 }

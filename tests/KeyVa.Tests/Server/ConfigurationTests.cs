@@ -63,6 +63,8 @@ public sealed class ConfigurationTests : IDisposable
             ["--max-value-bytes"] = "64MiB",
             ["--max-batch-bytes"] = "8388608",
             ["--max-queued-writes"] = "7",
+            ["--compaction"] = "tiered",
+            ["--compaction-rate"] = "32MiB",
             ["--journal-segment"] = "8MiB",
             ["--journal-budget"] = "1TiB",
             ["--log-level"] = "debug",
@@ -73,6 +75,7 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal(new IPEndPoint(IPAddress.IPv6Loopback, 2), options.GrpcListen);
         Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
         Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
+        Assert.Equal((CompactionStyle.Tiered, 32L << 20), (store.Compaction, store.CompactionBytesPerSecond));
         Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
         Assert.Equal(LogLevel.Debug, options.LogLevel);
     }
@@ -95,6 +98,8 @@ public sealed class ConfigurationTests : IDisposable
         { "bottommost-compression", "default" },
         { "zstd-level", "23" },
         { "zstd-dictionary", "2MiB" },
+        { "compaction", "universal" },
+        { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
         { "max-queued-writes", "many" },
         { "journal-segment", "1KiB" },

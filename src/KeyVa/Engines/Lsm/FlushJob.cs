@@ -29,6 +29,9 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         catch (StoreException failure)
         {
             versions.Fail(failure);
+
+            // Whoever waits for compactions behind this flush is to hear of it.
+            engine.ScheduleCompactions();
         }
     }
 

@@ -141,6 +141,13 @@ internal readonly unsafe struct IndexBlock
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public int Length(int i) => (int)(_offsets[i + 1] - _offsets[i]) - BlockFormat.TrailerBytes;
 
+    /// <summary>The i-th separator's key.</summary>
+    public byte[] Separator(int i)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        return [.. new ReadOnlySpan<byte>(_common, _commonLength), .. new ReadOnlySpan<byte>(_rests + start, (int)(_keyEnds[i] - start))];
+    }
+
     /// <summary>Top index: the ordinal of the first data block of the i-th partition.</summary>
     public int Ordinal(int i) => (int)_ordinals[i];
 

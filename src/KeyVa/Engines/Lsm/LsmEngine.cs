@@ -21,12 +21,18 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>How often, at most, a removed range that covers whole tables makes the writer begin a flush, so that they can go.</summary>
     private const long RangeFlushMilliseconds = 1000;
 
+    /// <summary>An idle engine flushes for the sake of what has expired so often at most.</summary>
+    private static readonly TimeSpan ExpiryFlushInterval = TimeSpan.FromSeconds(30);
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
     private readonly CompactionJob _compactTop;
     private readonly CompactionJob _compactBelow;
+    private readonly CompactionPicker _picker;
+    private readonly CompactionCounters _counters = new();
     private readonly ReclaimJob _reclaim;
+    private readonly ExpiryJob _expiry;
     private readonly WriteThrottle _throttle;
 
     // Shared.
@@ -44,10 +50,11 @@ internal sealed unsafe class LsmEngine : Engine
         _versions = versions;
         _active = versions.Current.Active;
         _flush = new FlushJob(this, versions);
-        CompactionPicker picker = new(context.Options, versions.Pointers);
-        _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
-        _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
+        _picker = CompactionPicker.Create(context.Options, versions.Pointers);
+        _compactTop = new CompactionJob(this, versions, _picker, _counters, firstLevel: 0);
+        _compactBelow = new CompactionJob(this, versions, _picker, _counters, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
+        _expiry = new ExpiryJob(this, () => versions.ExpiryDueAt, ExpiryFlushInterval);
         _throttle = new WriteThrottle(context.Options, context.Time);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
@@ -189,6 +196,28 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    /// <summary>
+    /// What has expired may be dropped up to the stamp that the tables contain: so what is in memory is flushed. The
+    /// compactions follow from the flush.
+    /// </summary>
+    public override void Settle()
+    {
+        if (_versions.Current.Durable.Stamp < VisibleStamp)
+        {
+            BeginFlush();
+        }
+    }
+
+    public override void BeginCompaction(PartitionCompaction request, KeyRange range)
+    {
+        lock (_versions.Gate)
+        {
+            _picker.Add(new ManualCompaction(request, range, AppliedIndex));
+        }
+
+        ScheduleCompactions();
+    }
+
     public override CheckpointResult Checkpoint(string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation)
     {
         // What was immutable when we came is flushed here, on our own thread: no waiting for the background.
@@ -243,12 +272,12 @@ internal sealed unsafe class LsmEngine : Engine
     public override void Dispose()
     {
         _closing = true;
+        Context.Background.Cancel(_expiry);
         _compactTop.Stop();
         _compactBelow.Stop();
         Context.Background.Cancel(_flush);
-        Context.Background.Cancel(_compactTop);
-        Context.Background.Cancel(_compactBelow);
         Context.Background.Cancel(_reclaim);
+        FailManual(new StoreException($"the partition in '{Context.Directory}' was closed before its compaction was complete"));
         _versions.Dispose();
     }
 
@@ -284,6 +313,22 @@ internal sealed unsafe class LsmEngine : Engine
         Context.Background.Schedule(_compactTop);
         Context.Background.Schedule(_compactBelow);
         ReclaimLater();
+        _expiry.Begin();
+    }
+
+    /// <summary>No compaction that was asked for goes on.</summary>
+    internal void FailManual(StoreException failure)
+    {
+        ManualCompaction[] requests;
+        lock (_versions.Gate)
+        {
+            requests = _picker.TakeManual();
+        }
+
+        foreach (ManualCompaction request in requests)
+        {
+            request.Fail(failure);
+        }
     }
 
     /// <summary>Begins a flush where a removed range lets whole tables go, but not for every such range.</summary>
@@ -320,6 +365,12 @@ internal sealed unsafe class LsmEngine : Engine
     private EngineStatistics Statistics(Superversion superversion)
     {
         EngineFigures figures = EngineFigures.Of(superversion);
+        LsmStatistics tree;
+        lock (_versions.Gate)
+        {
+            tree = TreeFigures.Of(superversion, _picker, _counters.Read(), _flush.BytesFlushed, _versions.Reads.Sum);
+        }
+
         return new EngineStatistics
         {
             Keys = figures.Keys,
@@ -331,6 +382,12 @@ internal sealed unsafe class LsmEngine : Engine
             BytesFlushed = _flush.BytesFlushed,
             BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted,
             Throttled = _throttle.Total,
+            Lsm = tree with
+            {
+                Stalls = _throttle.Count,
+                Stalled = _throttle.Total,
+                RunningCompactions = (_compactTop.IsRunning ? 1 : 0) + (_compactBelow.IsRunning ? 1 : 0),
+            },
         };
     }
 }

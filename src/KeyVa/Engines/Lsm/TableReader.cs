@@ -150,6 +150,19 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
+    /// <summary>Keys that lie about evenly over the table, rising: where a compaction may be cut.</summary>
+    public List<byte[]> SampleKeys(int most)
+    {
+        List<byte[]> keys = [];
+        int step = Math.Max(1, _index.Count / most);
+        for (int i = step - 1; i < _index.Count; i += step)
+        {
+            keys.Add(_index.Separator(i));
+        }
+
+        return keys;
+    }
+
     /// <summary>Where a data block is.</summary>
     public void Locate(int ordinal, out long offset, out int length)
     {

@@ -40,7 +40,7 @@ internal sealed class LsmFixture : IDisposable
         Engine = Open();
     }
 
-    public EngineOptions Options { get; }
+    public EngineOptions Options { get; set; }
 
     public MemoryFileSystem Files { get; set; } = new();
 
