@@ -20,9 +20,37 @@ internal sealed class DataFolder : IDisposable
     }
 
     /// <summary>Bytes of all its files.</summary>
-    public long Bytes() => Directory
-        .EnumerateFiles(Path, "*", SearchOption.AllDirectories)
-        .Sum(file => new FileInfo(file).Length);
+    public long Bytes() => Files().Sum(file => new FileInfo(file).Length);
+
+    /// <summary>Bytes of disk its files take, as the file system counts them: what is preallocated counts, a hole does not.</summary>
+    public long AllocatedBytes() => Files().Sum(Native.AllocatedBytes);
+
+    /// <summary>Writes its files to disk and drops them from the page cache.</summary>
+    public void DropFromPageCache()
+    {
+        Native.SyncDisks();
+        foreach (string file in Files())
+        {
+            Native.DropFromPageCache(file);
+        }
+    }
+
+    /// <summary>Copies its files into another, with the folders they are in.</summary>
+    public void CopyTo(DataFolder other)
+    {
+        foreach (string file in Files())
+        {
+            string target = System.IO.Path.Combine(other.Path, System.IO.Path.GetRelativePath(Path, file));
+            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(target)!);
+            File.Copy(file, target, overwrite: true);
+        }
+    }
+
+    /// <summary>Every file, even while a store removes some of them.</summary>
+    public IEnumerable<string> Files() => Directory.EnumerateFiles(
+        Path,
+        "*",
+        new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.None });
 
     private void Remove()
     {
