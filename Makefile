@@ -14,7 +14,7 @@ export DOTNET_NOLOGO := 1
 .PHONY: help sdk build run test torture bench bench-engine publish format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 
 sdk:
 	@command -v dotnet >/dev/null 2>&1 || { \

@@ -187,7 +187,7 @@ internal sealed record BenchOptions
         GrowRecords = [100_000, 400_000],
         RestartRecords = 200_000,
         LatencySeconds = 5,
-        LimitFillBytes = 500_000_000,
+        LimitFillBytes = 200_000_000,
         AllocationRecords = 1_000_000,
         OpenBytes = 200_000_000,
     };

@@ -35,14 +35,17 @@ internal sealed class DataFolder : IDisposable
         }
     }
 
-    /// <summary>Copies its files into another, with the folders they are in.</summary>
+    /// <summary>Copies its files and folders, empty ones too, into another.</summary>
     public void CopyTo(DataFolder other)
     {
+        foreach (string folder in Directory.EnumerateDirectories(Path, "*", SearchOption.AllDirectories))
+        {
+            Directory.CreateDirectory(In(other, folder));
+        }
+
         foreach (string file in Files())
         {
-            string target = System.IO.Path.Combine(other.Path, System.IO.Path.GetRelativePath(Path, file));
-            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(target)!);
-            File.Copy(file, target, overwrite: true);
+            File.Copy(file, In(other, file), overwrite: true);
         }
     }
 
@@ -51,6 +54,8 @@ internal sealed class DataFolder : IDisposable
         Path,
         "*",
         new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.None });
+
+    private string In(DataFolder other, string path) => System.IO.Path.Combine(other.Path, System.IO.Path.GetRelativePath(Path, path));
 
     private void Remove()
     {

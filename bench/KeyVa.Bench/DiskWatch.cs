@@ -6,13 +6,13 @@ namespace KeyVa.Bench;
 
 /// <summary>
 /// Watches the disk from outside the process that is measured: every 20 ms the kernel's counters (/proc/diskstats of all
-/// whole disks, /proc/pressure/io), and every 250 ms a probe: 4 KiB written over a preallocated file and synced, which changes
+/// whole disks, /proc/pressure), and every 100 ms a probe: 4 KiB written over a preallocated file and synced, which changes
 /// no metadata. Two threads of its own fill the lists; they are read after Dispose.
 /// </summary>
 internal sealed class DiskWatch : IDisposable
 {
     private const int SampleMilliseconds = 20;
-    private const int ProbeMilliseconds = 250;
+    private const int ProbeMilliseconds = 100;
     private const int ProbeBytes = 4096;
 
     private readonly List<Counters> _counters = [];
@@ -52,7 +52,8 @@ internal sealed class DiskWatch : IDisposable
             SlowestProbeMilliseconds: slowest,
             BusyShare: seconds <= 0 ? 0 : (after.BusyMilliseconds - before.BusyMilliseconds) / (seconds * 1000),
             WrittenMegabytesPerSecond: seconds <= 0 ? 0 : (after.SectorsWritten - before.SectorsWritten) * 512 / seconds / 1e6,
-            StalledShare: seconds <= 0 ? 0 : (after.PressureMicroseconds - before.PressureMicroseconds) / (seconds * 1e6),
+            DiskPressure: seconds <= 0 ? 0 : (after.DiskPressure - before.DiskPressure) / (seconds * 1e6),
+            ProcessorPressure: seconds <= 0 ? 0 : (after.ProcessorPressure - before.ProcessorPressure) / (seconds * 1e6),
             Explained: slowest >= pause.Milliseconds / 2);
     }
 
@@ -82,14 +83,15 @@ internal sealed class DiskWatch : IDisposable
         while (!_stop.Wait(ProbeMilliseconds));
     }
 
-    /// <summary>What the disk did meanwhile; shares are of the time.</summary>
-    internal sealed record Finding(double SlowestProbeMilliseconds, double BusyShare, double WrittenMegabytesPerSecond, double StalledShare, bool Explained);
+    /// <summary>What the disk did meanwhile; busy and pressure are shares of the time.</summary>
+    internal sealed record Finding(
+        double SlowestProbeMilliseconds, double BusyShare, double WrittenMegabytesPerSecond, double DiskPressure, double ProcessorPressure, bool Explained);
 
-    private readonly record struct Counters(long At, long BusyMilliseconds, long SectorsWritten, long PressureMicroseconds)
+    private readonly record struct Counters(long At, long BusyMilliseconds, long SectorsWritten, long DiskPressure, long ProcessorPressure)
     {
         public static Counters Read()
         {
-            long busy = 0, sectors = 0, pressure = 0;
+            long busy = 0, sectors = 0;
             foreach (string line in File.ReadLines("/proc/diskstats"))
             {
                 // major minor name reads merged sectors ms writes merged sectors ms inflight busy-ms ...
@@ -101,14 +103,21 @@ internal sealed class DiskWatch : IDisposable
                 }
             }
 
-            const string file = "/proc/pressure/io", total = "total=";
-            if (File.Exists(file))
+            return new Counters(Stopwatch.GetTimestamp(), busy, sectors, Pressure("io"), Pressure("cpu"));
+        }
+
+        /// <summary>Microseconds in which at least one process waited for it; 0 where the kernel does not count them.</summary>
+        private static long Pressure(string what)
+        {
+            string file = "/proc/pressure/" + what;
+            const string total = "total=";
+            if (!File.Exists(file))
             {
-                string some = File.ReadLines(file).First();
-                pressure = long.Parse(some.AsSpan(some.IndexOf(total, StringComparison.Ordinal) + total.Length), CultureInfo.InvariantCulture);
+                return 0;
             }
 
-            return new Counters(Stopwatch.GetTimestamp(), busy, sectors, pressure);
+            string some = File.ReadLines(file).First();
+            return long.Parse(some.AsSpan(some.IndexOf(total, StringComparison.Ordinal) + total.Length), CultureInfo.InvariantCulture);
         }
     }
 }

@@ -14,6 +14,9 @@ internal sealed class EngineBench(BenchOptions options)
     /// <summary>Records of the unmeasured run before a measured one, in which the JIT settles.</summary>
     public const int WarmupRecords = 100_000;
 
+    /// <summary>What starting the processes of one pass and warming them up takes, about.</summary>
+    private const double StartMinutes = 0.7;
+
     public static string[] EngineTargets { get; } = ["keyva-lsm", "rocksdb", DbBench.Name];
 
     /// <summary>Those of them that run in a process of ours.</summary>
@@ -25,7 +28,7 @@ internal sealed class EngineBench(BenchOptions options)
     public void Engine(List<Section> sections)
     {
         IReadOnlyList<Profile> profiles = Profile.Select(options.Profiles);
-        double minutes = profiles.Sum(profile => profile.Minutes) * options.Threads.Count * options.Rounds * Math.Min(1, options.Records / 2e6);
+        double minutes = profiles.Sum(profile => StartMinutes + (profile.Minutes * Math.Min(1, options.Records / 2e6))) * options.Threads.Count * options.Rounds;
         string left = string.Join(", ", Profile.Known.Except(profiles).Select(profile => profile.Name));
         Console.Error.WriteLine(string.Create(
             CultureInfo.InvariantCulture,

@@ -22,9 +22,9 @@ internal sealed class LatencyBench(BenchOptions options)
         section.Conditions.Add(("sustained", string.Create(
             CultureInfo.InvariantCulture,
             $"empty store, new records in random key order for {options.LatencySeconds:0} s, {(options.PutRate == 0 ? "as fast as each target takes them" : $"{options.PutRate:N0} puts per second, latency counted from when a put was due")}; every put timed; keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes")));
-        section.Conditions.Add(("pause", "a time in which no thread completed a put; the disk explains it if a synced write of 4 KiB, tried every 250 ms from another process, was under way in it and took at least half as long"));
+        section.Conditions.Add(("pause", "a time in which no thread completed a put; the disk explains it if a synced write of 4 KiB, tried every 100 ms from another process, was under way in it and took at least half as long"));
         Table latency = new("Put latency", ["target", "threads", "puts", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "p99.99 µs", "longest ms", "longest pause ms", "pauses > 5 ms", "gen 2"]);
-        Table pauses = new("Longest pauses", ["target", "threads", "pause ms", "slowest probe ms", "disk busy", "MB/s written", "io pressure", "the disk explains it"]);
+        Table pauses = new("Longest pauses", ["target", "threads", "pause ms", "slowest probe ms", "disk busy", "MB/s written", "io pressure", "cpu pressure", "the disk explains it"]);
         IReadOnlyList<string> names = options.Targets ?? DefaultTargets;
         section.Targets.AddRange(names.Select(name => (name, EngineBench.Create(name, options).Settings)));
         foreach (int threads in options.Threads)
@@ -66,7 +66,7 @@ internal sealed class LatencyBench(BenchOptions options)
                 DiskWatch.Finding disk = watch.During(pause);
                 pauses.Add(
                     name, (long)threads, pause.Milliseconds, disk.SlowestProbeMilliseconds, disk.BusyShare, disk.WrittenMegabytesPerSecond,
-                    disk.StalledShare, disk.Explained ? "yes" : pause.Milliseconds >= AskedMilliseconds ? "NO" : "no");
+                    disk.DiskPressure, disk.ProcessorPressure, disk.Explained ? "yes" : pause.Milliseconds >= AskedMilliseconds ? "NO" : "no");
             }
         }
     }
