@@ -14,18 +14,18 @@ internal sealed record Profile(string Name, string Data, double Minutes, Func<Be
 
     public static IReadOnlyList<Profile> Known { get; } =
     [
-        new("small", "2 million records of 100 bytes, in the cache", 9, static options => options),
-        new("values4k", "values of 4 KiB, four times the cache", 8, static options => options with
+        new("small", "2 million records of 100 bytes, in the cache", 3, static options => options),
+        new("values4k", "values of 4 KiB, four times the cache", 4, static options => options with
         {
             ValueBytes = 4096,
             Records = options.RecordsGiven ?? TimesCache(options, 4096, options.BlockCacheBytes),
         }),
-        new("larger-than-cache", "records of 100 bytes, four times a cache of 64 MiB", 10, static options => options with
+        new("larger-than-cache", "records of 100 bytes, four times a cache of 64 MiB", 3.5, static options => options with
         {
             BlockCacheBytes = options.CacheBytesGiven ?? SmallCache,
             Records = options.RecordsGiven ?? TimesCache(options, options.ValueBytes, options.CacheBytesGiven ?? SmallCache),
         }),
-        new("lz4", "as small, blocks compressed with LZ4", 9, static options => options with { Compression = Compression.Lz4 }),
+        new("lz4", "as small, blocks compressed with LZ4", 3, static options => options with { Compression = Compression.Lz4 }),
     ];
 
     public static IReadOnlyList<Profile> Select(IReadOnlyList<string> names) => names is [All]
