@@ -105,6 +105,7 @@ internal sealed class EngineBench(BenchOptions options)
     public Section Memory()
     {
         Section section = new("Memory engine", askedRatio: 0.7);
+        section.Conditions.Add(("data", Profile.Records(options)));
         Run(section, Phase.Select(Phase.Memory, options.Workloads), options.Targets ?? MemoryTargets);
         return section;
     }

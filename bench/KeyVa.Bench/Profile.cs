@@ -32,10 +32,15 @@ internal sealed record Profile(string Name, string Data, double Minutes, Func<Be
         ? Known
         : [.. names.Select(name => Known.FirstOrDefault(profile => profile.Name == name) ?? throw new UsageException($"there is no profile '{name}'"))];
 
-    /// <summary>What the reader must know of the sizes.</summary>
+    /// <summary>What the reader must know of the records.</summary>
+    public static string Records(BenchOptions options) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{options.Records:N0} records, keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes (compressible by half)");
+
+    /// <summary>The same beside a block cache.</summary>
     public static string Sizes(BenchOptions options) => string.Create(
         CultureInfo.InvariantCulture,
-        $"{options.Records:N0} records, keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes (compressible by half): {options.Records * (options.KeyBytes + options.ValueBytes) / (double)options.BlockCacheBytes:0.0} times the block cache of {options.BlockCacheBytes >> 20} MiB");
+        $"{Records(options)}: {options.Records * (options.KeyBytes + options.ValueBytes) / (double)options.BlockCacheBytes:0.00} times the block cache of {options.BlockCacheBytes >> 20} MiB");
 
     private static long TimesCache(BenchOptions options, int valueBytes, long cache) => 4 * cache / (options.KeyBytes + valueBytes);
 }

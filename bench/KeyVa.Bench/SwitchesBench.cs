@@ -36,6 +36,7 @@ internal sealed class SwitchesBench(BenchOptions options)
             Durability = Durability.Os,
         };
         Section section = new("No hop and no garbage for a single caller", askedRatio: 0);
+        section.Conditions.Add(("data", Profile.Sizes(single)));
         new EngineBench(single).Run(section, Phase.Select([Single], options.Workloads), options.Targets ?? EngineBench.Embedded);
         bool passed = true;
         foreach (Cell cell in section.Cells.Where(cell => cell.Target.StartsWith("keyva", StringComparison.Ordinal) && cell.Workload != ColdRead))
