@@ -107,6 +107,7 @@ internal sealed partial class DbBench(BenchOptions options)
             : throw new InvalidOperationException($"db_bench {benchmarks[0]} ended with {process.ExitCode}: {errors.GetAwaiter().GetResult()}");
     }
 
+    /// <summary>The most resident memory it was seen to have; 0 if it ended before the first look.</summary>
     private static long PeakUntilExit(Process process)
     {
         const int everyMilliseconds = 200;
@@ -144,7 +145,7 @@ internal sealed partial class DbBench(BenchOptions options)
             {
                 Operations = (long)rate,
                 Seconds = 1,
-                Fill = fill ? new FillFigures { PeakResidentBytes = result.PeakResidentBytes } : null,
+                Fill = fill ? new FillFigures { PeakResidentBytes = result.PeakResidentBytes == 0 ? null : result.PeakResidentBytes } : null,
             });
         }
     }
