@@ -19,6 +19,9 @@ internal sealed class StoreOpening : IDisposable
 {
     public const string LockName = "LOCK";
 
+    /// <summary>More threads than this on one compaction would wait for the disk.</summary>
+    private const int MaxThreadsPerCompaction = 8;
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly string _directory;
@@ -182,7 +185,7 @@ internal sealed class StoreOpening : IDisposable
             MemtableBytes = _options.MemtableBytes,
             CompactionStyle = _options.Compaction,
             CompactionBytesPerSecond = _options.CompactionBytesPerSecond,
-            MaxSubCompactions = _options.BackgroundThreads,
+            MaxSubCompactions = Math.Min(_options.BackgroundThreads, MaxThreadsPerCompaction),
         };
         engine = _environment.Engine?.Invoke(engine) ?? engine;
         return new StoreContext

@@ -109,18 +109,8 @@ internal sealed class CompactionRun : IDisposable
                 throw _failure;
             }
 
-            if (_next < Ranges || _isStopping())
-            {
-                return false;
-            }
+            return _next == Ranges && !_isStopping();
         }
-
-        if (Tables.Count > 0)
-        {
-            _context.FileSystem.SyncDirectory(_context.Directory);
-        }
-
-        return true;
     }
 
     /// <summary>The manifest has the tables now.</summary>
@@ -178,7 +168,7 @@ internal sealed class CompactionRun : IDisposable
         Seek(heap, from);
         if (Write(heap, to, filter, output))
         {
-            output.EndTable();
+            output.Complete();
         }
     }
 
