@@ -19,6 +19,9 @@ internal sealed class StoreOpening : IDisposable
 {
     public const string LockName = "LOCK";
 
+    /// <summary>More threads than this on one compaction would wait for the disk.</summary>
+    private const int MaxThreadsPerCompaction = 8;
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
@@ -142,7 +145,7 @@ internal sealed class StoreOpening : IDisposable
             ZstdDictionaryBytes = options.ZstdDictionaryBytes,
             CompactionStyle = options.Compaction,
             CompactionBytesPerSecond = options.CompactionBytesPerSecond,
-            MaxSubCompactions = options.BackgroundThreads,
+            MaxSubCompactions = Math.Min(options.BackgroundThreads, MaxThreadsPerCompaction),
         };
         EngineOptions engine = environment.Engine?.Invoke(asked) ?? asked;
 

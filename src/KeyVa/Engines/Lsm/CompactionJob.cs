@@ -44,12 +44,18 @@ internal sealed class CompactionJob : BackgroundJob
 
     public bool IsRunning => _run is not null;
 
-    /// <summary>Makes a running compaction give up soon, and waits for it; what it has written is deleted.</summary>
+    /// <summary>Makes a running compaction give up soon; what it has written is deleted.</summary>
     public void Stop()
     {
-        IBackgroundWork background = _engine.Context.Background;
         _stopping = true;
         _engine.Context.CompactionRate?.Wake();
+    }
+
+    /// <summary>Waits until nothing of it runs; it does not run again.</summary>
+    public void Cancel()
+    {
+        Stop();
+        IBackgroundWork background = _engine.Context.Background;
         background.Cancel(this);
         foreach (SubCompactionJob helper in _helpers)
         {

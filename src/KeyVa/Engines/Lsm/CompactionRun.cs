@@ -116,18 +116,8 @@ internal sealed class CompactionRun : IDisposable
                 throw _failure;
             }
 
-            if (_next < Ranges || _isStopping())
-            {
-                return false;
-            }
+            return _next == Ranges && !_isStopping();
         }
-
-        if (Tables.Count > 0)
-        {
-            _context.FileSystem.SyncDirectory(_context.Directory);
-        }
-
-        return true;
     }
 
     /// <summary>The manifest has the tables now.</summary>
@@ -196,7 +186,7 @@ internal sealed class CompactionRun : IDisposable
         Seek(heap, from);
         if (Write(heap, to, filter, output))
         {
-            output.EndLastTable();
+            output.Complete();
         }
     }
 

@@ -275,6 +275,8 @@ internal sealed unsafe class LsmEngine : Engine
         Context.Background.Cancel(_expiry);
         _compactTop.Stop();
         _compactBelow.Stop();
+        _compactTop.Cancel();
+        _compactBelow.Cancel();
         Context.Background.Cancel(_flush);
         Context.Background.Cancel(_reclaim);
         FailManual(new StoreException($"the partition in '{Context.Directory}' was closed before its compaction was complete"));

@@ -58,8 +58,8 @@ internal sealed unsafe class TableOutput(
         }
     }
 
-    /// <summary>Ends the last table, with all range tombstones that are left.</summary>
-    public void EndLastTable()
+    /// <summary>Ends the last table, with all range tombstones that are left, and makes the directory's entries durable.</summary>
+    public void Complete()
     {
         if (_builder is not null)
         {
@@ -70,12 +70,7 @@ internal sealed unsafe class TableOutput(
         {
             Finish(Begin(), []);
         }
-    }
 
-    /// <summary>Ends the last table and makes the directory's entries durable.</summary>
-    public void Complete()
-    {
-        EndLastTable();
         if (_tables.Count > 0)
         {
             context.FileSystem.SyncDirectory(context.Directory);
