@@ -79,6 +79,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.BlockCache.Memory.Serve();
     }
 
     public void Dispose()
@@ -109,6 +110,11 @@ internal sealed class StoreOpening : IDisposable
         if (options.Volatile && options.Engine != EngineKind.Memory)
         {
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
+        }
+
+        if (options.MemoryBudgetBytes is not 0 and < MemoryBudget.MinBytes)
+        {
+            throw new StoreException($"memory-budget is {options.MemoryBudgetBytes}; it must be at least {MemoryBudget.MinBytes}, or 0 to follow from the other sizes");
         }
 
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
@@ -171,17 +177,21 @@ internal sealed class StoreOpening : IDisposable
         }
 
         var engine = new EngineOptions { MemtableBytes = _options.MemtableBytes };
+        engine = _environment.Engine?.Invoke(engine) ?? engine;
+        long budget = _options.MemoryBudgetBytes != 0
+            ? _options.MemoryBudgetBytes
+            : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
             Directory = _directory,
             Options = _options,
-            EngineOptions = _environment.Engine?.Invoke(engine) ?? engine,
+            EngineOptions = engine,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),
             Snapshots = new SnapshotList(),
-            BlockCache = new BlockCache(_options.BlockCacheBytes),
+            BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
 

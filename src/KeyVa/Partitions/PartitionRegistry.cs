@@ -231,6 +231,7 @@ internal sealed class PartitionRegistry : IPartitions
         }
 
         Engine? engine = null;
+        PartitionWriter? writer = null;
         var context = new EngineContext
         {
             FileSystem = _context.FileSystem,
@@ -242,6 +243,14 @@ internal sealed class PartitionRegistry : IPartitions
             Time = _context.Time,
             Volatile = definition.IsVolatile,
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
+            RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
+            {
+                // Once the partition is closed its engine may be gone.
+                if (role.Closed == Status.Ok)
+                {
+                    role.Engine.BeginFlush();
+                }
+            })),
             DurableAdvanced = () =>
             {
                 if (Volatile.Read(ref engine) is { } opened)
@@ -251,7 +260,7 @@ internal sealed class PartitionRegistry : IPartitions
             },
         };
         Volatile.Write(ref engine, definition.Engine == EngineKind.Memory ? MemoryEngine.Open(context) : LsmEngine.Open(context));
-        var writer = new PartitionWriter(
+        Volatile.Write(ref writer, new PartitionWriter(
             definition.Id,
             engine!,
             definition.IsVolatile ? null : _journal,
@@ -259,8 +268,8 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Background,
             _context.Time,
             _context.Options.MaxQueuedWrites,
-            spin: _context.Options.Durability != Durability.Always || definition.IsVolatile);
-        return new Partition(definition, engine!, writer, _context);
+            spin: _context.Options.Durability != Durability.Always || definition.IsVolatile));
+        return new Partition(definition, engine!, writer!, _context);
     }
 
     /// <summary>A partition's folder outlives its removal from the catalog by a crash: it goes now.</summary>

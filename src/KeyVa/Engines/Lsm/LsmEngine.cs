@@ -18,6 +18,9 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>How often the writer looks whether enough has expired for a compaction.</summary>
     private const long ExpiryCheckMilliseconds = 1000;
 
+    /// <summary>A memtable below this share of what all may use is not flushed early: it would make a tiny table, and free hardly anything.</summary>
+    private const int SmallestShare = 64;
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
@@ -25,6 +28,9 @@ internal sealed unsafe class LsmEngine : Engine
     private readonly CompactionJob _compactBelow;
     private readonly ReclaimJob _reclaim;
     private readonly WriteThrottle _throttle;
+    private readonly MemoryBudget _memory;
+    private readonly FlushRequestJob _flushRequest;
+    private readonly TrimJob _trim = new();
 
     // Shared.
     private volatile bool _closing;
@@ -44,9 +50,12 @@ internal sealed unsafe class LsmEngine : Engine
         _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
         _throttle = new WriteThrottle(context.Options, context.Time);
+        _memory = context.BlockCache.Memory;
+        _flushRequest = new FlushRequestJob(context);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
+        _memory.Register(this);
     }
 
     public override EngineKind Kind => EngineKind.Lsm;
@@ -56,6 +65,9 @@ internal sealed unsafe class LsmEngine : Engine
     public override long DurableIndex => _versions.Current.Durable.Index;
 
     public override StoreException? Failure => _versions.Failure;
+
+    /// <summary>What a flush of the active memtable would free, about. Any thread.</summary>
+    internal long ActiveBytes => _versions.Current.Active is { IsEmpty: false } active ? active.AllocatedBytes : 0;
 
     /// <summary>For tests and statistics.</summary>
     internal VersionSet Versions => _versions;
@@ -83,8 +95,12 @@ internal sealed unsafe class LsmEngine : Engine
                 Context.Background.Schedule(_flush);
             }
         }
+        else if (_memory.NeedsAttention)
+        {
+            RelieveMemory();
+        }
 
-        return _throttle.Delay(bytes, _active, _versions.Current);
+        return _throttle.Delay(bytes, _active, _versions.Current, _memory.Pressure);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -219,6 +235,9 @@ internal sealed unsafe class LsmEngine : Engine
     public override void Dispose()
     {
         _closing = true;
+        _memory.Unregister(this);
+        Context.Background.Cancel(_flushRequest);
+        Context.Background.Cancel(_trim);
         _compactTop.Stop();
         _compactBelow.Stop();
         Context.Background.Cancel(_flush);
@@ -270,8 +289,40 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    /// <summary>The budget is nearly used up by memtables: the largest goes early, whichever partition's it is.</summary>
+    private void RelieveMemory()
+    {
+        if (_memory.TakeTrim())
+        {
+            Context.Background.Schedule(_trim);
+        }
+
+        if (!_memory.TakeFlush())
+        {
+            return;
+        }
+
+        // Others are asked, by their own writers. During replay they cannot be: then this one goes, if it is worth a table.
+        LsmEngine? largest = _memory.LargestActive();
+        long worthFlushing = Math.Max(_memory.MemtableAllowance / SmallestShare, Arena.FirstChunkBytes + 1);
+        if (largest is not null && largest != this && _memory.IsServing && largest.Context.RequestFlush is not null)
+        {
+            if (largest.ActiveBytes >= worthFlushing)
+            {
+                largest.AskForFlush();
+            }
+        }
+        else if (ActiveBytes >= worthFlushing && _versions.Current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+        {
+            Rotate();
+        }
+    }
+
+    private void AskForFlush() => Context.Background.Schedule(_flushRequest);
+
     private void Rotate()
     {
+        _active.MoveTo(MemoryKind.Immutable);
         _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
         Context.Background.Schedule(_flush);
     }
@@ -298,6 +349,18 @@ internal sealed unsafe class LsmEngine : Engine
             Throttled = _throttle.Total,
         };
     }
+}
+
+/// <summary>Asks the partition's writer to flush, off the thread of another partition's writer.</summary>
+internal sealed class FlushRequestJob(EngineContext context) : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => context.RequestFlush?.Invoke();
+}
+
+/// <summary>Has malloc give back the pages of evicted blocks.</summary>
+internal sealed class TrimJob() : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => NativePages.TrimHeap();
 }
 
 /// <summary>Frees what readers still held when it was retired.</summary>

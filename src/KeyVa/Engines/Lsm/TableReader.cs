@@ -60,6 +60,9 @@ internal sealed unsafe class TableReader : IDisposable
 
     public string Path => _file.Path;
 
+    /// <summary>Where its pinned blocks are given back.</summary>
+    public BlockCache Cache => _cache;
+
     public TableProperties Properties { get; }
 
     public int DataBlocks => _dataBlocks;

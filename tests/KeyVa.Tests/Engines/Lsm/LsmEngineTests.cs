@@ -104,11 +104,13 @@ public sealed class LsmEngineTests
         Assert.Equal(new string('v', 100), fixture.Get("key00042"));
     }
 
-    [Fact]
-    public void SteadyGetsAndPutsAllocateNothing()
+    [Theory]
+    [InlineData(BlockCachePolicy.S3Fifo)]
+    [InlineData(BlockCachePolicy.Clock)]
+    public void SteadyGetsAndPutsAllocateNothing(BlockCachePolicy policy)
     {
         EngineOptions options = new();
-        using LsmFixture fixture = new(options, cacheBytes: 8 << 20);
+        using LsmFixture fixture = new(options, cacheBytes: 8 << 20, policy, budget: 256 << 20);
         byte[] key = new byte[16];
         byte[] value = new byte[100];
         for (int i = 0; i < 20_000; i++)
