@@ -139,6 +139,39 @@ public sealed class LsmEngineTests
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4096);
     }
 
+    /// <summary>The cache is far too small, so that steps and gets read blocks from the file and evict others.</summary>
+    [Theory]
+    [InlineData(BlockCachePolicy.S3Fifo)]
+    [InlineData(BlockCachePolicy.Clock)]
+    public void StepsOfACursorAndGetsThatMissAllocateNothing(BlockCachePolicy policy)
+    {
+        using LsmFixture fixture = new(new EngineOptions(), cacheBytes: 128 << 10, policy, budget: 64 << 20);
+        byte[] key = new byte[16];
+        byte[] value = new byte[100];
+        for (int i = 0; i < 20_000; i++)
+        {
+            BitConverter.TryWriteBytes(key, i);
+            fixture.Put(key, value);
+        }
+
+        fixture.Flush();
+        GetAll(fixture.Engine, key);
+        using EngineCursor cursor = fixture.Engine.OpenCursor(default, default, fixture.Engine.VisibleVersion, reverse: false);
+        Assert.True(cursor.MoveNext());
+        long evicted = fixture.Cache.Evictions;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        int steps = 0;
+        while (cursor.MoveNext())
+        {
+            steps++;
+        }
+
+        GetAll(fixture.Engine, key);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(19_999, steps);
+        Assert.True(fixture.Cache.Evictions - evicted > 500, "nothing was evicted");
+    }
+
     [Fact]
     public void KeysAreCountedAboutOnce()
     {
