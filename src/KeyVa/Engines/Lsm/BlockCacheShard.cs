@@ -41,6 +41,7 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
     private BlockQueue _small = new(1);
     private BlockQueue _main = new(2);
     private long _usedBytes;
+    private bool _closed;
     private Block* _oldestRetired;
     private Block* _newestRetired;
     private int _retiredCount;
@@ -76,7 +77,7 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
     public long Resize(long bytes)
     {
         long before = _usedBytes;
-        Capacity = bytes;
+        Capacity = _closed ? 0 : bytes;
         MakeRoom(0);
         ReclaimIfWorth();
         return before - _usedBytes;
@@ -114,9 +115,14 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
         }
     }
 
-    /// <summary>Frees all. Tables may outlive the cache, if a cursor was left open: they must not see the blocks again.</summary>
+    /// <summary>
+    /// Frees all. Tables may outlive the cache, if a cursor was left open: they must not see the blocks again, and what
+    /// they still read is not kept.
+    /// </summary>
     public void Free()
     {
+        _closed = true;
+        Capacity = 0;
         for (Block* block = Oldest(); block != null; block = Oldest())
         {
             Unlink(block);

@@ -179,6 +179,30 @@ public sealed unsafe class BlockCachePolicyTests
         Assert.Equal(0, cache.UsedBytes);
     }
 
+    /// <summary>A cursor that was left open when its store was closed reads on.</summary>
+    [Theory]
+    [InlineData(BlockCachePolicy.S3Fifo)]
+    [InlineData(BlockCachePolicy.Clock)]
+    public void AClosedCacheKeepsNothingAndStillServes(BlockCachePolicy policy)
+    {
+        nint* slots = (nint*)NativeMemory.AllocZeroed(10, (nuint)sizeof(nint));
+        BlockCache cache = new(CacheBytes, policy, budget: 16 << 20);
+        ReadPinned(cache, slots, 0);
+        Read(cache, slots, 1);
+        cache.Dispose();
+        Assert.Equal((0, 0), (slots[0], slots[1]));
+        cache.Memory.Charge(MemoryKind.Active, 12 << 20);
+        cache.Memory.Release(MemoryKind.Active, 12 << 20);
+        for (int i = 0; i < 10; i++)
+        {
+            ReadPinned(cache, slots, i);
+            Assert.Equal(0, slots[i]);
+        }
+
+        Assert.Equal(0, cache.UsedBytes);
+        NativeMemory.Free(slots);
+    }
+
     [Fact]
     public void HitsAllocateNothingAndWriteNothingOnceTheBlockIsHot()
     {
