@@ -85,6 +85,7 @@ internal sealed class StoreOpening : IDisposable
 
         ReleaseJournal();
         Context.IsOpen = true;
+        Context.BlockCache.Memory.Serve();
     }
 
     public void Dispose()
@@ -121,6 +122,11 @@ internal sealed class StoreOpening : IDisposable
         if (options.ZstdLevel is < 1 or > 22 || options.ZstdDictionaryBytes is not (0 or >= 1 << 10 and <= BlockDecompressor.MaxDictionaryBytes))
         {
             throw new StoreException($"zstd-level is {options.ZstdLevel} and must be 1 to 22; zstd-dictionary is {options.ZstdDictionaryBytes} and must be 0 or {1 << 10} to {BlockDecompressor.MaxDictionaryBytes}");
+        }
+
+        if (options.MemoryBudgetBytes is not 0 and < MemoryBudget.MinBytes)
+        {
+            throw new StoreException($"memory-budget is {options.MemoryBudgetBytes}; it must be at least {MemoryBudget.MinBytes}, or 0 to follow from the other sizes");
         }
 
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
@@ -208,6 +214,10 @@ internal sealed class StoreOpening : IDisposable
             background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
         }
 
+        EngineOptions engine = _engineOptions;
+        long budget = _options.MemoryBudgetBytes != 0
+            ? _options.MemoryBudgetBytes
+            : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
@@ -219,7 +229,7 @@ internal sealed class StoreOpening : IDisposable
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),
             Snapshots = new SnapshotList(),
-            BlockCache = new BlockCache(_options.BlockCacheBytes),
+            BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
 

@@ -43,6 +43,12 @@ internal sealed class EngineContext
     /// </summary>
     public Action<bool>? Settle { get; init; }
 
+    /// <summary>
+    /// Has the partition's writer call <see cref="Engine.BeginFlush"/> as soon as it can; never blocks. Called on a
+    /// background thread, when this engine's memtable is the one to go so that the store stays within its memory.
+    /// </summary>
+    public Action? RequestFlush { get; init; }
+
     /// <summary>Called, on a background thread, after the engine's durable index has risen.</summary>
     public Action? DurableAdvanced { get; init; }
 }

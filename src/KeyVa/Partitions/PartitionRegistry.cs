@@ -281,6 +281,14 @@ internal sealed class PartitionRegistry : IPartitions
                 }
             },
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
+            RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
+            {
+                // Once the partition is closed its engine may be gone.
+                if (role.Closed == Status.Ok)
+                {
+                    role.Engine.BeginFlush();
+                }
+            })),
             DurableAdvanced = () =>
             {
                 if (Volatile.Read(ref engine) is { } opened)

@@ -79,6 +79,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);
+        memtable.MoveTo(MemoryKind.Flushed);
         output.Keep();
         Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
         engine.Flushed();

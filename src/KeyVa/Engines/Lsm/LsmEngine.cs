@@ -24,6 +24,9 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>An idle engine flushes for the sake of what has expired so often at most.</summary>
     private static readonly TimeSpan ExpiryFlushInterval = TimeSpan.FromSeconds(30);
 
+    /// <summary>A memtable below this share of what all may use is not flushed early: it would make a tiny table, and free hardly anything.</summary>
+    private const int SmallestShare = 64;
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
@@ -34,6 +37,9 @@ internal sealed unsafe class LsmEngine : Engine
     private readonly ReclaimJob _reclaim;
     private readonly ExpiryJob _expiry;
     private readonly WriteThrottle _throttle;
+    private readonly MemoryBudget _memory;
+    private readonly FlushRequestJob _flushRequest;
+    private readonly TrimJob _trim = new();
 
     // Shared.
     private volatile bool _closing;
@@ -56,9 +62,12 @@ internal sealed unsafe class LsmEngine : Engine
         _reclaim = new ReclaimJob(context.Background, versions);
         _expiry = new ExpiryJob(this, () => versions.ExpiryDueAt, ExpiryFlushInterval);
         _throttle = new WriteThrottle(context.Options, context.Time);
+        _memory = context.BlockCache.Memory;
+        _flushRequest = new FlushRequestJob(context);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
+        _memory.Register(this);
     }
 
     public override EngineKind Kind => EngineKind.Lsm;
@@ -68,6 +77,9 @@ internal sealed unsafe class LsmEngine : Engine
     public override long DurableIndex => _versions.Current.Durable.Index;
 
     public override StoreException? Failure => _versions.Failure;
+
+    /// <summary>What a flush of the active memtable would free, about. Any thread.</summary>
+    internal long ActiveBytes => _versions.Current.Active is { IsEmpty: false } active ? active.AllocatedBytes : 0;
 
     /// <summary>For tests and statistics.</summary>
     internal VersionSet Versions => _versions;
@@ -95,8 +107,12 @@ internal sealed unsafe class LsmEngine : Engine
                 Context.Background.Schedule(_flush);
             }
         }
+        else if (_memory.NeedsAttention)
+        {
+            RelieveMemory();
+        }
 
-        return _throttle.Delay(bytes, _active, _versions.Current);
+        return _throttle.Delay(bytes, _active, _versions.Current, _memory.Pressure);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -273,6 +289,9 @@ internal sealed unsafe class LsmEngine : Engine
     {
         _closing = true;
         Context.Background.Cancel(_expiry);
+        _memory.Unregister(this);
+        Context.Background.Cancel(_flushRequest);
+        Context.Background.Cancel(_trim);
         _compactTop.Stop();
         _compactBelow.Stop();
         _compactTop.Cancel();
@@ -352,8 +371,40 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    /// <summary>The budget is nearly used up by memtables: the largest goes early, whichever partition's it is.</summary>
+    private void RelieveMemory()
+    {
+        if (_memory.TakeTrim())
+        {
+            Context.Background.Schedule(_trim);
+        }
+
+        if (!_memory.TakeFlush())
+        {
+            return;
+        }
+
+        // Others are asked, by their own writers. During replay they cannot be: then this one goes, if it is worth a table.
+        LsmEngine? largest = _memory.LargestActive();
+        long worthFlushing = Math.Max(_memory.MemtableAllowance / SmallestShare, Arena.FirstChunkBytes + 1);
+        if (largest is not null && largest != this && _memory.IsServing && largest.Context.RequestFlush is not null)
+        {
+            if (largest.ActiveBytes >= worthFlushing)
+            {
+                largest.AskForFlush();
+            }
+        }
+        else if (ActiveBytes >= worthFlushing && _versions.Current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+        {
+            Rotate();
+        }
+    }
+
+    private void AskForFlush() => Context.Background.Schedule(_flushRequest);
+
     private void Rotate()
     {
+        _active.MoveTo(MemoryKind.Immutable);
         _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
         Context.Background.Schedule(_flush);
     }
@@ -392,6 +443,18 @@ internal sealed unsafe class LsmEngine : Engine
             },
         };
     }
+}
+
+/// <summary>Asks the partition's writer to flush, off the thread of another partition's writer.</summary>
+internal sealed class FlushRequestJob(EngineContext context) : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => context.RequestFlush?.Invoke();
+}
+
+/// <summary>Has malloc give back the pages of evicted blocks.</summary>
+internal sealed class TrimJob() : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => NativePages.TrimHeap();
 }
 
 /// <summary>Frees what readers still held when it was retired.</summary>

@@ -6,10 +6,10 @@ namespace KeyVa.Engines.Lsm;
 /// The newest entries, in memory until a flush writes them to a table of level 0. Written by the partition's writer
 /// until it is full, then immutable; read by anyone.
 /// </summary>
-internal sealed unsafe class Memtable : IDisposable
+internal sealed unsafe class Memtable(MemoryBudget? budget = null) : IDisposable
 {
     // Writer-owned while active.
-    private readonly SkipList _list = new();
+    private readonly SkipList _list = new(budget);
     private long _entries;
     private long _tombstones;
     private long _valueBytes;
@@ -85,6 +85,9 @@ internal sealed unsafe class Memtable : IDisposable
             ? node
             : null;
     }
+
+    /// <summary>From here on its memory counts as that of one that waits for its flush, or is past it.</summary>
+    public void MoveTo(MemoryKind kind) => _list.MoveTo(kind);
 
     public void Dispose() => _list.Dispose();
 }

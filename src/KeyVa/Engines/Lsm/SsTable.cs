@@ -171,7 +171,7 @@ internal sealed unsafe class SsTable
             Volatile.Write(ref _reader, reader);
         }
 
-        _cache.Tables.Opened(this, _maxOpenTables);
+        _cache.Tables.Opened(this, reader, _maxOpenTables);
         return reader;
     }
 }

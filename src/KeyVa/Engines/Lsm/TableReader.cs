@@ -72,6 +72,9 @@ internal sealed unsafe class TableReader : IDisposable
 
     public string Path => _file.Path;
 
+    /// <summary>Where its pinned blocks are given back.</summary>
+    public BlockCache Cache => _cache;
+
     public TableProperties Properties { get; }
 
     /// <summary>The table's range tombstones; null if it has none.</summary>

@@ -158,7 +158,7 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Puts an empty memtable in place of the active one, which becomes immutable. Writer only.</summary>
     public Memtable Rotate(LogMark end)
     {
-        Memtable fresh = new();
+        Memtable fresh = new(_context.BlockCache.Memory);
         lock (_gate)
         {
             Superversion old = _current;
@@ -266,7 +266,7 @@ internal sealed class VersionSet : IDisposable
 
             levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
             Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark, context.Options, reads);
+            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads);
         }
         catch
         {

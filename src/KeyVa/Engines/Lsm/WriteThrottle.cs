@@ -36,9 +36,13 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
     /// <summary>How many they were.</summary>
     public long Count => Volatile.Read(ref _count);
 
-    public TimeSpan Delay(long bytes, Memtable active, Superversion current)
+    /// <param name="bytes">Of the group that asks.</param>
+    /// <param name="active">Where it will be written.</param>
+    /// <param name="current">What is there.</param>
+    /// <param name="memory">The pressure of the store's memory budget; counts where it is the strongest.</param>
+    public TimeSpan Delay(long bytes, Memtable active, Superversion current, double memory = 0)
     {
-        double pressure = Math.Max(MemoryPressure(active, current), TablePressure(current));
+        double pressure = Math.Max(memory, Math.Max(MemoryPressure(active, current), TablePressure(current)));
         if (pressure <= 0)
         {
             _owedSeconds = 0;
