@@ -128,6 +128,7 @@ internal static class EngineCommands
             CultureInfo.InvariantCulture,
             $"""
             flushed {Progress.Bytes(all["flushed_bytes_total"])}, compactions wrote {Progress.Bytes(all["compacted_bytes_total"])}: write amplification {all["write_amplification"]:0.0}
+            value files: {all["value_files"]:0}, {Progress.Bytes(all["value_file_bytes"])}, {Progress.Bytes(all["value_garbage_bytes"])} of it garbage; flushed {Progress.Bytes(all["value_flushed_bytes_total"])}, moved {Progress.Bytes(all["value_moved_bytes_total"])}
             memtables {Progress.Bytes(all["memtable_bytes"])}, {all["immutable_memtables"]:0} waiting for a flush
             compactions: {all["running_compactions"]:0} running, {Progress.Bytes(all["pending_compaction_bytes"])} due
             stalls: {all["stalls_total"]:0}, {all["stall_seconds_total"]:0.000} s in all

@@ -26,9 +26,14 @@ internal static class EngineMetrics
         Tree(list, trees, "immutable_memtables", MetricKind.Gauge, "Memtables that wait to be flushed.", static tree => tree.ImmutableMemtables);
         Tree(list, trees, "pending_compaction_bytes", MetricKind.Gauge, "Bytes that compactions which are due have to read at least.", static tree => tree.PendingCompactionBytes);
         Tree(list, trees, "running_compactions", MetricKind.Gauge, "Compactions under way.", static tree => tree.RunningCompactions);
-        Tree(list, trees, "flushed_bytes_total", MetricKind.Counter, "Bytes that flushes have written.", static tree => tree.BytesFlushed);
-        Tree(list, trees, "compacted_bytes_total", MetricKind.Counter, "Bytes that compactions have written.", static tree => tree.BytesCompacted);
-        Tree(list, trees, "write_amplification", MetricKind.Gauge, "Bytes written to tables for each byte flushed, since the start.", static tree => tree.WriteAmplification);
+        Tree(list, trees, "flushed_bytes_total", MetricKind.Counter, "Bytes of tables that flushes have written.", static tree => tree.BytesFlushed);
+        Tree(list, trees, "compacted_bytes_total", MetricKind.Counter, "Bytes of tables that compactions have written.", static tree => tree.BytesCompacted);
+        Tree(list, trees, "write_amplification", MetricKind.Gauge, "Bytes written to tables and value files for each byte flushed, since the start.", static tree => tree.WriteAmplification);
+        Tree(list, trees, "value_files", MetricKind.Gauge, "Files with values that are separated from their keys.", static tree => tree.ValueFiles);
+        Tree(list, trees, "value_file_bytes", MetricKind.Gauge, "Bytes of the value files.", static tree => tree.ValueFileBytes);
+        Tree(list, trees, "value_garbage_bytes", MetricKind.Gauge, "Bytes of the value files that no table leads to any more.", static tree => tree.ValueGarbageBytes);
+        Tree(list, trees, "value_flushed_bytes_total", MetricKind.Counter, "Bytes of value files that flushes have written.", static tree => tree.ValueBytesFlushed);
+        Tree(list, trees, "value_moved_bytes_total", MetricKind.Counter, "Bytes of value files that compactions have written, so that files with garbage could go.", static tree => tree.ValueBytesMoved);
         Tree(list, trees, "stalls_total", MetricKind.Counter, "Writes that had to wait because flushes or compactions were behind.", static tree => tree.Stalls);
         Tree(list, trees, "stall_seconds_total", MetricKind.Counter, "How long they waited in all.", static tree => tree.Stalled.TotalSeconds);
     }

@@ -67,11 +67,26 @@ public sealed record LsmStatistics
     /// <summary>Compactions under way.</summary>
     public int RunningCompactions { get; init; }
 
-    /// <summary>Bytes that flushes have written.</summary>
+    /// <summary>Bytes of tables that flushes have written.</summary>
     public long BytesFlushed { get; init; }
 
-    /// <summary>Bytes that compactions have written.</summary>
+    /// <summary>Bytes of tables that compactions have written.</summary>
     public long BytesCompacted { get; init; }
+
+    /// <summary>Value files, where values stand that are separated from their keys.</summary>
+    public int ValueFiles { get; init; }
+
+    /// <summary>Bytes of the value files.</summary>
+    public long ValueFileBytes { get; init; }
+
+    /// <summary>Bytes of them that no table leads to any more.</summary>
+    public long ValueGarbageBytes { get; init; }
+
+    /// <summary>Bytes of value files that flushes have written.</summary>
+    public long ValueBytesFlushed { get; init; }
+
+    /// <summary>Bytes of value files that compactions have written, so that files with garbage could go.</summary>
+    public long ValueBytesMoved { get; init; }
 
     /// <summary>Writes that had to wait because flushes or compactions were behind.</summary>
     public long Stalls { get; init; }
@@ -94,8 +109,9 @@ public sealed record LsmStatistics
     /// <summary>Data blocks searched in vain in the sampled reads: the Bloom filter's false positives.</summary>
     public long SampledFalsePositives { get; init; }
 
-    /// <summary>Bytes written to tables for each byte flushed; 0 before the first flush.</summary>
-    public double WriteAmplification => BytesFlushed == 0 ? 0 : (double)(BytesFlushed + BytesCompacted) / BytesFlushed;
+    /// <summary>Bytes written to tables and value files for each byte flushed; 0 before the first flush.</summary>
+    public double WriteAmplification =>
+        BytesFlushed == 0 ? 0 : 1 + ((double)(BytesCompacted + ValueBytesMoved) / (BytesFlushed + ValueBytesFlushed));
 
     /// <summary>Data blocks searched per read that got as far as the tables; 0 before the first sample.</summary>
     public double ReadAmplification => SampledReads == 0 ? 0 : (double)SampledBlocks / SampledReads;

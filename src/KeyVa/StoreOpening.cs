@@ -22,6 +22,9 @@ internal sealed class StoreOpening : IDisposable
     /// <summary>More threads than this on one compaction would wait for the disk.</summary>
     private const int MaxThreadsPerCompaction = 8;
 
+    /// <summary>What leads to a separated value takes about half of this itself.</summary>
+    private const int MinSeparateValuesFrom = 64;
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
@@ -134,6 +137,11 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
         }
 
+        if (options.SeparateValuesFrom is not (0 or >= MinSeparateValuesFrom and <= Limits.MaxValueBytesCeiling))
+        {
+            throw new StoreException($"separate-values-from is {options.SeparateValuesFrom}; it must be 0 (never) or {MinSeparateValuesFrom} to {Limits.MaxValueBytesCeiling}");
+        }
+
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
@@ -150,6 +158,7 @@ internal sealed class StoreOpening : IDisposable
             ZstdLevel = options.ZstdLevel,
             ZstdDictionaryBytes = options.ZstdDictionaryBytes,
             CompactionStyle = options.Compaction,
+            SeparateValuesFrom = options.SeparateValuesFrom,
             CompactionBytesPerSecond = options.CompactionBytesPerSecond,
             MaxSubCompactions = Math.Min(options.BackgroundThreads, MaxThreadsPerCompaction),
         };

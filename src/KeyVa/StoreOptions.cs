@@ -65,6 +65,14 @@ public sealed record StoreOptions
     /// </summary>
     public int ZstdDictionaryBytes { get; init; }
 
+    /// <summary>
+    /// Values of so many bytes and more are separated from their keys when an lsm partition writes them to disk: they stand
+    /// in value files, which compactions leave alone until much of one is garbage. Less is written, and a scan reads
+    /// each such value by itself. 0: no value is; otherwise 64 or more. May change from one opening to the next: what is on disk
+    /// follows when it is written anew. Default: 0.
+    /// </summary>
+    public int SeparateValuesFrom { get; init; }
+
     /// <summary>How lsm partitions keep their tables together; may change from one opening to the next. Default: <see cref="CompactionStyle.Leveled"/>.</summary>
     public CompactionStyle Compaction { get; init; } = CompactionStyle.Leveled;
 

@@ -61,6 +61,8 @@ internal sealed class CrashSimulation
             Compression = (Compression)(_random.Next(2) * _random.Next(4)),
             BottommostCompression = _random.Next(3) == 0 ? (Compression)_random.Next(4) : null,
             ZstdDictionaryBytes = _random.Next(3) == 0 ? 512 : 0,
+            SeparateValuesFrom = _random.Next(2) * _random.Next(1, 200),
+            ValueFileBytes = 1 << _random.Next(8, 16),
         };
     }
 

@@ -51,6 +51,18 @@ internal sealed record EngineOptions
     /// <summary>Open SSTable files at most, per store.</summary>
     public int MaxOpenTables { get; init; } = 1000;
 
+    /// <summary>Values of so many bytes and more go to value files; 0: none.</summary>
+    public int SeparateValuesFrom { get; init; }
+
+    /// <summary>Bytes from which on a value file is complete; a flush or compaction goes on in another one.</summary>
+    public long ValueFileBytes { get; init; } = 64L << 20;
+
+    /// <summary>A compaction takes along the values that it meets of files that are garbage to this part.</summary>
+    public int ValueFileGarbagePercent { get; init; } = 50;
+
+    /// <summary>Garbage, as a part of all value files, for whose sake tables are compacted.</summary>
+    public int ValueGarbagePercent { get; init; } = 33;
+
     /// <summary>Of the blocks of new tables.</summary>
     public Compression Compression { get; init; }
 

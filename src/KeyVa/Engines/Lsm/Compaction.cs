@@ -19,6 +19,9 @@ internal sealed record Compaction(InputRun[] Runs, int OutputLevel, bool IsMove 
 
     public long Bytes => Runs.Sum(run => run.Bytes);
 
+    /// <summary>The value files whose values, as far as it meets them, are written anew; null: none.</summary>
+    public IReadOnlySet<long>? MovedValues { get; init; }
+
     /// <summary>The request that it is a step of, or null.</summary>
     public ManualCompaction? Manual { get; init; }
 }

@@ -17,6 +17,7 @@ internal record struct CompactionFigures
 internal sealed class CompactionCounters
 {
     private readonly Lock _lock = new();
+    private long _valueBytesWritten;
     private readonly CompactionFigures[] _levels = new CompactionFigures[Superversion.Levels];
 
     public CompactionFigures[] Read()
@@ -27,10 +28,23 @@ internal sealed class CompactionCounters
         }
     }
 
-    public void Add(Compaction compaction, long bytesWritten, TimeSpan time)
+    /// <summary>Bytes of value files that compactions have written.</summary>
+    public long ValueBytesWritten
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _valueBytesWritten;
+            }
+        }
+    }
+
+    public void Add(Compaction compaction, long bytesWritten, TimeSpan time, long valueBytesWritten = 0)
     {
         lock (_lock)
         {
+            _valueBytesWritten += valueBytesWritten;
             ref CompactionFigures figures = ref _levels[compaction.OutputLevel];
             if (compaction.IsMove)
             {

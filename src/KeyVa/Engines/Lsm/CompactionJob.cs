@@ -208,11 +208,12 @@ internal sealed class CompactionJob : BackgroundJob
 
         IReadOnlyList<SsTable> tables = run.Tables;
         edit.Added.AddRange(tables.Select(table => new ManifestTable(compaction.OutputLevel, table.Id, table.FileBytes, table.Properties)));
+        edit.AddedValues.AddRange(run.ValueFiles);
         Advance(compaction, edit);
         _versions.Apply(edit, tables, flushed: null);
         run.Keep();
         long written = tables.Sum(table => table.FileBytes);
-        _counters.Add(compaction, written, time.GetElapsedTime(began));
+        _counters.Add(compaction, written, time.GetElapsedTime(began), edit.AddedValues.Sum(file => file.FileBytes));
         Volatile.Write(ref _bytesCompacted, _bytesCompacted + written + compaction.Bytes);
         return written;
     }

@@ -34,14 +34,15 @@ internal abstract class CompactionPicker(EngineOptions options, byte[]?[] pointe
     {
         if (firstLevel == 0 && (_manualTurn = !_manualTurn) && PickManual(superversion) is Compaction early)
         {
-            return Mark(early);
+            return Mark(superversion, early);
         }
 
         Compaction? found = PickByShape(superversion, firstLevel, UrgentScore)
             ?? PickWasteful(superversion, firstLevel, horizon)
             ?? PickByShape(superversion, firstLevel, 1)
+            ?? PickGarbage(superversion, firstLevel)
             ?? (firstLevel == 0 ? PickManual(superversion) : null);
-        return found is null ? null : Mark(found);
+        return found is null ? null : Mark(superversion, found);
     }
 
     public void Add(ManualCompaction request) => _manual.Add(request);
@@ -223,13 +224,42 @@ internal abstract class CompactionPicker(EngineOptions options, byte[]?[] pointe
             : new Compaction([new InputRun(level, [table])], level);
     }
 
-    private static Compaction Mark(Compaction compaction)
+    /// <summary>A table that leads to the value file with most garbage, if there is too much: rewritten where it is, with values of its own.</summary>
+    private Compaction? PickGarbage(Superversion superversion, int firstLevel)
+    {
+        if (ValueGarbage.Worst(superversion.Values, options) is not ValueFile worst)
+        {
+            return null;
+        }
+
+        for (int level = Math.Max(1, firstLevel); level <= superversion.DeepestLevel; level++)
+        {
+            SsTable? table = Array.Find(superversion.Deeper[level].Tables, table => !table.BeingCompacted && ValueGarbage.Uses(table, worst));
+            if (table is not null)
+            {
+                return InPlace(level, table, worst);
+            }
+        }
+
+        return firstLevel == 0 && Array.Exists(superversion.Level0, table => ValueGarbage.Uses(table, worst)) && PickLevel0(superversion) is Compaction top
+            ? top with { IsMove = false, MovedValues = ValueGarbage.ToMove(top.Inputs, superversion.Values, options, worst) }
+            : null;
+
+        Compaction InPlace(int level, SsTable table, ValueFile file) => new([new InputRun(level, [table])], level)
+        {
+            MovedValues = ValueGarbage.ToMove([table], superversion.Values, options, file),
+        };
+    }
+
+    private Compaction Mark(Superversion superversion, Compaction compaction)
     {
         foreach (SsTable table in compaction.Inputs)
         {
             table.BeingCompacted = true;
         }
 
-        return compaction;
+        return compaction.IsMove || compaction.MovedValues is not null
+            ? compaction
+            : compaction with { MovedValues = ValueGarbage.ToMove(compaction.Inputs, superversion.Values, options, also: null) };
     }
 }

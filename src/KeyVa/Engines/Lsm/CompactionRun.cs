@@ -66,6 +66,9 @@ internal sealed class CompactionRun : IDisposable
     /// <summary>What was written, by key; complete after <see cref="Finish"/> said so.</summary>
     public IReadOnlyList<SsTable> Tables => [.. _outputs.SelectMany(output => output!.Tables)];
 
+    /// <summary>The value files that were written; complete as the tables are.</summary>
+    public IReadOnlyList<ManifestValueFile> ValueFiles => [.. _outputs.SelectMany(output => output!.ValueFiles)];
+
     /// <summary>Takes ranges as long as there are some. Any thread.</summary>
     public void Work()
     {
@@ -179,6 +182,8 @@ internal sealed class CompactionRun : IDisposable
         {
             Compression = _context.Options.CompressionOf(_compaction.OutputLevel, _superversion.DeepestLevel),
             Ranges = _keptRanges is null ? null : RangeTombstoneMerge.Clip(_keptRanges, from, to),
+            Moved = _compaction.MovedValues,
+            OldValues = _superversion.Values,
         };
         _outputs[range] = output;
         using EntryFilter filter = new(_horizon, new DeeperKeys(Deeper), _ranges);
@@ -240,8 +245,9 @@ internal sealed class CompactionRun : IDisposable
                     output.EndTable();
                 }
 
-                output.Add(entry, bury: fate == EntryFate.Bury);
-                kept += bytes;
+                int moved = output.Add(entry, bury: fate == EntryFate.Bury);
+                passed += moved;
+                kept += bytes + moved;
             }
 
             if (passed >= BytesBetweenChecks)

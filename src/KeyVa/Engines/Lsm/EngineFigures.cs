@@ -42,6 +42,12 @@ internal unsafe struct EngineFigures
             figures.MemoryBytes += table.PeekReader?.MemoryBytes ?? 0;
         }
 
+        foreach (ValueFile file in superversion.Values.All)
+        {
+            figures.StorageBytes += file.FileBytes;
+            figures.MemoryBytes += file.OpenFile?.MemoryBytes ?? 0;
+        }
+
         return figures;
     }
 

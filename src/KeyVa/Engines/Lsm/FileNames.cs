@@ -9,10 +9,13 @@ internal static class FileNames
     public const string CurrentTemporary = "CURRENT.tmp";
     private const string ManifestPrefix = "MANIFEST-";
     private const string TableSuffix = ".sst";
+    private const string ValuesSuffix = ".val";
 
     public static string Manifest(long number) => string.Create(CultureInfo.InvariantCulture, $"{ManifestPrefix}{number:D6}");
 
     public static string Table(long id) => string.Create(CultureInfo.InvariantCulture, $"{id:D6}{TableSuffix}");
+
+    public static string Values(long id) => string.Create(CultureInfo.InvariantCulture, $"{id:D6}{ValuesSuffix}");
 
     public static bool TryParseManifest(string name, out long number)
     {
@@ -20,10 +23,14 @@ internal static class FileNames
         return name.StartsWith(ManifestPrefix, StringComparison.Ordinal) && TryParse(name.AsSpan(ManifestPrefix.Length), out number);
     }
 
-    public static bool TryParseTable(string name, out long id)
+    public static bool TryParseTable(string name, out long id) => TryParseSuffixed(name, TableSuffix, out id);
+
+    public static bool TryParseValues(string name, out long id) => TryParseSuffixed(name, ValuesSuffix, out id);
+
+    private static bool TryParseSuffixed(string name, string suffix, out long id)
     {
         id = 0;
-        return name.EndsWith(TableSuffix, StringComparison.Ordinal) && TryParse(name.AsSpan(0, name.Length - TableSuffix.Length), out id);
+        return name.EndsWith(suffix, StringComparison.Ordinal) && TryParse(name.AsSpan(0, name.Length - suffix.Length), out id);
     }
 
     private static bool TryParse(ReadOnlySpan<char> digits, out long number) =>

@@ -10,7 +10,12 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
     private readonly Lock _running = new();
     private TimeSpan _retry = FirstRetry;
     private long _bytesFlushed;
+    private long _valueBytesFlushed;
 
+    /// <summary>Bytes of value files.</summary>
+    public long ValueBytesFlushed => Volatile.Read(ref _valueBytesFlushed);
+
+    /// <summary>Bytes of tables.</summary>
     public long BytesFlushed => Volatile.Read(ref _bytesFlushed);
 
     public override void Run()
@@ -77,11 +82,13 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         output.Complete();
         engine.Context.SyncLog?.Invoke();
         ManifestEdit edit = new() { Mark = memtable.End };
+        edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);
         memtable.MoveTo(MemoryKind.Flushed);
         output.Keep();
         Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
+        Volatile.Write(ref _valueBytesFlushed, _valueBytesFlushed + output.ValueFileBytes);
         engine.Flushed();
     }
 }

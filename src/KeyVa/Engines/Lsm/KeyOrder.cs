@@ -11,7 +11,10 @@ internal enum EntryKind : byte
     Tombstone = 0,
     Value = 1,
 
-    // 2 and 3 are kept for merge operands and range tombstones.
+    /// <summary>A value that stands in a value file; the entry has a <see cref="ValueReference"/> to it.</summary>
+    Reference = 2,
+
+    // 3 is kept for merge operands.
 }
 
 /// <summary>

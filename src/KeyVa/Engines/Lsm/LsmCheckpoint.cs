@@ -2,7 +2,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Engines.Lsm;
 
-/// <summary>Writes a copy of a superversion's tables, with a manifest of their own, to a new folder.</summary>
+/// <summary>Writes a copy of a superversion's tables and value files, with a manifest of their own, to a new folder.</summary>
 internal static class LsmCheckpoint
 {
     private const int CopyBytes = 1 << 20;
@@ -19,22 +19,19 @@ internal static class LsmCheckpoint
 
         ManifestState state = new() { Mark = superversion.Durable };
         long done = 0;
-        long total = superversion.Tables.Sum(table => table.FileBytes);
+        long total = superversion.Files.Sum(file => file.FileBytes);
+        foreach (ValueFile file in superversion.Values.All)
+        {
+            LinkOrCopy(file);
+            state.ValueFiles.Add(file.Id, file.Entry);
+        }
+
         for (int level = 0; level < Superversion.Levels; level++)
         {
             foreach (SsTable table in level == 0 ? superversion.Level0 : superversion.Deeper[level].Tables)
             {
-                cancellation.ThrowIfCancellationRequested();
-                string target = Path.Combine(directory, FileNames.Table(table.Id));
-                if (!files.TryHardLink(table.Path, target))
-                {
-                    Copy(files, table.Path, target, cancellation);
-                }
-
+                LinkOrCopy(table);
                 state.Tables.Add(table.Id, new ManifestTable(level, table.Id, table.FileBytes, table.Properties));
-                state.NextId = Math.Max(state.NextId, table.Id + 1);
-                done += table.FileBytes;
-                progress?.Report(new CheckpointProgress(done, total));
             }
         }
 
@@ -47,6 +44,20 @@ internal static class LsmCheckpoint
 
         LogMark mark = superversion.Durable;
         return new CheckpointResult(mark.Index, mark.Version, mark.Stamp);
+
+        void LinkOrCopy(EngineFile file)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            string target = Path.Combine(directory, Path.GetFileName(file.Path));
+            if (!files.TryHardLink(file.Path, target))
+            {
+                Copy(files, file.Path, target, cancellation);
+            }
+
+            state.NextId = Math.Max(state.NextId, file.Id + 1);
+            done += file.FileBytes;
+            progress?.Report(new CheckpointProgress(done, total));
+        }
     }
 
     private static void Copy(IFileSystem files, string from, string to, CancellationToken cancellation)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using KeyVa.Io;
 
 namespace KeyVa.Engines.Lsm;
@@ -9,6 +10,9 @@ namespace KeyVa.Engines.Lsm;
 /// </summary>
 internal sealed unsafe class LsmCursor : EngineCursor
 {
+    /// <summary>A longer value's memory is given back with the next one.</summary>
+    private const int KeptBytes = 1 << 20;
+
     private readonly VersionSet _versions;
     private readonly Superversion _superversion;
     private readonly MergeHeap _heap;
@@ -25,6 +29,11 @@ internal sealed unsafe class LsmCursor : EngineCursor
     private readonly NativeBuffer _key = new(64);
     private readonly NativeBuffer _value = new(64);
     private MergeSource? _present;
+
+    // The present entry only leads to its value, which is read when somebody asks for it.
+    private bool _isReference;
+    private bool _isRead;
+    private NativeBuffer? _separate;
     private long _version;
     private long _stamp;
     private long _expiresAt;
@@ -66,7 +75,8 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
     public override ReadOnlySpan<byte> Key => _reverse ? _key.Written : _present!.KeySpan;
 
-    public override ReadOnlySpan<byte> Value => _reverse ? _value.Written : _present!.ValueSpan;
+    public override ReadOnlySpan<byte> Value =>
+        _reverse | _isReference ? ReverseOrSeparateValue() : _present!.ValueSpan;
 
     public override long Version => _reverse ? _version : _present!.Version;
 
@@ -120,6 +130,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
         }
 
         _position = Position.Moving;
+        _isRead = false;
         switch (before)
         {
             case Position.Unplaced:
@@ -174,6 +185,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
             _heap.Dispose();
             _key.Dispose();
             _value.Dispose();
+            _separate?.Dispose();
             _versions.Unpin(_superversion);
         }
     }
@@ -230,9 +242,10 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
                 _key.Clear();
                 _key.Append(top.KeySpan);
-                if (top.Kind == EntryKind.Value && cover == Cover.None)
+                if (top.Kind != EntryKind.Tombstone && cover == Cover.None)
                 {
                     _present = top;
+                    _isReference = top.Kind == EntryKind.Reference;
                     return true;
                 }
             }
@@ -268,7 +281,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
             {
                 if (top.Version <= _at)
                 {
-                    found = top.Kind == EntryKind.Value && (_ranges is null || _ranges.Covers(top) == Cover.None);
+                    found = top.Kind != EntryKind.Tombstone && (_ranges is null || _ranges.Covers(top) == Cover.None);
                     Keep(top, found);
                 }
 
@@ -294,9 +307,39 @@ internal sealed unsafe class LsmCursor : EngineCursor
             _value.Append(entry.ValueSpan);
         }
 
+        _isReference = entry.Kind == EntryKind.Reference;
         _version = entry.Version;
         _stamp = entry.Stamp;
         _expiresAt = entry.ExpiresAt;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private ReadOnlySpan<byte> ReverseOrSeparateValue()
+    {
+        if (!_isReference)
+        {
+            return _value.Written;
+        }
+
+        if (!_isRead)
+        {
+            // Copied, so that the value stays when the epoch has ended.
+            _separate ??= new NativeBuffer();
+            _separate.Clear(KeptBytes);
+            Epochs.Enter();
+            try
+            {
+                _separate.Append(_superversion.Values.Read(_reverse ? _value.Written : _present!.ValueSpan, Key, Version));
+            }
+            finally
+            {
+                Epochs.Exit();
+            }
+
+            _isRead = true;
+        }
+
+        return _separate!.Written;
     }
 
     private bool IsDecided(MergeSource entry) =>

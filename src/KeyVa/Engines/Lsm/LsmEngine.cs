@@ -175,11 +175,16 @@ internal sealed unsafe class LsmEngine : Engine
                 bool found = ranges is null && !superversion.HasRanges
                     ? superversion.TryFind(bytes, key.Length, at, out BlockEntry entry)
                     : superversion.TryFindUncovered(bytes, key.Length, at, ranges, out entry);
-                if (!found || entry.Kind == EntryKind.Tombstone)
+                if (!found || entry.Kind != EntryKind.Value)
                 {
-                    lease.Status = Status.NotFound;
-                    Epochs.Exit();
-                    return false;
+                    if (!found || entry.Kind == EntryKind.Tombstone)
+                    {
+                        lease.Status = Status.NotFound;
+                        Epochs.Exit();
+                        return false;
+                    }
+
+                    superversion.Values.Resolve(ref entry, key);
                 }
 
                 lease.Status = Status.Ok;
@@ -421,7 +426,14 @@ internal sealed unsafe class LsmEngine : Engine
         LsmStatistics tree;
         lock (_versions.Gate)
         {
-            tree = TreeFigures.Of(superversion, _picker, _counters.Read(), _flush.BytesFlushed, _versions.Reads.Sum);
+            tree = TreeFigures.Of(superversion, _picker, _counters.Read(), _flush.BytesFlushed, _versions.Reads.Sum) with
+            {
+                ValueFiles = superversion.Values.All.Count,
+                ValueFileBytes = superversion.Values.All.Sum(file => file.FileBytes),
+                ValueGarbageBytes = superversion.Values.All.Sum(file => file.GarbageBytes),
+                ValueBytesFlushed = _flush.ValueBytesFlushed,
+                ValueBytesMoved = _counters.ValueBytesWritten,
+            };
         }
 
         return new EngineStatistics
@@ -432,8 +444,8 @@ internal sealed unsafe class LsmEngine : Engine
             MemoryBytes = figures.MemoryBytes,
             CacheHits = Context.BlockCache.Hits,
             CacheMisses = Context.BlockCache.Misses,
-            BytesFlushed = _flush.BytesFlushed,
-            BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted,
+            BytesFlushed = _flush.BytesFlushed + tree.ValueBytesFlushed,
+            BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted + tree.ValueBytesMoved,
             Throttled = _throttle.Total,
             Lsm = tree with
             {

@@ -8,34 +8,81 @@ namespace KeyVa.Engines.Lsm;
 /// <summary>What a manifest says: the tables, and the log up to which they hold everything.</summary>
 internal sealed class ManifestState
 {
+    private readonly Dictionary<long, long> _liveBytes = [];
+
     public LogMark Mark { get; set; }
 
     public long NextId { get; set; } = 1;
 
     public Dictionary<long, ManifestTable> Tables { get; } = [];
 
+    /// <summary>The value files that the tables lead to.</summary>
+    public Dictionary<long, ManifestValueFile> ValueFiles { get; } = [];
+
     public byte[]?[] Pointers { get; } = new byte[Superversion.Levels][];
 
     /// <summary>The last record was incomplete and has been ignored.</summary>
     public bool TailWasTorn { get; set; }
 
-    /// <summary>False if the edit removes what is not there or adds what is.</summary>
+    /// <summary>Bytes of a value file that tables lead to.</summary>
+    public long LiveBytes(long valueFile) => _liveBytes.GetValueOrDefault(valueFile);
+
+    /// <summary>The value files that no table will lead to after this edit.</summary>
+    public IEnumerable<long> UnusedAfter(ManifestEdit edit)
+    {
+        Dictionary<long, long> change = [];
+        foreach ((_, long id) in edit.Removed)
+        {
+            Count(change, Tables[id].Properties, -1);
+        }
+
+        foreach (ManifestTable table in edit.Added)
+        {
+            Count(change, table.Properties, 1);
+        }
+
+        return change.Where(file => file.Value < 0 && LiveBytes(file.Key) + file.Value == 0).Select(file => file.Key);
+    }
+
+    /// <summary>False if the edit removes what is not there, or is in use, or adds what is there or leads to what is not.</summary>
     public bool TryApply(ManifestEdit edit)
     {
+        foreach (ManifestValueFile file in edit.AddedValues)
+        {
+            if (!ValueFiles.TryAdd(file.Id, file))
+            {
+                return false;
+            }
+        }
+
         foreach ((int level, long id) in edit.Removed)
         {
             if (!Tables.Remove(id, out ManifestTable? table) || table.Level != level)
             {
                 return false;
             }
+
+            Count(_liveBytes, table.Properties, -1);
         }
 
         foreach (ManifestTable table in edit.Added)
         {
-            if (!Tables.TryAdd(table.Id, table))
+            if (!Tables.TryAdd(table.Id, table) || Array.Exists(table.Properties.ValueFiles, use => !ValueFiles.ContainsKey(use.Id)))
             {
                 return false;
             }
+
+            Count(_liveBytes, table.Properties, 1);
+        }
+
+        foreach (long id in edit.RemovedValues)
+        {
+            if (!ValueFiles.Remove(id) || LiveBytes(id) != 0)
+            {
+                return false;
+            }
+
+            _liveBytes.Remove(id);
         }
 
         foreach ((int level, byte[] key) in edit.Pointers)
@@ -74,6 +121,7 @@ internal sealed class ManifestState
     public ManifestEdit ToEdit()
     {
         ManifestEdit edit = new() { Mark = Mark, NextId = NextId };
+        edit.AddedValues.AddRange(ValueFiles.Values.OrderBy(file => file.Id));
         edit.Added.AddRange(Tables.Values.OrderBy(table => table.Id));
         for (int level = 0; level < Pointers.Length; level++)
         {
@@ -84,6 +132,14 @@ internal sealed class ManifestState
         }
 
         return edit;
+    }
+
+    private static void Count(Dictionary<long, long> bytes, TableProperties properties, int sign)
+    {
+        foreach (ValueFileUse use in properties.ValueFiles)
+        {
+            bytes[use.Id] = bytes.GetValueOrDefault(use.Id) + (sign * use.Bytes);
+        }
     }
 }
 
@@ -102,7 +158,10 @@ internal sealed class ManifestState
 internal sealed class Manifest : IDisposable
 {
     private const ulong Magic = 0x3130_4E41_4D53_564B; // "KVSMAN01"
-    private const uint FormatVersion = 1;
+    private const uint FormatVersion = 2;
+
+    /// <summary>Without value files.</summary>
+    private const uint FirstVersion = 1;
     private const int HeaderBytes = 16;
     private const int RecordHeadBytes = 8;
 
@@ -136,7 +195,7 @@ internal sealed class Manifest : IDisposable
         string current = Path.Combine(directory, FileNames.Current);
         if (!files.FileExists(current))
         {
-            string? table = files.List(directory).FirstOrDefault(name => FileNames.TryParseTable(name, out _));
+            string? table = files.List(directory).FirstOrDefault(name => FileNames.TryParseTable(name, out _) || FileNames.TryParseValues(name, out _));
             return table is null
                 ? null
                 : throw new CorruptionException(current, 0, $"the file is missing, though there are tables ('{table}')");
@@ -265,9 +324,9 @@ internal sealed class Manifest : IDisposable
         }
 
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
-        if (version != FormatVersion)
+        if (version is not (FirstVersion or FormatVersion))
         {
-            throw new StoreException($"'{path}' has manifest format version {version}; this build reads version {FormatVersion}: use the build that wrote it, or a newer one");
+            throw new StoreException($"'{path}' has manifest format version {version}; this build reads versions {FirstVersion} to {FormatVersion}: use the build that wrote it, or a newer one");
         }
     }
 

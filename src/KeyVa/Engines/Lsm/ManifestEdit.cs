@@ -14,6 +14,8 @@ internal sealed record ManifestTable(int Level, long Id, long FileBytes, TablePr
 ///   3 remove    level, id
 ///   4 nextId    the next file number, above all in use
 ///   5 pointer   level, length, key          where the next compaction of the level continues
+///   6 values    id, fileBytes, recordBytes, records       a value file; from format version 2 on, as the next
+///   7 drop      id                          a value file that no table leads to any more
 /// </code>
 /// </remarks>
 internal sealed class ManifestEdit
@@ -23,6 +25,10 @@ internal sealed class ManifestEdit
     public List<ManifestTable> Added { get; } = [];
 
     public List<(int Level, long Id)> Removed { get; } = [];
+
+    public List<ManifestValueFile> AddedValues { get; } = [];
+
+    public List<long> RemovedValues { get; } = [];
 
     public long NextId { get; set; }
 
@@ -58,6 +64,16 @@ internal sealed class ManifestEdit
         {
             Append(output, 5, level, key.Length);
             output.Append(key);
+        }
+
+        foreach (ManifestValueFile file in AddedValues)
+        {
+            Append(output, 6, file.Id, file.FileBytes, file.RecordBytes, file.Records);
+        }
+
+        foreach (long id in RemovedValues)
+        {
+            Append(output, 7, id);
         }
     }
 
@@ -103,6 +119,15 @@ internal sealed class ManifestEdit
                 Pointers.Add((pointerLevel, source[..(int)length].ToArray()));
                 source = source[(int)length..];
                 return true;
+            case 6:
+                bool added = TryRead(ref source, out long file) & TryRead(ref source, out long fileBytes)
+                    & TryRead(ref source, out long recordBytes) & TryRead(ref source, out long records);
+                AddedValues.Add(new ManifestValueFile(file, fileBytes, recordBytes, records));
+                return added;
+            case 7:
+                bool dropped = TryRead(ref source, out long gone);
+                RemovedValues.Add(gone);
+                return dropped;
             default:
                 return false;
         }

@@ -4,7 +4,7 @@ using KeyVa.Io;
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>A table of the engine: what the manifest knows of it, and its reader while it is open.</summary>
-internal sealed unsafe class SsTable
+internal sealed unsafe class SsTable : EngineFile
 {
     // Immutable. The bounds are in pinned arrays, so that they can be compared through pointers.
     private readonly byte[] _smallest;
@@ -20,11 +20,14 @@ internal sealed unsafe class SsTable
     // Shared: set once, the same by whoever sets it.
     private RangeTombstones? _ranges;
 
+    /// <param name="id">Of two tables of level 0 the one with the higher id is newer.</param>
+    /// <param name="directory">Where it is.</param>
+    /// <param name="fileBytes">Its length.</param>
+    /// <param name="properties">What the manifest says of it.</param>
+    /// <param name="context">The engine's.</param>
     public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
+        : base(id, System.IO.Path.Combine(directory, FileNames.Table(id)), fileBytes)
     {
-        Id = id;
-        Path = System.IO.Path.Combine(directory, FileNames.Table(id));
-        FileBytes = fileBytes;
         Properties = properties;
         _smallest = KeyOrder.Pin(properties.Smallest);
         _largest = KeyOrder.Pin(properties.Largest);
@@ -35,13 +38,6 @@ internal sealed unsafe class SsTable
         _maxOpenTables = context.Options.MaxOpenTables;
         _libraries = context.Options.CompressionLibraries;
     }
-
-    /// <summary>Rises with every file: of two tables of level 0 the one with the higher id is newer.</summary>
-    public long Id { get; }
-
-    public string Path { get; }
-
-    public long FileBytes { get; }
 
     public TableProperties Properties { get; }
 
@@ -62,17 +58,13 @@ internal sealed unsafe class SsTable
         init => _ranges = value;
     }
 
-    /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
-    public int References { get; set; }
-
     /// <summary>An input of a running compaction; guarded by the engine's lock.</summary>
     public bool BeingCompacted { get; set; }
 
-    /// <summary>The manifest no longer has it: its file goes with its last reference. Guarded by the engine's lock.</summary>
-    public bool Obsolete { get; set; }
-
     /// <summary>The reader if the table is open.</summary>
     public TableReader? PeekReader => Volatile.Read(ref _reader);
+
+    public override FileReader? OpenFile => PeekReader;
 
     /// <summary>The reader, opened if need be. The caller is inside an epoch and stays there while it uses it.</summary>
     public TableReader Reader
@@ -103,9 +95,9 @@ internal sealed unsafe class SsTable
     public static SsTable[] WithEntries(SsTable[] tables) =>
         Array.TrueForAll(tables, table => table.Properties.Entries > 0) ? tables : Array.FindAll(tables, table => table.Properties.Entries > 0);
 
-    public void ForgetReader() => Volatile.Write(ref _reader, null);
+    public override void ForgetReader() => Volatile.Write(ref _reader, null);
 
-    /// <summary>The reader, pinned until <see cref="TableReader.Unpin"/>.</summary>
+    /// <summary>The reader, pinned until <see cref="FileReader.Unpin"/>.</summary>
     public TableReader PinReader()
     {
         Epochs.Enter();

@@ -64,10 +64,16 @@ internal sealed unsafe class Superversion
     /// <summary>What each level may hold.</summary>
     public LevelTargets Targets { get; }
 
+    /// <summary>Where the values are that the tables only lead to.</summary>
+    public ValueFiles Values { get; init; } = ValueFiles.None;
+
     /// <summary>Whether anything but the active memtable has range tombstones.</summary>
     public bool HasRanges { get; }
 
     public IEnumerable<SsTable> Tables => Level0.Concat(Deeper.SelectMany(level => level.Tables));
+
+    /// <summary>Tables and value files.</summary>
+    public IEnumerable<EngineFile> Files => Tables.Concat<EngineFile>(Values.All);
 
     public IEnumerable<Memtable> Memtables => Immutables.Prepend(Active);
 

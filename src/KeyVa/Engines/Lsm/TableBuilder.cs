@@ -37,6 +37,7 @@ internal sealed unsafe class TableBuilder : IDisposable
     private readonly BlockCompressor? _compressor;
     private readonly NativeBuffer _dictionary = new(64);
     private readonly NativeBuffer _ranges = new(64);
+    private readonly Dictionary<long, ValueFileUse> _uses = [];
     private DictionarySamples? _samples;
     private uint _compressions;
     private long _lastVersionOfBlock;
@@ -102,14 +103,14 @@ internal sealed unsafe class TableBuilder : IDisposable
                 _properties.Covering += KeysBelow.Sample;
             }
         }
-        else if (kind == EntryKind.Value)
+        else if (kind != EntryKind.Tombstone)
         {
             _properties.Covering++;
         }
 
         _block.Add(key, keyLength, hash, version - _properties.VersionBase, kind, stamp - _properties.StampBase, expiresAt, value);
         _lastVersion = version;
-        Count(keyLength, version, kind, stamp, expiresAt, value.Length);
+        Count(keyLength, version, kind, stamp, expiresAt, kind == EntryKind.Reference ? CountUse(value) : value.Length);
         if (_block.EstimatedBytes >= _options.BlockBytes)
         {
             EndBlock();
@@ -133,6 +134,7 @@ internal sealed unsafe class TableBuilder : IDisposable
 
             EndSamples();
             AddSeparator(null, 0, sameKey: false);
+            _properties.ValueFiles = [.. _uses.Values.OrderBy(use => use.Id)];
         }
 
         if (ranges is not null)
@@ -203,6 +205,15 @@ internal sealed unsafe class TableBuilder : IDisposable
             p.LargestExpiry = Math.Max(p.LargestExpiry, expiresAt);
             p.Expiring++;
         }
+    }
+
+    /// <summary>Returns the length of the value that the reference leads to.</summary>
+    private int CountUse(ReadOnlySpan<byte> encoded)
+    {
+        ValueReference reference = ValueReference.Decode(encoded, _file.Path, FileBytes);
+        ref ValueFileUse use = ref CollectionsMarshal.GetValueRefOrAddDefault(_uses, reference.File, out _);
+        use = new ValueFileUse(reference.File, use.Bytes + reference.RecordLength, use.Records + 1);
+        return reference.ValueLength;
     }
 
     private void EndBlock()

@@ -1,8 +1,8 @@
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
-/// Bounds the tables of a store that are open at a time, in number and, by the memory budget, in the bytes of their
-/// indexes and filters. Which ones stay open is decided by CLOCK.
+/// Bounds the tables and value files of a store that are open at a time, in number and, by the memory budget, in the bytes of their
+/// indexes, filters and slots. Which ones stay open is decided by CLOCK.
 /// </summary>
 /// <remarks>
 /// Thread-safe. Readers that are closed are retired: disposed when everyone who may have taken them inside an epoch has
@@ -12,8 +12,8 @@ namespace KeyVa.Engines.Lsm;
 internal sealed class TableCache(MemoryBudget memory) : IDisposable
 {
     private readonly Lock _lock = new();
-    private readonly List<SsTable> _open = [];
-    private readonly Queue<(TableReader Reader, long Epoch)> _retired = new();
+    private readonly List<EngineFile> _open = [];
+    private readonly Queue<(FileReader Reader, long Epoch)> _retired = new();
     private int _hand;
     private long _openBytes;
     private long _evictions;
@@ -34,7 +34,7 @@ internal sealed class TableCache(MemoryBudget memory) : IDisposable
     public long Evictions => Volatile.Read(ref _evictions);
 
     /// <summary>Notes a table that was just opened, and closes others if there are more than <paramref name="limit"/>.</summary>
-    public void Opened(SsTable table, TableReader reader, int limit)
+    public void Opened(EngineFile table, FileReader reader, int limit)
     {
         long freed;
         lock (_lock)
@@ -70,14 +70,14 @@ internal sealed class TableCache(MemoryBudget memory) : IDisposable
     }
 
     /// <summary>Closes a table that nobody uses any more.</summary>
-    public void Close(SsTable table)
+    public void Close(EngineFile table)
     {
         long freed;
         lock (_lock)
         {
             bool wasOpen = _open.Remove(table);
             freed = DisposeRetired();
-            if (table.PeekReader is { } reader)
+            if (table.OpenFile is { } reader)
             {
                 table.ForgetReader();
                 freed += wasOpen ? reader.MemoryBytes : 0;
@@ -93,20 +93,20 @@ internal sealed class TableCache(MemoryBudget memory) : IDisposable
     {
         lock (_lock)
         {
-            while (_retired.TryDequeue(out (TableReader Reader, long Epoch) retired))
+            while (_retired.TryDequeue(out (FileReader Reader, long Epoch) retired))
             {
                 retired.Reader.Dispose();
             }
         }
     }
 
-    private void Evict(int looks, int limit, long bytes, SsTable? keep)
+    private void Evict(int looks, int limit, long bytes, EngineFile? keep)
     {
         for (; looks > 0 && (_open.Count > limit || _openBytes > bytes); looks--)
         {
             _hand = _hand >= _open.Count ? 0 : _hand;
-            SsTable candidate = _open[_hand];
-            TableReader? reader = candidate.PeekReader;
+            EngineFile candidate = _open[_hand];
+            FileReader? reader = candidate.OpenFile;
             if (candidate == keep || reader is null || reader.Referenced || !reader.TryEndPins())
             {
                 if (reader is not null)
@@ -137,7 +137,7 @@ internal sealed class TableCache(MemoryBudget memory) : IDisposable
 
         long freed = 0;
         long oldest = Epochs.OldestActive();
-        while (_retired.TryPeek(out (TableReader Reader, long Epoch) retired) && retired.Epoch < oldest)
+        while (_retired.TryPeek(out (FileReader Reader, long Epoch) retired) && retired.Epoch < oldest)
         {
             freed += retired.Reader.MemoryBytes;
             _retired.Dequeue().Reader.Dispose();

@@ -3,7 +3,7 @@ using KeyVa.Io;
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
-/// The tables that a flush or compaction writes. Until they are in the manifest they are nobody's: <see cref="Dispose"/>
+/// The tables that a flush or compaction writes, and the value files with their large values. Until they are in the manifest they are nobody's: <see cref="Dispose"/>
 /// deletes them unless <see cref="Complete"/> was followed by <see cref="Keep"/>. One thread.
 /// </summary>
 internal sealed unsafe class TableOutput(
@@ -11,6 +11,8 @@ internal sealed unsafe class TableOutput(
 {
     private readonly List<SsTable> _tables = [];
     private readonly List<string> _paths = [];
+    private readonly int _separateFrom = context.Options.SeparateValuesFrom > 0 ? context.Options.SeparateValuesFrom : int.MaxValue;
+    private ValueOutput? _values;
     private TableBuilder? _builder;
     private long _id;
     private bool _kept;
@@ -33,17 +35,43 @@ internal sealed unsafe class TableOutput(
 
     public long Bytes => _tables.Sum(table => table.FileBytes);
 
-    public void Add(MergeSource entry, bool bury)
+    public long ValueFileBytes => ValueFiles.Sum(file => file.FileBytes);
+
+    /// <summary>The value files whose values are written anew; null: none.</summary>
+    public IReadOnlySet<long>? Moved { get; init; }
+
+    /// <summary>Where the values of <see cref="Moved"/> are.</summary>
+    public ValueFiles OldValues { get; init; } = Lsm.ValueFiles.None;
+
+    /// <summary>The value files that were written; all after <see cref="Complete"/>.</summary>
+    public IReadOnlyList<ManifestValueFile> ValueFiles => _values?.Files ?? [];
+
+    /// <summary>Returns the bytes that this wrote to value files.</summary>
+    public int Add(MergeSource entry, bool bury)
     {
         TableBuilder builder = _builder ?? Begin();
         if (bury)
         {
             builder.Add(entry.Key, entry.KeyLength, entry.Version, EntryKind.Tombstone, entry.Stamp, 0, default);
+            return 0;
         }
-        else
+
+        if (entry.Kind == EntryKind.Value && _separateFrom <= entry.ValueLength)
         {
-            builder.Add(entry.Key, entry.KeyLength, entry.Version, entry.Kind, entry.Stamp, entry.ExpiresAt, entry.ValueSpan);
+            return Separate(builder, entry, entry.ValueSpan);
         }
+
+        if (entry.Kind == EntryKind.Reference && Moved is not null)
+        {
+            ValueReference reference = Lsm.ValueFiles.Decode(entry.ValueSpan);
+            if (Moved.Contains(reference.File))
+            {
+                return Move(builder, entry, reference);
+            }
+        }
+
+        builder.Add(entry.Key, entry.KeyLength, entry.Version, entry.Kind, entry.Stamp, entry.ExpiresAt, entry.ValueSpan);
+        return 0;
     }
 
     /// <summary>
@@ -71,6 +99,7 @@ internal sealed unsafe class TableOutput(
             Finish(Begin(), []);
         }
 
+        _values?.Complete();
         if (_tables.Count > 0)
         {
             context.FileSystem.SyncDirectory(context.Directory);
@@ -78,14 +107,51 @@ internal sealed unsafe class TableOutput(
     }
 
     /// <summary>The manifest has them now.</summary>
-    public void Keep() => _kept = true;
+    public void Keep()
+    {
+        _kept = true;
+        _values?.Keep();
+    }
 
     public void Dispose()
     {
         _builder?.Dispose();
+        _values?.Dispose();
         if (!_kept)
         {
-            _paths.ForEach(versions.DeleteTable);
+            _paths.ForEach(versions.DeleteUnnamed);
+        }
+    }
+
+    private int Separate(TableBuilder builder, MergeSource entry, ReadOnlySpan<byte> value)
+    {
+        _values ??= new ValueOutput(context, versions, Compression ?? context.Options.Compression);
+        ReadOnlySpan<byte> reference = _values.Add(entry.KeySpan, entry.Version, value, out int bytes);
+        builder.Add(entry.Key, entry.KeyLength, entry.Version, EntryKind.Reference, entry.Stamp, entry.ExpiresAt, reference);
+        return bytes;
+    }
+
+    /// <summary>Writes a value anew: to a value file or, if such values are no longer separated, to the table.</summary>
+    private int Move(TableBuilder builder, MergeSource entry, in ValueReference reference)
+    {
+        ValueFileReader reader = OldValues.Get(reference).PinReader();
+        Block* block = null;
+        try
+        {
+            block = reader.ReadAlone(reference, entry.KeySpan, entry.Version);
+            ReadOnlySpan<byte> value = ValueFileReader.ValueOf(block, reference);
+            if (_separateFrom <= value.Length)
+            {
+                return Separate(builder, entry, value);
+            }
+
+            builder.Add(entry.Key, entry.KeyLength, entry.Version, EntryKind.Value, entry.Stamp, entry.ExpiresAt, value);
+            return value.Length;
+        }
+        finally
+        {
+            Block.Free(block);
+            reader.Unpin();
         }
     }
 

@@ -10,11 +10,15 @@ namespace KeyVa.Engines.Lsm;
 /// | (tag varint | length varint | bytes) ...
 /// </code>
 /// Numbers are added as fields at the end; a reader ignores those it does not know and takes missing ones as 0. What is
-/// no single number gets a tag, up to the end of the bytes; a reader passes over tags that it does not know (so far, all).
+/// no single number gets a tag, up to the end of the bytes; a reader passes over tags that it does not know.
+/// <code>
+/// tag 1, value files:  (id varint | bytes varint | records varint) ...   what the entries lead to, by rising id
+/// </code>
 /// </remarks>
 internal sealed class TableProperties
 {
     private const int FieldCount = 17;
+    private const ulong ValueFilesTag = 1;
 
     public long Entries { get; set; }
 
@@ -56,6 +60,9 @@ internal sealed class TableProperties
     /// <summary>What the data blocks were meant to be compressed with; those that would not have shrunk are not.</summary>
     public Compression Compression { get; init; }
 
+    /// <summary>What the entries lead to, by rising id; <see cref="ValueBytes"/> counts those values as well.</summary>
+    public ValueFileUse[] ValueFiles { get; set; } = [];
+
     public byte[] Smallest { get; set; } = [];
 
     public byte[] Largest { get; set; } = [];
@@ -96,6 +103,7 @@ internal sealed class TableProperties
         output.AppendUInt32((uint)Largest.Length);
         output.Append(Smallest);
         output.Append(Largest);
+        EncodeValueFiles(output);
     }
 
     /// <summary>Decodes the whole of <paramref name="source"/>; null if it does not fit.</summary>
@@ -128,7 +136,7 @@ internal sealed class TableProperties
             return null;
         }
 
-        if (!AreTags(source[(at + (int)(smallest + largest))..]))
+        if (!TryDecodeTags(source[(at + (int)(smallest + largest))..], out ValueFileUse[] valueFiles))
         {
             return null;
         }
@@ -152,18 +160,25 @@ internal sealed class TableProperties
             RangeTombstones = fields[14],
             UncompressedBytes = fields[15],
             Compression = (Compression)fields[16],
+            ValueFiles = valueFiles,
             Smallest = source.Slice(at, (int)smallest).ToArray(),
             Largest = source.Slice(at + (int)smallest, (int)largest).ToArray(),
         };
     }
 
-    private static bool AreTags(ReadOnlySpan<byte> rest)
+    private static bool TryDecodeTags(ReadOnlySpan<byte> rest, out ValueFileUse[] valueFiles)
     {
+        valueFiles = [];
         while (!rest.IsEmpty)
         {
-            int tag = Varint.Read(rest, out _);
+            int tag = Varint.Read(rest, out ulong number);
             int head = Varint.Read(rest[tag..], out ulong length);
             if (tag == 0 || head == 0 || length > (ulong)(rest.Length - tag - head))
+            {
+                return false;
+            }
+
+            if (number == ValueFilesTag && !TryDecodeValueFiles(rest.Slice(tag + head, (int)length), out valueFiles))
             {
                 return false;
             }
@@ -172,5 +187,47 @@ internal sealed class TableProperties
         }
 
         return true;
+    }
+
+    private static bool TryDecodeValueFiles(ReadOnlySpan<byte> rest, out ValueFileUse[] valueFiles)
+    {
+        List<ValueFileUse> uses = [];
+        while (!rest.IsEmpty)
+        {
+            int id = Varint.Read(rest, out ulong file);
+            int used = Varint.Read(rest[id..], out ulong bytes);
+            int counted = Varint.Read(rest[(id + used)..], out ulong records);
+            if (id == 0 || used == 0 || counted == 0 || (file | bytes | records) > long.MaxValue || (uses.Count > 0 && (long)file <= uses[^1].Id))
+            {
+                valueFiles = [];
+                return false;
+            }
+
+            uses.Add(new ValueFileUse((long)file, (long)bytes, (long)records));
+            rest = rest[(id + used + counted)..];
+        }
+
+        valueFiles = [.. uses];
+        return true;
+    }
+
+    private void EncodeValueFiles(NativeBuffer output)
+    {
+        if (ValueFiles.Length == 0)
+        {
+            return;
+        }
+
+        using NativeBuffer uses = new(64);
+        foreach (ValueFileUse use in ValueFiles)
+        {
+            uses.AppendVarint((ulong)use.Id);
+            uses.AppendVarint((ulong)use.Bytes);
+            uses.AppendVarint((ulong)use.Records);
+        }
+
+        output.AppendVarint(ValueFilesTag);
+        output.AppendVarint((ulong)uses.Length);
+        output.Append(uses.Written);
     }
 }

@@ -12,7 +12,7 @@ namespace KeyVa.Engines.Lsm;
 /// Thread-safe but for <see cref="Dispose"/>. Who uses it is inside an epoch since before it took the reader from its
 /// table, or has pinned it. Bytes are checked against their checksum whenever they come from the file.
 /// </remarks>
-internal sealed unsafe class TableReader : IDisposable
+internal sealed unsafe class TableReader : FileReader
 {
     // Immutable after construction.
     private readonly StorageFile _file;
@@ -27,9 +27,6 @@ internal sealed unsafe class TableReader : IDisposable
     private readonly nint* _slots;
     private readonly nint* _partitionSlots;
     private readonly int _dataBlocks;
-
-    // Shared, by interlocked operations.
-    private int _pins;
 
     private TableReader(StorageFile file, BlockCache cache, long fileBytes, CompressionLibraries libraries)
     {
@@ -85,11 +82,8 @@ internal sealed unsafe class TableReader : IDisposable
     /// <summary>Where the data blocks end.</summary>
     public long DataEnd => _index.IsTop ? _index.Offset(0) : _index.Offset(_dataBlocks);
 
-    /// <summary>Used since the table cache's hand last passed.</summary>
-    public bool Referenced { get; set; }
-
-    /// <summary>Native bytes it holds: index, filter and slots.</summary>
-    public long MemoryBytes => _indexMemory->Length + _filterLength + (8L * _dataBlocks) + _decompressor.MemoryBytes;
+    /// <summary>Index, filter and slots.</summary>
+    public override long MemoryBytes => _indexMemory->Length + _filterLength + (8L * _dataBlocks) + _decompressor.MemoryBytes;
 
     /// <summary>Where the parts are.</summary>
     public TableLayout Layout => _layout;
@@ -255,33 +249,9 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
-    /// <summary>Keeps the reader open; false if it is being closed.</summary>
-    public bool TryPin()
+    public override void Dispose()
     {
-        int seen = Volatile.Read(ref _pins);
-        while (seen >= 0)
-        {
-            int found = Interlocked.CompareExchange(ref _pins, seen + 1, seen);
-            if (found == seen)
-            {
-                return true;
-            }
-
-            seen = found;
-        }
-
-        return false;
-    }
-
-    public void Unpin() => Interlocked.Decrement(ref _pins);
-
-    /// <summary>Begins to close it, unless it is pinned; from then on it cannot be pinned.</summary>
-    public bool TryEndPins() => Interlocked.CompareExchange(ref _pins, -1, 0) == 0;
-
-    /// <summary>Nobody uses it any more.</summary>
-    public void Dispose()
-    {
-        Debug.Assert(_pins <= 0, "closed while in use");
+        Debug.Assert(IsUnpinned, "closed while in use");
         for (int i = 0; i < _dataBlocks; i++)
         {
             RemoveFromCache(_slots + i);

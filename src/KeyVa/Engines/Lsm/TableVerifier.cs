@@ -8,11 +8,16 @@ internal static unsafe class TableVerifier
     public static IReadOnlyList<CorruptionException> Verify(EngineContext context, Superversion superversion, CancellationToken cancellation)
     {
         List<CorruptionException> damages = [];
-        Collect(damages, () => Manifest.Read(context.FileSystem, context.Directory));
+        Collect(damages, () => _ = Manifest.Read(context.FileSystem, context.Directory));
         foreach (SsTable table in superversion.Tables)
         {
             cancellation.ThrowIfCancellationRequested();
             Collect(damages, () => VerifyTable(context, table, damages, cancellation));
+        }
+
+        foreach (ValueFile file in superversion.Values.All)
+        {
+            Collect(damages, () => _ = ValueFileVerifier.Verify(context.FileSystem, file.Path, file.Entry, damages.Add, cancellation));
         }
 
         return damages;
@@ -50,8 +55,6 @@ internal static unsafe class TableVerifier
         }
     }
 
-    private static void Collect(List<CorruptionException> damages, Func<object?> check) => Collect(damages, () => { check(); });
-
     /// <summary>Goes over a table's entries, checking their order, and counts them.</summary>
     private sealed class Walk
     {
@@ -60,6 +63,7 @@ internal static unsafe class TableVerifier
         private long _version;
         private long _entries;
         private long _tombstones;
+        private readonly Dictionary<long, ValueFileUse> _uses = [];
 
         public bool HasDamage { get; private set; }
 
@@ -87,6 +91,11 @@ internal static unsafe class TableVerifier
             if (_entries != properties.Entries || _tombstones != properties.Tombstones)
             {
                 throw new CorruptionException(table.Path, 0, $"{_entries} entries, {_tombstones} of them tombstones; the manifest says {properties.Entries} and {properties.Tombstones}");
+            }
+
+            if (!_uses.Values.OrderBy(use => use.Id).SequenceEqual(properties.ValueFiles))
+            {
+                throw new CorruptionException(table.Path, 0, "its entries do not lead to the values that the manifest says");
             }
 
             TableProperties read = new() { Entries = _entries, Smallest = _first, Largest = _key };
@@ -130,6 +139,13 @@ internal static unsafe class TableVerifier
                 _version = entry.Version;
                 _entries++;
                 _tombstones += entry.Kind == EntryKind.Tombstone ? 1 : 0;
+                if (entry.Kind == EntryKind.Reference)
+                {
+                    ValueReference reference = ValueReference.Decode(new(entry.Value, entry.ValueLength), reader.Path, offset);
+                    ValueFileUse use = _uses.GetValueOrDefault(reference.File);
+                    _uses[reference.File] = new ValueFileUse(reference.File, use.Bytes + reference.RecordLength, use.Records + 1);
+                }
+
                 p = entry.End;
             }
         }

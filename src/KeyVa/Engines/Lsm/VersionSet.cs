@@ -86,7 +86,7 @@ internal sealed class VersionSet : IDisposable
         IReadOnlyList<string> names = files.List(context.Directory);
         foreach (string name in names)
         {
-            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id))
+            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseValues(name, out id) || FileNames.TryParseManifest(name, out id))
             {
                 state.NextId = Math.Max(state.NextId, id + 1);
             }
@@ -105,7 +105,8 @@ internal sealed class VersionSet : IDisposable
         {
             bool orphan = FileNames.TryParseManifest(name, out _)
                 || name == FileNames.CurrentTemporary
-                || (!keepTables && FileNames.TryParseTable(name, out long id) && !state.Tables.ContainsKey(id));
+                || (!keepTables && FileNames.TryParseTable(name, out long id) && !state.Tables.ContainsKey(id))
+                || (!keepTables && FileNames.TryParseValues(name, out id) && !state.ValueFiles.ContainsKey(id));
             string path = Path.Combine(context.Directory, name);
             if (orphan && files.FileExists(path))
             {
@@ -163,7 +164,10 @@ internal sealed class VersionSet : IDisposable
         {
             Superversion old = _current;
             old.Active.End = end;
-            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options, Reads));
+            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options, Reads)
+            {
+                Values = old.Values,
+            });
         }
 
         Reclaim();
@@ -179,6 +183,7 @@ internal sealed class VersionSet : IDisposable
         lock (_manifestLock)
         {
             edit.NextId = Volatile.Read(ref _nextId);
+            edit.RemovedValues.AddRange(_state.UnusedAfter(edit));
             Write(edit);
             bool fits = _state.TryApply(edit);
             Debug.Assert(fits, "edits come from the current state");
@@ -201,7 +206,7 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Frees what its last reader has left. True if more waits.</summary>
     public bool Reclaim()
     {
-        List<SsTable> tables = [];
+        List<EngineFile> files = [];
         List<Memtable> memtables = [];
         lock (_gate)
         {
@@ -209,17 +214,17 @@ internal sealed class VersionSet : IDisposable
             while (_retired.TryPeek(out (Superversion Superversion, long Epoch) retired) && retired.Epoch < oldest)
             {
                 _retired.Dequeue();
-                LetGo(retired.Superversion, tables, memtables);
+                LetGo(retired.Superversion, files, memtables);
             }
         }
 
         memtables.ForEach(memtable => memtable.Dispose());
-        foreach (SsTable table in tables)
+        foreach (EngineFile file in files)
         {
-            _context.BlockCache.Tables.Close(table);
-            if (table.Obsolete)
+            _context.BlockCache.Tables.Close(file);
+            if (file.Obsolete)
             {
-                DeleteTable(table.Path);
+                DeleteUnnamed(file.Path);
             }
         }
 
@@ -227,7 +232,7 @@ internal sealed class VersionSet : IDisposable
     }
 
     /// <summary>Deletes a file that no manifest names. If that fails, the next opening does it.</summary>
-    public void DeleteTable(string path)
+    public void DeleteUnnamed(string path)
     {
         try
         {
@@ -235,7 +240,7 @@ internal sealed class VersionSet : IDisposable
         }
         catch (StorageException)
         {
-            Debug.Assert(!_state.Tables.Values.Any(table => FileNames.Table(table.Id) == Path.GetFileName(path)), "only orphans are deleted");
+            Debug.Assert(!_state.Tables.Values.Any(table => FileNames.Table(table.Id) == Path.GetFileName(path)), "only what the manifest does not name is deleted");
         }
     }
 
@@ -249,6 +254,7 @@ internal sealed class VersionSet : IDisposable
 
     private static Superversion Load(EngineContext context, ManifestState state, ReadSampler reads)
     {
+        List<ValueFile> values = [];
         List<SsTable>[] levels = new List<SsTable>[Superversion.Levels];
         for (int level = 0; level < levels.Length; level++)
         {
@@ -264,15 +270,25 @@ internal sealed class VersionSet : IDisposable
                 CheckTable(context, table);
             }
 
+            foreach (ManifestValueFile entry in state.ValueFiles.Values)
+            {
+                ValueFile file = new(entry, context) { LiveBytes = state.LiveBytes(entry.Id) };
+                values.Add(file);
+                CheckValueFile(context, file);
+            }
+
             levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
             Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads);
+            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads)
+            {
+                Values = new ValueFiles(values),
+            };
         }
         catch
         {
-            foreach (SsTable table in levels.SelectMany(tables => tables))
+            foreach (EngineFile file in levels.SelectMany(tables => tables).Concat<EngineFile>(values))
             {
-                context.BlockCache.Tables.Close(table);
+                context.BlockCache.Tables.Close(file);
             }
 
             throw;
@@ -288,6 +304,17 @@ internal sealed class VersionSet : IDisposable
         }
 
         table.PinReader().Unpin();
+    }
+
+    /// <summary>Opening a value file checks its header, its footer and its length.</summary>
+    private static void CheckValueFile(EngineContext context, ValueFile file)
+    {
+        if (!context.FileSystem.FileExists(file.Path))
+        {
+            throw new CorruptionException(file.Path, 0, "the value file is missing, though the manifest names it");
+        }
+
+        file.PinReader().Unpin();
     }
 
     private static Level Sorted(List<SsTable> tables)
@@ -368,7 +395,32 @@ internal sealed class VersionSet : IDisposable
         Memtable[] immutables = flushed is null ? old.Immutables : old.Immutables[..^1];
         Debug.Assert(flushed is null || old.Immutables[^1] == flushed, "the oldest memtable is flushed first");
         Debug.Assert(fresh.Values.All(table => moved.Contains(table.Id)), "every new table is in the edit");
-        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options, Reads);
+        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options, Reads)
+        {
+            Values = SuccessorOf(old.Values, edit),
+        };
+    }
+
+    private ValueFiles SuccessorOf(ValueFiles old, ManifestEdit edit)
+    {
+        ValueFiles values = old;
+        if (edit.AddedValues.Count > 0 || edit.RemovedValues.Count > 0)
+        {
+            HashSet<long> removed = [.. edit.RemovedValues];
+            foreach (ValueFile file in old.All)
+            {
+                file.Obsolete |= removed.Contains(file.Id);
+            }
+
+            values = new ValueFiles(old.All.Where(file => !file.Obsolete).Concat(edit.AddedValues.Select(file => new ValueFile(file, _context))));
+        }
+
+        foreach (ValueFile file in values.All)
+        {
+            file.LiveBytes = _state.LiveBytes(file.Id);
+        }
+
+        return values;
     }
 
     private void Publish(Superversion next)
@@ -389,15 +441,15 @@ internal sealed class VersionSet : IDisposable
             memtable.References++;
         }
 
-        foreach (SsTable table in superversion.Tables)
+        foreach (EngineFile file in superversion.Files)
         {
-            table.References++;
+            file.References++;
         }
     }
 
-    private static void LetGo(Superversion superversion, List<SsTable> tables, List<Memtable> memtables)
+    private static void LetGo(Superversion superversion, List<EngineFile> files, List<Memtable> memtables)
     {
         memtables.AddRange(superversion.Memtables.Where(memtable => --memtable.References == 0));
-        tables.AddRange(superversion.Tables.Where(table => --table.References == 0));
+        files.AddRange(superversion.Files.Where(file => --file.References == 0));
     }
 }

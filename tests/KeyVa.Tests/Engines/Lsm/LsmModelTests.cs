@@ -54,6 +54,8 @@ public sealed class LsmModelTests
             Compression = seed % 2 == 0 ? Compression.None : (Compression)(seed / 2 % 4),
             BottommostCompression = seed % 6 == 3 ? (Compression)(seed / 6 % 4) : null,
             ZstdDictionaryBytes = seed / 8 % 2 == 0 ? 0 : 512,
+            SeparateValuesFrom = seed / 4 % 2 == 0 ? 0 : 30,
+            ValueFileBytes = 1 << 10,
         };
 
         public void Go()
@@ -79,8 +81,19 @@ public sealed class LsmModelTests
             LsmStatistics figures = _fixture.Engine.GetStatistics().Lsm!;
             Assert.All(figures.Levels, level => Assert.InRange(level.Score, 0, 1.0));
             Assert.Equal(tree.Tables.Sum(table => table.FileBytes), figures.Levels.Sum(level => level.Bytes));
+            CheckValueFiles(tree);
             Assert.Equal(0, figures.RunningCompactions);
             Assert.Equal(0, figures.Levels.Sum(level => level.CompactingTables));
+        }
+
+        /// <summary>Every value file is in use, its garbage is counted, and there is not too much of it in all.</summary>
+        private void CheckValueFiles(Superversion tree)
+        {
+            long bytes = tree.Values.All.Sum(file => file.Entry.RecordBytes);
+            Assert.All(tree.Values.All, file => Assert.Equal(file.LiveBytes, tree.Tables.SelectMany(table => table.Properties.ValueFiles).Where(use => use.Id == file.Id).Sum(use => use.Bytes)));
+            Assert.All(tree.Values.All, file => Assert.InRange(file.LiveBytes, 1, file.Entry.RecordBytes));
+            Assert.InRange(tree.Values.All.Sum(file => file.GarbageBytes), 0, bytes * _fixture.Options.ValueGarbagePercent / 100);
+            Assert.Equal(tree.Values.All.Count, _fixture.Files.List(LsmFixture.Directory).Count(name => FileNames.TryParseValues(name, out _)));
         }
 
         private void Step()
@@ -223,7 +236,11 @@ public sealed class LsmModelTests
             long durable = _fixture.Engine.DurableIndex;
             if (_random.Next(3) == 0)
             {
-                _fixture.Options = _fixture.Options with { CompactionStyle = (CompactionStyle)_random.Next(2) };
+                _fixture.Options = _fixture.Options with
+                {
+                    CompactionStyle = (CompactionStyle)_random.Next(2),
+                    SeparateValuesFrom = seed / 4 % 2 == 0 ? 0 : _random.Next(4) * 20,
+                };
             }
 
             _fixture.Reopen(between);
