@@ -45,6 +45,7 @@ internal sealed record BenchOptions
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95
           --durability D       os, interval or always, for all but fillsync       (os)
           --compression C      none or lz4                                        (none)
+          --separate-values-from N  keyva-lsm: values from so many bytes on stand apart, 0: none  (0)
           --write-rate N       puts per second beside readwhilewriting, 0: as fast as it goes  (50,000)
           --sync-seconds S     length of one fillsync run                         (3)
           --front-seconds S    length of one front-end run                        (5)
@@ -97,6 +98,8 @@ internal sealed record BenchOptions
     public Durability Durability { get; init; } = Durability.Os;
 
     public Compression Compression { get; init; }
+
+    public int SeparateValuesFrom { get; init; }
 
     public long WriteRate { get; init; } = 50_000;
 
@@ -212,6 +215,7 @@ internal sealed record BenchOptions
         "--workloads" => this with { Workloads = Items(value) },
         "--durability" => this with { Durability = Enumerated<Durability>(name, value) },
         "--compression" => this with { Compression = Enumerated<Compression>(name, value) },
+        "--separate-values-from" => this with { SeparateValuesFrom = (int)Number(name, value, 0, 64 << 20) },
         "--write-rate" => this with { WriteRate = Number(name, value, 0, 100_000_000) },
         "--sync-seconds" => this with { SyncSeconds = Seconds(name, value) },
         "--front-seconds" => this with { FrontSeconds = Seconds(name, value) },

@@ -28,6 +28,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         BlockCacheBytes = options.BlockCacheBytes,
         MemtableBytes = options.MemtableBytes,
         BackgroundThreads = 2,
+        SeparateValuesFrom = options.SeparateValuesFrom,
         Compression = options.Compression == Compression.Lz4 ? KeyVa.Compression.Lz4 : KeyVa.Compression.None,
     });
 

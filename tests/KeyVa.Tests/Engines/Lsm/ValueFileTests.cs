@@ -70,7 +70,7 @@ public sealed class ValueFileTests
             fixture.Files.Corrupt(FilePath, at, mask);
             List<CorruptionException> damages = fixture.Verify(out long intact);
             Assert.NotEmpty(damages);
-            Assert.All(damages, damage => Assert.Equal(FilePath, damage.Path));
+            Assert.All(damages, damage => Assert.Equal(FilePath, damage.File));
             int hit = Array.FindIndex(references, reference => at >= reference.Offset && at < reference.Offset + reference.RecordLength);
             if (hit < 0)
             {
@@ -104,7 +104,7 @@ public sealed class ValueFileTests
         for (long at = 0; at < file.FileBytes; at++)
         {
             fixture.Files.Corrupt(file.Path, at, 0x40);
-            Assert.Contains(fixture.Engine.Verify(CancellationToken.None), damage => damage.Path == file.Path);
+            Assert.Contains(fixture.Engine.Verify(CancellationToken.None), damage => damage.File == file.Path);
             try
             {
                 fixture.Reopen();
