@@ -32,7 +32,7 @@ internal static class CoveredTables
         return false;
     }
 
-    /// <summary>Reads the range tombstones that are not in memory yet, so that <see cref="Take"/> does not have to.</summary>
+    /// <summary>Reads the range tombstones that are not in memory yet, so that taking them does not have to.</summary>
     public static void Load(Superversion superversion)
     {
         if (superversion.HasRanges)
@@ -56,20 +56,30 @@ internal static class CoveredTables
             return found;
         }
 
-        SsTable[] covering = [.. superversion.Tables.Where(table => table.HasRanges)];
-        for (int level = 0; level <= superversion.DeepestLevel; level++)
+        // Tables with range tombstones are few, or narrow: each is compared with those that lie in its bounds.
+        foreach (SsTable covering in superversion.Tables.Where(table => table.HasRanges))
         {
-            foreach (SsTable table in level == 0 ? superversion.Level0 : superversion.Deeper[level].Tables)
+            Take(superversion.Level0, 0, covering, horizon, found);
+            for (int level = 1; level <= superversion.DeepestLevel; level++)
             {
-                if (!table.BeingCompacted && Array.Exists(covering, other => Covers(other, table, horizon)))
-                {
-                    table.BeingCompacted = true;
-                    found.Add((level, table));
-                }
+                Take(superversion.Deeper[level].Overlapping(covering.Smallest, covering.Largest), level, covering, horizon, found);
             }
         }
 
         return found;
+    }
+
+    private static void Take(
+        ReadOnlySpan<SsTable> tables, int level, SsTable covering, Horizon horizon, List<(int Level, SsTable Table)> found)
+    {
+        foreach (SsTable table in tables)
+        {
+            if (!table.BeingCompacted && Covers(covering, table, horizon))
+            {
+                table.BeingCompacted = true;
+                found.Add((level, table));
+            }
+        }
     }
 
     private static bool IsWithin(SsTable table, ReadOnlySpan<byte> from, ReadOnlySpan<byte> end) =>

@@ -35,13 +35,14 @@ internal sealed unsafe class GhostQueue
         ulong* place = set;
         for (int i = 0; i < Ways; i++)
         {
-            if ((uint)set[i] == fingerprint || set[i] == 0)
+            // Its own place before a free one: a block that is remembered twice would be found again after it was taken.
+            if ((uint)set[i] == fingerprint)
             {
                 place = set + i;
                 break;
             }
 
-            place = Age(set[i]) > Age(*place) ? set + i : place;
+            place = *place != 0 && (set[i] == 0 || Age(set[i]) > Age(*place)) ? set + i : place;
         }
 
         *place = fingerprint | ((ulong)_departures++ << 32);

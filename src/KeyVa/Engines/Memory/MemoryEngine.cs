@@ -140,9 +140,8 @@ internal sealed unsafe class MemoryEngine : Engine
     }
 
     /// <summary>
-    /// A hash index has no order, so every key is looked at: the writer of the partition is busy for that long (about 50 ns
-    /// per key of the partition, several times that per key removed), readers are not. Each key removed gets a
-    /// tombstone of its own, so what snapshots see stays.
+    /// A hash index has no order, so every key of the partition is looked at: its writer is busy for that long, readers
+    /// are not held up. Each key removed gets a tombstone of its own, so what snapshots see stays.
     /// </summary>
     public override void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
     {
