@@ -65,6 +65,7 @@ public sealed class ConfigurationTests : IDisposable
             ["--max-value-bytes"] = "64MiB",
             ["--max-batch-bytes"] = "8388608",
             ["--max-queued-writes"] = "7",
+            ["--separate-values-from"] = "4KiB",
             ["--compaction"] = "tiered",
             ["--compaction-rate"] = "32MiB",
             ["--journal-segment"] = "8MiB",
@@ -78,7 +79,7 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
         Assert.Equal((2L << 30, BlockCachePolicy.Clock), (store.MemoryBudgetBytes, store.BlockCachePolicy));
         Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
-        Assert.Equal((CompactionStyle.Tiered, 32L << 20), (store.Compaction, store.CompactionBytesPerSecond));
+        Assert.Equal((CompactionStyle.Tiered, 32L << 20, 4 << 10), (store.Compaction, store.CompactionBytesPerSecond, store.SeparateValuesFrom));
         Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
         Assert.Equal(LogLevel.Debug, options.LogLevel);
     }
@@ -103,6 +104,7 @@ public sealed class ConfigurationTests : IDisposable
         { "bottommost-compression", "default" },
         { "zstd-level", "23" },
         { "zstd-dictionary", "2MiB" },
+        { "separate-values-from", "65MiB" },
         { "compaction", "universal" },
         { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
