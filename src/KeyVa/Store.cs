@@ -159,6 +159,12 @@ public sealed class Store : IStore
         return new ScanCursor(plan, snapshot, _context.Oracle);
     }
 
+    /// <summary>
+    /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
+    /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
+    /// </summary>
+    public BulkLoader BeginBulkLoad() => new(this, _registry, _journal, _context.Oracle);
+
     /// <summary>The store's figures.</summary>
     public StoreStatistics GetStatistics() =>
         StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));

@@ -80,6 +80,11 @@ internal sealed class StoreOpening : IDisposable
             _notes.Add($"replayed {replay.Applied} groups from the journal");
         }
 
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.Ingestion?.DeleteLeftovers();
+        }
+
         ReleaseJournal();
     }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
 
 namespace KeyVa.Engines;
@@ -64,6 +65,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
 
     /// <summary>See invariant 3.</summary>
     public abstract long DurableIndex { get; }
+
+    /// <summary>How bulk loads come in; null on an engine that takes them as ordinary batches.</summary>
+    public virtual Ingestion? Ingestion => null;
 
     /// <summary>
     /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch

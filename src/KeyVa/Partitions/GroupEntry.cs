@@ -6,7 +6,7 @@ namespace KeyVa.Partitions;
 /// <summary>
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
-///   format    1 byte  = 1
+///   format    1 byte  = 1; 2 for a bulk load, whose commands are the tables of a partition (see StagedTable)
 ///   version   8 bytes version of the first command; the others follow by one
 ///   stamp     8 bytes Unix milliseconds, never falling along the log
 ///   count     4 bytes
@@ -17,6 +17,9 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
 {
     public const int HeaderBytes = 21;
     public const byte Format = 1;
+
+    /// <summary>The payload of a bulk load: builds that know none refuse it.</summary>
+    public const byte IngestFormat = 2;
 
     private const int KeptBytes = 4 << 20;
 
@@ -48,9 +51,9 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
 
     public override void Completed() => completed();
 
-    public static void WriteHeader(Span<byte> header, long version, long stamp, int count)
+    public static void WriteHeader(Span<byte> header, long version, long stamp, int count, byte format = Format)
     {
-        header[0] = Format;
+        header[0] = format;
         BinaryPrimitives.WriteInt64LittleEndian(header[1..], version);
         BinaryPrimitives.WriteInt64LittleEndian(header[9..], stamp);
         BinaryPrimitives.WriteInt32LittleEndian(header[17..], count);
@@ -79,7 +82,7 @@ internal ref struct GroupReader
     public static bool TryOpen(ReadOnlySpan<byte> payload, out GroupReader reader)
     {
         reader = default;
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] != GroupEntry.Format)
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.IngestFormat))
         {
             return false;
         }

@@ -53,7 +53,7 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
             lock (versions.Gate)
             {
                 // The tables are marked against those of the current superversion: look at no older one.
-                if (versions.Current != superversion)
+                if (versions.Current != superversion || versions.Ingesting)
                 {
                     engine.ScheduleCompactions();
                     return false;

@@ -43,6 +43,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
         _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
+        Ingestion = new Ingestion(this, versions, _flush);
         _throttle = new WriteThrottle(context.Options, context.Time);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
@@ -56,6 +57,8 @@ internal sealed unsafe class LsmEngine : Engine
     public override long DurableIndex => _versions.Current.Durable.Index;
 
     public override StoreException? Failure => _versions.Failure;
+
+    public override Ingestion? Ingestion { get; }
 
     /// <summary>For tests and statistics.</summary>
     internal VersionSet Versions => _versions;

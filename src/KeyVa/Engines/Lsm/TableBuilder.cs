@@ -75,6 +75,9 @@ internal sealed unsafe class TableBuilder : IDisposable
     /// <summary>Encoded range tombstones: a block of their own, unless nothing is put here before <see cref="Finish"/>.</summary>
     public NativeBuffer RangeTombstones { get; } = new(64);
 
+    /// <summary>After <see cref="Finish"/>: where the properties are.</summary>
+    public BlockPlace PropertiesPlace { get; private set; }
+
     /// <summary>Bytes of the file so far; after <see cref="Finish"/> all.</summary>
     public long FileBytes => _written + _output.Length;
 
@@ -144,6 +147,7 @@ internal sealed unsafe class TableBuilder : IDisposable
             DataBlocks = dataBlocks,
             Compressions = _compressions,
         };
+        PropertiesPlace = layout.Properties;
         using NativeBuffer metaIndex = new();
         MetaIndex.Encode(metaIndex, layout);
         BlockPlace metaPlace = WriteBlock(metaIndex.Written);
