@@ -116,8 +116,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// at version <paramref name="at"/> (expired ones among them), in key order (or reverse). On an engine that is not ordered, the bounds must be open and
     /// reverse false; the order is then the engine's own, stable while keys come and go.
     /// The caller holds a snapshot at <paramref name="at"/> (never Latest or Newest) for as long as the cursor lives.
+    /// <paramref name="fillCache"/>: whether blocks that have to be read go into the block cache.
     /// </summary>
-    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse);
+    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true);
 
     /// <summary>
     /// Starts moving everything applied so far into the engine's own files, in the background; <see cref="DurableIndex"/>

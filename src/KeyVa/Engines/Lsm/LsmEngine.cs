@@ -157,8 +157,8 @@ internal sealed unsafe class LsmEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse) =>
-        new LsmCursor(_versions, from, to, at, reverse);
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true) =>
+        LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
 
     public override void BeginFlush()
     {

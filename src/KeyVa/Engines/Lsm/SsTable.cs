@@ -17,6 +17,9 @@ internal sealed unsafe class SsTable
     // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
     private TableReader? _reader;
 
+    // Any of those that threads make at once will do.
+    private SsTable[]? _alone;
+
     public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
     {
         Id = id;
@@ -49,6 +52,9 @@ internal sealed unsafe class SsTable
     public ReadOnlySpan<byte> Smallest => Properties.Smallest;
 
     public ReadOnlySpan<byte> Largest => Properties.Largest;
+
+    /// <summary>A run of this table alone.</summary>
+    public SsTable[] Alone => _alone ??= [this];
 
     /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
     public int References { get; set; }
