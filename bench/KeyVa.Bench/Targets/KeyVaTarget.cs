@@ -84,6 +84,12 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
             return lease.Status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {lease.Status}");
         }
 
+        public bool Read(ReadOnlySpan<byte> key, Span<byte> value)
+        {
+            Status status = store.TryGet(key, value, out _);
+            return status == Status.Ok || (status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {status}"));
+        }
+
         public void Delete(ReadOnlySpan<byte> key)
         {
             WriteResult result = store.Remove(key);
