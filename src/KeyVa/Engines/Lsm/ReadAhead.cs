@@ -1,11 +1,15 @@
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
-/// Decides what a scan asks the system to read ahead: after a few blocks of a table that were missed one behind the other,
-/// windows that double, before the scan gets there. Forward the system does some of it by itself, as long as nobody else
-/// reads the file; backward it does not. One thread; part of its source.
+/// Decides what a scan backward asks the system to read ahead: after a few blocks of a table that were missed one before the
+/// other, windows that double, before the scan gets there. One thread; part of its source.
 /// </summary>
-/// <remarks>Bounded: less than two windows of <see cref="MaxWindow"/> are on their way per source, in the system's page cache.</remarks>
+/// <remarks>
+/// <para>Forward nothing is asked: the system sees that by itself and does it better. Measured with `bulkload` of the bench, 580
+/// MiB from the disk, past the block cache: forward 0.24 s without such hints and 0.38 s with them; backward, where the system
+/// does nothing, 2.3 s without and 0.54 s with them.</para>
+/// <para>Bounded: less than two windows of <see cref="MaxWindow"/> are on their way per source, in the system's page cache.</para>
+/// </remarks>
 internal struct ReadAhead
 {
     public const int FirstWindow = 16 << 10;
@@ -16,42 +20,36 @@ internal struct ReadAhead
 
     private int _misses;
     private int _window;
-    private int _ordinal;
-    private int _lastBlock;
 
-    // What was asked for: [_low, _high) of the present table.
+    // The block missed last; at a table's beginning, one behind its last block.
+    private int _ordinal;
+
+    // Where what was asked for begins in the present table.
     private long _low;
-    private long _high;
 
     /// <summary>The scan goes somewhere else.</summary>
     public void Restart()
     {
         _misses = 0;
-        _window = 0;
+        _window = FirstWindow;
         _low = long.MaxValue;
-        _high = 0;
     }
 
-    /// <summary>The scan goes on in another table, from one of its ends if it goes on at all.</summary>
+    /// <summary>The scan goes on in another table, at its end if it goes backward.</summary>
     public void EnterTable(int blocks)
     {
-        _lastBlock = blocks - 1;
+        _ordinal = blocks;
         _low = long.MaxValue;
-        _high = 0;
-        _ordinal = -2;
     }
 
     /// <summary>A block was not cached and is about to be read.</summary>
-    public void Missed(TableReader reader, int ordinal, long offset, int length)
+    public void Missed(TableReader reader, int ordinal, long offset)
     {
-        bool entering = _ordinal == -2 && _misses > 0;
-        bool forward = entering ? ordinal == 0 : ordinal == _ordinal + 1;
-        bool backward = !forward && (entering ? ordinal == _lastBlock : ordinal == _ordinal - 1);
+        bool backward = ordinal == _ordinal - 1;
         _ordinal = ordinal;
-        if (!forward && !backward)
+        if (!backward)
         {
             Restart();
-            _misses = 1;
             return;
         }
 
@@ -60,46 +58,11 @@ internal struct ReadAhead
             return;
         }
 
-        _window = Math.Clamp(_window, FirstWindow, MaxWindow);
-        if (forward)
+        long to = Math.Min(offset, _low);
+        if (to > 0 && offset - to <= _window / 2)
         {
-            Forward(reader, offset + length);
-        }
-        else
-        {
-            Backward(reader, offset);
-        }
-    }
-
-    private void Forward(TableReader reader, long at)
-    {
-        long from = Math.Max(at, _high);
-        if (from - at > _window / 2)
-        {
-            return;
-        }
-
-        _high = Math.Min(from + _window, reader.DataEnd);
-        Ask(reader, from, _high);
-    }
-
-    private void Backward(TableReader reader, long at)
-    {
-        long to = Math.Min(at, _low);
-        if (at - to > _window / 2)
-        {
-            return;
-        }
-
-        _low = Math.Max(0, to - _window);
-        Ask(reader, _low, to);
-    }
-
-    private void Ask(TableReader reader, long from, long to)
-    {
-        if (to > from)
-        {
-            reader.Prefetch(from, to - from);
+            _low = Math.Max(0, to - _window);
+            reader.Prefetch(_low, to - _low);
             _window = Math.Min(_window * 2, MaxWindow);
         }
     }

@@ -326,7 +326,7 @@ internal sealed unsafe class TableSource : MergeSource
     {
         TableReader reader = _reader!;
         reader.Locate(ordinal, out long offset, out int length);
-        _readAhead.Missed(reader, ordinal, offset, length);
+        _readAhead.Missed(reader, ordinal, offset);
         return reader.ReadPinned(ordinal, offset, length, _fillCache);
     }
 
