@@ -19,6 +19,9 @@ internal sealed class StoreOpening : IDisposable
 {
     public const string LockName = "LOCK";
 
+    /// <summary>More threads than this on one compaction would wait for the disk.</summary>
+    private const int MaxThreadsPerCompaction = 8;
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
@@ -86,6 +89,8 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.IsOpen = true;
+        Context.BlockCache.Memory.Serve();
     }
 
     public void Dispose()
@@ -97,6 +102,7 @@ internal sealed class StoreOpening : IDisposable
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
+        Context?.CompactionRate?.Dispose();
         Context?.ReleaseCache();
         FolderLock?.Dispose();
     }
@@ -123,9 +129,19 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"zstd-level is {options.ZstdLevel} and must be 1 to 22; zstd-dictionary is {options.ZstdDictionaryBytes} and must be 0 or {1 << 10} to {BlockDecompressor.MaxDictionaryBytes}");
         }
 
+        if (options.MemoryBudgetBytes is not 0 and < MemoryBudget.MinBytes)
+        {
+            throw new StoreException($"memory-budget is {options.MemoryBudgetBytes}; it must be at least {MemoryBudget.MinBytes}, or 0 to follow from the other sizes");
+        }
+
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
         {
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
+        }
+
+        if (options.CompactionBytesPerSecond < 0)
+        {
+            throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
         }
     }
 
@@ -138,6 +154,9 @@ internal sealed class StoreOpening : IDisposable
             BottommostCompression = options.BottommostCompression,
             ZstdLevel = options.ZstdLevel,
             ZstdDictionaryBytes = options.ZstdDictionaryBytes,
+            CompactionStyle = options.Compaction,
+            CompactionBytesPerSecond = options.CompactionBytesPerSecond,
+            MaxSubCompactions = Math.Min(options.BackgroundThreads, MaxThreadsPerCompaction),
         };
         EngineOptions engine = environment.Engine?.Invoke(asked) ?? asked;
 
@@ -200,17 +219,22 @@ internal sealed class StoreOpening : IDisposable
             background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
         }
 
+        EngineOptions engine = _engineOptions;
+        long budget = _options.MemoryBudgetBytes != 0
+            ? _options.MemoryBudgetBytes
+            : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
             Directory = _directory,
             Options = _options,
             EngineOptions = _engineOptions,
+            CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),
             Snapshots = new SnapshotList(),
-            BlockCache = new BlockCache(_options.BlockCacheBytes),
+            BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
 

@@ -141,7 +141,7 @@ internal sealed class BulkCommit : JournalEntry
 
         stamp = _oracle.Now();
         version = _oracle.Take(1);
-        GroupEntry.WriteHeader(Payload.Append(GroupEntry.HeaderBytes), version, stamp, _parts.Length, GroupEntry.IngestFormat);
+        GroupEntry.WriteHeader(Payload.Append(GroupEntry.HeaderBytes), GroupEntry.IngestFormat, version, stamp, _parts.Length);
         using NativeBuffer tables = new();
         for (int i = 0; i < _parts.Length; i++)
         {

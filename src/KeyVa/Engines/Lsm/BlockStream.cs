@@ -14,6 +14,7 @@ internal sealed unsafe class BlockStream : IDisposable
     private TableReader? _reader;
     private byte* _buffer;
     private int _capacity;
+    private MemoryBudget? _charged;
 
     // The last compressed block, uncompressed, behind its head.
     private byte* _unpacked;
@@ -62,6 +63,8 @@ internal sealed unsafe class BlockStream : IDisposable
 
     public void Dispose()
     {
+        _charged?.Release(MemoryKind.Buffers, _capacity);
+        _charged = null;
         Free();
         GC.SuppressFinalize(this);
     }
@@ -97,12 +100,15 @@ internal sealed unsafe class BlockStream : IDisposable
         int wanted = (int)Math.Max(whole, Math.Min(PieceBytes, _reader!.DataEnd - offset));
         if (wanted > _capacity || (_capacity > 4 * PieceBytes && wanted <= PieceBytes))
         {
+            _charged?.Release(MemoryKind.Buffers, _capacity);
             NativeMemory.Free(_buffer);
             _capacity = Math.Max(wanted, PieceBytes);
             _buffer = (byte*)NativeMemory.Alloc((nuint)Block.HeadBytes + (nuint)_capacity + BlockFormat.ReadSlack);
+            _charged = _reader!.Cache.Memory;
+            _charged.Charge(MemoryKind.Buffers, _capacity);
         }
 
-        int read = _reader.ReadRaw(offset, new Span<byte>(_buffer + Block.HeadBytes, wanted));
+        int read = _reader!.ReadRaw(offset, new Span<byte>(_buffer + Block.HeadBytes, wanted));
         if (read < whole)
         {
             throw new CorruptionException(_reader.Path, offset, $"the file ends inside a block of {whole} bytes");

@@ -83,13 +83,15 @@ internal readonly unsafe struct IndexBlock
         long fixedBytes = HeadBytes + (20L * count) + 8
             + ((flags & HasVersions) != 0 ? 8L * count : 0)
             + ((flags & HasOrdinals) != 0 ? 4L * (count + 1L) : 0);
-        if (count == 0 || fixedBytes + commonLength > length)
+
+        // A table with range tombstones alone has an index of nothing; a top index has partitions.
+        if ((count == 0 && (flags & HasOrdinals) != 0) || fixedBytes + commonLength > length)
         {
             return false;
         }
 
         index = new IndexBlock(data, (int)count, flags, (int)commonLength);
-        return fixedBytes + commonLength + index._keyEnds[count - 1] == length;
+        return fixedBytes + commonLength + (count == 0 ? 0 : index._keyEnds[count - 1]) == length;
     }
 
     /// <summary>
@@ -138,6 +140,13 @@ internal readonly unsafe struct IndexBlock
     /// <summary>Bytes of the i-th block without its trailer.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public int Length(int i) => (int)(_offsets[i + 1] - _offsets[i]) - BlockFormat.TrailerBytes;
+
+    /// <summary>The i-th separator's key.</summary>
+    public byte[] Separator(int i)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        return [.. new ReadOnlySpan<byte>(_common, _commonLength), .. new ReadOnlySpan<byte>(_rests + start, (int)(_keyEnds[i] - start))];
+    }
 
     /// <summary>Top index: the ordinal of the first data block of the i-th partition.</summary>
     public int Ordinal(int i) => (int)_ordinals[i];

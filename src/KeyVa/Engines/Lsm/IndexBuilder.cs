@@ -114,6 +114,11 @@ internal sealed class IndexBuilder : IDisposable
     /// <summary>The separators are in order, so what the first and the last have in common, all have.</summary>
     private ReadOnlySpan<byte> Common(int first, int count)
     {
+        if (count == 0)
+        {
+            return default;
+        }
+
         ReadOnlySpan<byte> lowest = Separator(first);
         return count == 1 ? default : lowest[..lowest.CommonPrefixLength(Separator(first + count - 1))];
     }

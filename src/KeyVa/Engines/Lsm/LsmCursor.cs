@@ -40,6 +40,9 @@ internal sealed unsafe class LsmCursor : EngineCursor
     // Set by Begin.
     private VersionSet _versions = null!;
     private Superversion _superversion = null!;
+
+    // Null where no range was removed: one branch per entry is all that costs.
+    private RangeLayers? _ranges;
     private long _at;
     private bool _reverse;
     private bool _fillCache;
@@ -156,6 +159,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
         _disposed = true;
         _present = null;
+        _ranges = null;
         _heap.Clear();
         for (int i = 0; i < _usedTableSources; i++)
         {
@@ -211,34 +215,33 @@ internal sealed unsafe class LsmCursor : EngineCursor
         _superversion = versions.Pin();
         _disposed = false;
         AddSources(_superversion);
+        _ranges = RangeLayers.Of(_superversion, at);
     }
 
-    /// <summary>Everything a read may find.</summary>
+    /// <summary>Everything a read may find, numbered from the newest on (as <see cref="RangeLayers"/> numbers them).</summary>
     private void AddSources(Superversion superversion)
     {
-        AddSource(superversion.Active);
+        int ordinal = 0;
+        AddSource(superversion.Active, ordinal++);
         foreach (Memtable memtable in superversion.Immutables)
         {
-            AddSource(memtable);
+            AddSource(memtable, ordinal++);
         }
 
         foreach (SsTable table in superversion.Level0)
         {
-            AddSource(table.Alone);
+            AddSource(table.Properties.Entries > 0 ? table.Alone : [], ordinal++);
         }
 
         for (int level = 1; level <= superversion.DeepestLevel; level++)
         {
-            if (superversion.Deeper[level].Tables.Length > 0)
-            {
-                AddSource(superversion.Deeper[level].Tables);
-            }
+            AddSource(superversion.Deeper[level].WithEntries, ordinal++);
         }
     }
 
-    private void AddSource(Memtable memtable)
+    private void AddSource(Memtable memtable, int ordinal)
     {
-        if (memtable.IsEmpty)
+        if (memtable.Entries == 0)
         {
             return;
         }
@@ -250,11 +253,17 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
         MemtableSource source = _memtableSources[_usedMemtableSources++];
         source.Reset(memtable.List);
+        source.Ordinal = ordinal;
         _heap.Add(source);
     }
 
-    private void AddSource(SsTable[] tables)
+    private void AddSource(SsTable[] tables, int ordinal)
     {
+        if (tables.Length == 0)
+        {
+            return;
+        }
+
         if (_usedTableSources == _tableSources.Count)
         {
             _tableSources.Add(new TableSource(tables, streaming: false));
@@ -262,6 +271,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
         TableSource source = _tableSources[_usedTableSources++];
         source.Reset(tables, _fillCache);
+        source.Ordinal = ordinal;
         _heap.Add(source);
     }
 
@@ -301,9 +311,17 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
             if (top.Version <= _at && !IsDecided(top))
             {
+                Cover cover = _ranges is null ? Cover.None : _ranges.Covers(top);
+                if (cover == Cover.Newer)
+                {
+                    RangeLayer layer = _ranges!.Found!;
+                    _heap.SkipForward(layer.Ordinal, layer.End);
+                    continue;
+                }
+
                 _key.Clear();
                 _key.Append(top.KeySpan);
-                if (top.Kind == EntryKind.Value)
+                if (top.Kind == EntryKind.Value && cover == Cover.None)
                 {
                     _present = top;
                     return true;
@@ -327,6 +345,13 @@ internal sealed unsafe class LsmCursor : EngineCursor
                 return false;
             }
 
+            if (_ranges is not null && _ranges.Covers(top) == Cover.Newer)
+            {
+                RangeLayer layer = _ranges.Found!;
+                _heap.SkipBackward(layer.Ordinal, layer.Start);
+                continue;
+            }
+
             _key.Clear();
             _key.Append(top.KeySpan);
             bool found = false;
@@ -334,7 +359,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
             {
                 if (top.Version <= _at)
                 {
-                    found = top.Kind == EntryKind.Value;
+                    found = top.Kind == EntryKind.Value && (_ranges is null || _ranges.Covers(top) == Cover.None);
                     Keep(top, found);
                 }
 

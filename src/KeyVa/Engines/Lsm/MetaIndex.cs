@@ -85,7 +85,8 @@ internal static class MetaIndex
             layout = With(layout, (TableBlockKind)BinaryPrimitives.ReadUInt32LittleEndian(rest), place, path);
         }
 
-        bool complete = end == self.Offset && layout.Index.Exists && layout.Filter.Exists && layout.Properties.Exists && layout.DataBlocks > 0;
+        bool complete = end == self.Offset && layout.Index.Exists && layout.Filter.Exists && layout.Properties.Exists
+            && (layout.DataBlocks > 0 || (layout.DataBlocks == 0 && layout.RangeTombstones.Exists));
         return complete ? layout : throw new CorruptionException(path, self.Offset, "the meta index does not name every block");
     }
 

@@ -20,6 +20,9 @@ internal sealed unsafe class SsTable
     // Any of those that threads make at once will do.
     private SsTable[]? _alone;
 
+    // Shared: set once, the same by whoever sets it.
+    private RangeTombstones? _ranges;
+
     public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
     {
         Id = id;
@@ -55,6 +58,15 @@ internal sealed unsafe class SsTable
 
     /// <summary>A run of this table alone.</summary>
     public SsTable[] Alone => _alone ??= [this];
+
+    public bool HasRanges => Properties.RangeTombstones > 0;
+
+    /// <summary>Its range tombstones, null if it has none. Kept once read, also while the table is not open: they are small.</summary>
+    public RangeTombstones? Ranges
+    {
+        get => !HasRanges ? null : Volatile.Read(ref _ranges) ?? LoadRanges();
+        init => _ranges = value;
+    }
 
     /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
     public int References { get; set; }
@@ -93,6 +105,10 @@ internal sealed unsafe class SsTable
 
     private byte* LargestKey => KeyOrder.Address(_largest);
 
+    /// <summary>The tables that have entries: there are those with range tombstones alone, which sources cannot stand in.</summary>
+    public static SsTable[] WithEntries(SsTable[] tables) =>
+        Array.TrueForAll(tables, table => table.Properties.Entries > 0) ? tables : Array.FindAll(tables, table => table.Properties.Entries > 0);
+
     public void ForgetReader() => Volatile.Write(ref _reader, null);
 
     /// <summary>The reader, pinned until <see cref="TableReader.Unpin"/>.</summary>
@@ -128,6 +144,15 @@ internal sealed unsafe class SsTable
     public bool Overlaps(ReadOnlySpan<byte> smallest, ReadOnlySpan<byte> largest) =>
         KeyOrder.Compare(Largest, smallest) >= 0 && KeyOrder.Compare(Smallest, largest) <= 0;
 
+    private RangeTombstones LoadRanges()
+    {
+        TableReader reader = PinReader();
+        RangeTombstones ranges = reader.Ranges ?? throw new CorruptionException(Path, 0, "the manifest says it has range tombstones, and it has none");
+        Volatile.Write(ref _ranges, ranges);
+        reader.Unpin();
+        return ranges;
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)]
     private TableReader OpenReader()
     {
@@ -152,7 +177,7 @@ internal sealed unsafe class SsTable
             Volatile.Write(ref _reader, reader);
         }
 
-        _cache.Tables.Opened(this, _maxOpenTables);
+        _cache.Tables.Opened(this, reader, _maxOpenTables);
         return reader;
     }
 }

@@ -36,6 +36,7 @@ internal sealed unsafe class TableBuilder : IDisposable
     private readonly NativeBuffer _lastOfBlock = new(256);
     private readonly BlockCompressor? _compressor;
     private readonly NativeBuffer _dictionary = new(64);
+    private readonly NativeBuffer _ranges = new(64);
     private DictionarySamples? _samples;
     private uint _compressions;
     private long _lastVersionOfBlock;
@@ -71,9 +72,6 @@ internal sealed unsafe class TableBuilder : IDisposable
     public TableProperties Properties => _properties;
 
     public bool IsEmpty => _properties.Entries == 0;
-
-    /// <summary>Encoded range tombstones: a block of their own, unless nothing is put here before <see cref="Finish"/>.</summary>
-    public NativeBuffer RangeTombstones { get; } = new(64);
 
     /// <summary>After <see cref="Finish"/>: where the properties are.</summary>
     public BlockPlace PropertiesPlace { get; private set; }
@@ -121,18 +119,31 @@ internal sealed unsafe class TableBuilder : IDisposable
         }
     }
 
-    /// <summary>Writes what is left and syncs the file.</summary>
-    public void Finish()
+    /// <summary>The last key added.</summary>
+    public ReadOnlySpan<byte> LastKey => _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
+
+    /// <summary>Writes what is left, with the range tombstones of the table, and syncs the file.</summary>
+    public void Finish(RangeTombstones? ranges = null)
     {
-        Debug.Assert(!IsEmpty, "a table has entries");
-        _properties.Largest = (_block.IsEmpty ? _lastOfBlock.Written : _block.LastKey).ToArray();
-        if (!_block.IsEmpty)
+        Debug.Assert(!IsEmpty || ranges is not null, "a table has entries or range tombstones");
+        if (!IsEmpty)
         {
-            EndBlock();
+            _properties.Largest = LastKey.ToArray();
+            if (!_block.IsEmpty)
+            {
+                EndBlock();
+            }
+
+            EndSamples();
+            AddSeparator(null, 0, sameKey: false);
         }
 
-        EndSamples();
-        AddSeparator(null, 0, sameKey: false);
+        if (ranges is not null)
+        {
+            _properties.Include(ranges);
+            RangeTombstoneBlock.Encode(ranges, _ranges);
+        }
+
         int dataBlocks = _index.Count;
         (BlockPlace index, bool twoLevel) = WriteIndex();
         TableLayout layout = new()
@@ -141,7 +152,7 @@ internal sealed unsafe class TableBuilder : IDisposable
             TwoLevelIndex = twoLevel,
             Filter = WriteFilter(),
             Dictionary = WriteOptional(_dictionary),
-            RangeTombstones = WriteOptional(RangeTombstones),
+            RangeTombstones = WriteOptional(_ranges),
             Properties = WriteProperties(),
             FilterProbes = BloomFilter.Probes(_options.BloomBitsPerKey),
             DataBlocks = dataBlocks,
@@ -166,14 +177,13 @@ internal sealed unsafe class TableBuilder : IDisposable
         _compressor?.Dispose();
         _dictionary.Dispose();
         _samples?.Dispose();
-        RangeTombstones.Dispose();
+        _ranges.Dispose();
         _file.Dispose();
     }
 
     private bool SameAsLast(byte* key, int keyLength)
     {
-        ReadOnlySpan<byte> last = _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
-        return last.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
+        return LastKey.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
     }
 
     private void Count(int keyLength, long version, EntryKind kind, long stamp, long expiresAt, int valueLength)

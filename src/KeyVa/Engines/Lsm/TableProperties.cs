@@ -51,7 +51,7 @@ internal sealed class TableProperties
     /// <summary>Estimate: entries that had an older value of their key below them when the table was written.</summary>
     public long Covering { get; set; }
 
-    /// <summary>Range tombstones, in a block of their own.</summary>
+    /// <summary>Versions of range tombstones, all fragments counted. Bounds, versions and stamps hold for them too.</summary>
     public long RangeTombstones { get; set; }
 
     /// <summary>Bytes of the data blocks before compression; 0 in tables of format version 1.</summary>
@@ -63,6 +63,28 @@ internal sealed class TableProperties
     public byte[] Smallest { get; set; } = [];
 
     public byte[] Largest { get; set; } = [];
+
+    /// <summary>
+    /// Takes range tombstones into bounds and counts, after the entries. Bounds are keys that may be there: a range that
+    /// ends before a key counts as reaching to it, unless that key is the next one behind another.
+    /// </summary>
+    public void Include(RangeTombstones ranges)
+    {
+        RangeTombstones = ranges.VersionCount;
+        ReadOnlySpan<byte> last = ranges.Last is [.. var before, 0] ? before : ranges.Last;
+        Smallest = Entries == 0 || KeyOrder.Compare(ranges.First, Smallest) < 0 ? ranges.First.ToArray() : Smallest;
+        Largest = Entries == 0 || KeyOrder.Compare(last, Largest) > 0 ? last.ToArray() : Largest;
+        for (int i = 0; i < ranges.Count; i++)
+        {
+            MinVersion = Math.Min(MinVersion, ranges.Versions(i)[^1]);
+            MaxVersion = Math.Max(MaxVersion, ranges.Versions(i)[0]);
+            foreach (long stamp in ranges.Stamps(i))
+            {
+                MinStamp = Math.Min(MinStamp, stamp);
+                MaxStamp = Math.Max(MaxStamp, stamp);
+            }
+        }
+    }
 
     public void Encode(NativeBuffer output)
     {

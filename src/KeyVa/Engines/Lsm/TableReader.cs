@@ -40,6 +40,7 @@ internal sealed unsafe class TableReader : IDisposable
             _layout = ReadLayout(fileBytes);
             _dataBlocks = _layout.DataBlocks;
             Properties = ReadProperties();
+            Ranges = _layout.RangeTombstones.Exists ? ReadRanges() : null;
             _decompressor = OpenDecompressor(libraries);
             _indexMemory = ReadBlock(_layout.Index.Offset, _layout.Index.Length);
             if (!IndexBlock.TryParse(Block.Data(_indexMemory), _indexMemory->Length, out _index) || _index.IsTop != _layout.TwoLevelIndex
@@ -71,7 +72,13 @@ internal sealed unsafe class TableReader : IDisposable
 
     public string Path => _file.Path;
 
+    /// <summary>Where its pinned blocks are given back.</summary>
+    public BlockCache Cache => _cache;
+
     public TableProperties Properties { get; }
+
+    /// <summary>The table's range tombstones; null if it has none.</summary>
+    public RangeTombstones? Ranges { get; }
 
     public int DataBlocks => _dataBlocks;
 
@@ -146,6 +153,19 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
+    /// <summary>Keys that lie about evenly over the table, rising: where a compaction may be cut.</summary>
+    public List<byte[]> SampleKeys(int most)
+    {
+        List<byte[]> keys = [];
+        int step = Math.Max(1, _index.Count / most);
+        for (int i = step - 1; i < _index.Count; i += step)
+        {
+            keys.Add(_index.Separator(i));
+        }
+
+        return keys;
+    }
+
     /// <summary>Where a data block is.</summary>
     public void Locate(int ordinal, out long offset, out int length)
     {
@@ -199,7 +219,13 @@ internal sealed unsafe class TableReader : IDisposable
     {
         Block* block = ReadDataBlock(offset, length);
         block->Pins = 1;
-        return fillCache ? _cache.Insert(_slots + ordinal, block) : block;
+        if (fillCache)
+        {
+            return _cache.Insert(_slots + ordinal, block);
+        }
+
+        _cache.Memory.Charge(MemoryKind.Buffers, block->Charge);
+        return block;
     }
 
     /// <summary>A hint that this part of the file will be read soon.</summary>
@@ -328,6 +354,13 @@ internal sealed unsafe class TableReader : IDisposable
         using NativeBuffer buffer = new();
         return TableProperties.TryDecode(ReadPlain(_layout.Properties, buffer))
             ?? throw new CorruptionException(Path, _layout.Properties.Offset, "the properties do not fit their length");
+    }
+
+    private RangeTombstones ReadRanges()
+    {
+        using NativeBuffer buffer = new();
+        return RangeTombstoneBlock.TryDecode(ReadPlain(_layout.RangeTombstones, buffer))
+            ?? throw new CorruptionException(Path, _layout.RangeTombstones.Offset, "the range tombstones do not fit their length or are not in order");
     }
 
     private BlockDecompressor OpenDecompressor(CompressionLibraries libraries)

@@ -203,12 +203,13 @@ public sealed class TableFormatTests
         using (TableBuilder builder = new(files.Create("/t/1"), new EngineOptions(), 1, 1))
         {
             Add(builder, "a");
-            builder.RangeTombstones.Append("from a to b"u8);
-            builder.Finish();
+            builder.Finish(RangeTombstones.Of("0"u8, "b"u8, 7, 8));
         }
 
         using TableReader reader = TableReader.Open(files.Open("/t/1", writable: false), cache);
-        Assert.Equal("from a to b", ReadText(reader, reader.Layout.RangeTombstones));
+        Assert.True(reader.Layout.RangeTombstones.Exists);
+        Assert.Equal(7, reader.Ranges!.Covering("a"u8, 7));
+        Assert.Equal((1, "0", "b"), (reader.Properties.RangeTombstones, System.Text.Encoding.UTF8.GetString(reader.Properties.Smallest), System.Text.Encoding.UTF8.GetString(reader.Properties.Largest)));
         Assert.False(reader.Layout.Dictionary.Exists);
     }
 
