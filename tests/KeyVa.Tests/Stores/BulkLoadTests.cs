@@ -270,6 +270,66 @@ public sealed class BulkLoadTests
         Assert.Empty(Engine(store).Verify(CancellationToken.None));
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task LoadsAmongRunningCompactionsKeepTheLevelsInOrder(int seed)
+    {
+        var fixture = new StoreFixture(new StoreOptions { Durability = Durability.Os });
+        await using Store store = Open(fixture);
+        var newest = new long[4000];
+        bool stop = false;
+        var writer = new Thread(() =>
+        {
+            var random = new Random(seed);
+            while (!Volatile.Read(ref stop))
+            {
+                int key = random.Next(newest.Length);
+                Note(newest, key, Set(store, Key(key), new string('w', 40)).Version);
+            }
+        });
+        writer.Start();
+        var random = new Random(-seed);
+        for (int i = 0; i < 60; i++)
+        {
+            // Small loads find gaps between the tables of running compactions, large ones overlap everything.
+            int from = random.Next(newest.Length);
+            int to = Math.Min(newest.Length, from + 1 + random.Next(random.Next(4) == 0 ? 1500 : 8));
+            WriteResult result = TryLoad(store, from, to, "loaded");
+            Assert.True(result.IsOk, $"seed {seed}: {result.Detail}");
+            for (int key = from; key < to; key++)
+            {
+                Note(newest, key, result.Version);
+            }
+        }
+
+        Volatile.Write(ref stop, true);
+        writer.Join();
+        Assert.Null(store.Failure);
+        for (int key = 0; key < newest.Length; key++)
+        {
+            using ValueLease lease = store.Get(Bytes(Key(key)));
+            Assert.True((lease.Found ? lease.Version : 0) == newest[key], $"seed {seed}, {Key(key)}: version {lease.Version}, expected {newest[key]}");
+        }
+
+        Assert.Empty(Engine(store).Verify(CancellationToken.None));
+
+        static void Note(long[] newest, int key, long version)
+        {
+            long seen = Volatile.Read(ref newest[key]);
+            while (version > seen)
+            {
+                long found = Interlocked.CompareExchange(ref newest[key], version, seen);
+                if (found == seen)
+                {
+                    return;
+                }
+
+                seen = found;
+            }
+        }
+    }
+
     internal static Store Open(StoreFixture fixture) => Store.Open(
         StoreFixture.Directory,
         fixture.Options,
