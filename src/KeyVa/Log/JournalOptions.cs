@@ -11,7 +11,7 @@ internal sealed record JournalOptions
     public TimeSpan SyncInterval { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Bytes of one segment file, preallocated.</summary>
-    public long SegmentBytes { get; init; } = 64L << 20;
+    public long SegmentBytes { get; init; } = 16L << 20;
 
     /// <summary>Past this many bytes of segments, partitions that hold the oldest one are asked to flush.</summary>
     public long BudgetBytes { get; init; } = 1L << 30;
