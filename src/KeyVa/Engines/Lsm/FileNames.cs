@@ -10,12 +10,16 @@ internal static class FileNames
     private const string ManifestPrefix = "MANIFEST-";
     private const string TableSuffix = ".sst";
     private const string ValuesSuffix = ".val";
+    private const string StagedSuffix = ".load";
 
     public static string Manifest(long number) => string.Create(CultureInfo.InvariantCulture, $"{ManifestPrefix}{number:D6}");
 
     public static string Table(long id) => string.Create(CultureInfo.InvariantCulture, $"{id:D6}{TableSuffix}");
 
     public static string Values(long id) => string.Create(CultureInfo.InvariantCulture, $"{id:D6}{ValuesSuffix}");
+
+    /// <summary>A table of a bulk load that is not complete, or whose journal record has not been applied.</summary>
+    public static string Staged(long id) => string.Create(CultureInfo.InvariantCulture, $"{id:D6}{StagedSuffix}");
 
     public static bool TryParseManifest(string name, out long number)
     {
@@ -26,6 +30,8 @@ internal static class FileNames
     public static bool TryParseTable(string name, out long id) => TryParseSuffixed(name, TableSuffix, out id);
 
     public static bool TryParseValues(string name, out long id) => TryParseSuffixed(name, ValuesSuffix, out id);
+
+    public static bool TryParseStaged(string name, out long id) => TryParseSuffixed(name, StagedSuffix, out id);
 
     private static bool TryParseSuffixed(string name, string suffix, out long id)
     {

@@ -1,3 +1,5 @@
+using KeyVa.Io;
+
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>The value files that the tables of a superversion lead to. Immutable.</summary>
@@ -36,6 +38,39 @@ internal sealed unsafe class ValueFiles
     {
         ValueReference reference = Decode(encoded);
         return Get(reference).Reader.Read(reference, key, version);
+    }
+
+    /// <summary>Appends the value that a reference of (key, version) leads to, so that it stays when the epoch has ended.</summary>
+    public void CopyTo(NativeBuffer output, ReadOnlySpan<byte> encoded, ReadOnlySpan<byte> key, long version, bool fillCache)
+    {
+        if (fillCache)
+        {
+            Epochs.Enter();
+            try
+            {
+                output.Append(Read(encoded, key, version));
+            }
+            finally
+            {
+                Epochs.Exit();
+            }
+
+            return;
+        }
+
+        ValueReference reference = Decode(encoded);
+        ValueFileReader reader = Get(reference).PinReader();
+        Block* block = null;
+        try
+        {
+            block = reader.ReadAlone(reference, key, version);
+            output.Append(ValueFileReader.ValueOf(block, reference));
+        }
+        finally
+        {
+            Block.Free(block);
+            reader.Unpin();
+        }
     }
 
     /// <summary>A reference out of a table whose checksum fits: what it says is checked against the file it leads to.</summary>
