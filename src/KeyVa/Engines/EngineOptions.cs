@@ -61,7 +61,7 @@ internal sealed record EngineOptions
     public int ValueFileGarbagePercent { get; init; } = 50;
 
     /// <summary>Garbage, as a part of all value files, for whose sake tables are compacted.</summary>
-    public int ValueGarbagePercent { get; init; } = 33;
+    public int ValueGarbagePercent { get; init; } = 25;
 
     /// <summary>Of the blocks of new tables.</summary>
     public Compression Compression { get; init; }

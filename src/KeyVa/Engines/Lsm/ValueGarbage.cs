@@ -7,9 +7,9 @@ namespace KeyVa.Engines.Lsm;
 /// <remarks>
 /// A table names how many bytes of which value file its entries lead to, so the garbage of a file is known exactly, from
 /// the moment a compaction has dropped the entries. Two limits: a compaction that meets entries of a file which is half
-/// garbage takes their values along (reclaiming a byte costs at most one byte written); and when a third of all bytes is
+/// garbage takes their values along (reclaiming a byte costs at most one byte written); and when a quarter of all bytes is
 /// garbage, tables are compacted for its sake, those first that lead to the file with the largest share. So value files
-/// take at most one and a half times what the tables lead to, and what is being written.
+/// take at most a third more than what the tables lead to, and what is being written.
 /// </remarks>
 internal static class ValueGarbage
 {
