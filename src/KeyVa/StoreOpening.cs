@@ -134,7 +134,20 @@ internal sealed class StoreOpening : IDisposable
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
         }
+
+        // The catalog is durable before anything is put into these; without it, a new store would take over their files.
+        if (HasEntries(files, StoreContext.JournalDirectoryOf(_directory)) || HasEntries(files, StoreContext.PartitionsDirectoryOf(_directory)))
+        {
+            throw MissingCatalog(_directory);
+        }
     }
+
+    /// <summary>What is said of a folder that has data and no catalog.</summary>
+    public static CorruptionException MissingCatalog(string directory) => new(
+        Path.Combine(directory, Catalog.FileName), 0, "the catalog is missing, though there are a journal or partitions (a snapshot that was broken off looks the same)");
+
+    public static bool HasEntries(IFileSystem files, string directory) =>
+        files.DirectoryExists(directory) && files.List(directory).Count > 0;
 
     private void SyncParents(IFileSystem files)
     {

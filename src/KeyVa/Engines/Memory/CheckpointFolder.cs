@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using KeyVa.Io;
 
 namespace KeyVa.Engines.Memory;
@@ -6,12 +7,15 @@ namespace KeyVa.Engines.Memory;
 /// <summary>
 /// The files of a memory engine's folder: <c>checkpoint-INDEX</c>, the state up to that log index in 20 digits, and
 /// <c>checkpoint-INDEX.tmp</c>, one that is being written. A file gets its final name when it is complete and synced, so
-/// a final name always stands for a whole checkpoint.
+/// a final name always stands for a whole checkpoint. <c>CURRENT</c> names a checkpoint that was complete; the newest one
+/// is never older than that, unless a file is missing. (Without CURRENT, the newest one counts.)
 /// </summary>
 internal static class CheckpointFolder
 {
+    public const string CurrentName = "CURRENT";
+    public const string TemporarySuffix = ".tmp";
     private const string Prefix = "checkpoint-";
-    private const string TemporarySuffix = ".tmp";
+    private const int MaxCurrentBytes = 256;
     private const int IndexDigits = 20;
 
     /// <summary>Entries between two looks at the cancellation.</summary>
@@ -23,13 +27,11 @@ internal static class CheckpointFolder
     /// <summary>Opens the newest complete checkpoint, or returns null if there is none.</summary>
     public static CheckpointReader? OpenNewest(IFileSystem files, string directory)
     {
-        long newest = -1;
-        foreach (string name in files.List(directory))
+        long newest = NewestIndex(files, directory);
+        long named = ReadCurrent(files, directory);
+        if (newest < named)
         {
-            if (TryParse(name, out long index) && index > newest)
-            {
-                newest = index;
-            }
+            throw new CorruptionException(Path.Combine(directory, NameOf(named)), 0, $"the checkpoint that {CurrentName} names is missing");
         }
 
         if (newest < 0)
@@ -55,6 +57,21 @@ internal static class CheckpointFolder
         }
     }
 
+    /// <summary>The index of the newest complete checkpoint; -1 if there is none.</summary>
+    public static long NewestIndex(IFileSystem files, string directory)
+    {
+        long newest = -1;
+        foreach (string name in files.List(directory))
+        {
+            if (TryParse(name, out long index))
+            {
+                newest = Math.Max(newest, index);
+            }
+        }
+
+        return newest;
+    }
+
     /// <summary>Removes older checkpoints and what interrupted ones left behind.</summary>
     public static void RemoveAllBut(IFileSystem files, string directory, long index)
     {
@@ -62,6 +79,7 @@ internal static class CheckpointFolder
         foreach (string name in files.List(directory))
         {
             bool ours = TryParse(name, out _)
+                || name == CurrentName + TemporarySuffix
                 || (name.EndsWith(TemporarySuffix, StringComparison.Ordinal) && TryParse(name[..^TemporarySuffix.Length], out _));
             if (ours && name != keep)
             {
@@ -107,6 +125,7 @@ internal static class CheckpointFolder
         engine.Context.SyncLog?.Invoke();
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
+        WriteCurrent(files, directory, NameOf(capture.Index));
         progress?.Report(new CheckpointProgress(bytes, bytes));
         return bytes;
     }
@@ -138,6 +157,52 @@ internal static class CheckpointFolder
         }
     }
 
+    /// <summary>Makes CURRENT name a checkpoint that is complete, durably.</summary>
+    public static void WriteCurrent(IFileSystem files, string directory, string name)
+    {
+        string path = Path.Combine(directory, CurrentName);
+        string temporary = path + TemporarySuffix;
+        if (files.FileExists(temporary))
+        {
+            files.DeleteFile(temporary);
+        }
+
+        try
+        {
+            using StorageFile file = files.Create(temporary);
+            file.Write(0, Encoding.ASCII.GetBytes($"{name} {Checksum(name)}\n"));
+            file.Sync();
+        }
+        catch (StorageFullException)
+        {
+            files.DeleteFile(temporary);
+            throw;
+        }
+
+        files.Rename(temporary, path);
+        files.SyncDirectory(directory);
+    }
+
+    /// <summary>The index of the checkpoint that CURRENT names; -1 if there is no CURRENT.</summary>
+    public static long ReadCurrent(IFileSystem files, string directory)
+    {
+        string path = Path.Combine(directory, CurrentName);
+        if (!files.FileExists(path))
+        {
+            return -1;
+        }
+
+        using StorageFile file = files.Open(path, writable: false);
+        Span<byte> bytes = stackalloc byte[MaxCurrentBytes];
+        string[] parts = Encoding.ASCII.GetString(bytes[..file.Read(0, bytes)]).Split(' ');
+        return file.Length < MaxCurrentBytes && parts.Length == 2 && TryParse(parts[0], out long index) && parts[1] == Checksum(parts[0]) + "\n"
+            ? index
+            : throw new CorruptionException(path, 0, "it does not name a checkpoint");
+    }
+
+    private static string Checksum(string name) =>
+        Crc32C.Compute(Encoding.ASCII.GetBytes(name)).ToString("x8", CultureInfo.InvariantCulture);
+
     private static void WriteEntries(
         CheckpointWriter writer,
         CheckpointCapture capture,
@@ -163,7 +228,7 @@ internal static class CheckpointFolder
         }
     }
 
-    private static bool TryParse(string name, out long index)
+    public static bool TryParse(string name, out long index)
     {
         index = 0;
         return name.StartsWith(Prefix, StringComparison.Ordinal)
