@@ -80,6 +80,15 @@ public sealed class Store : IStore
     public static IReadOnlyList<CorruptionException> Verify(string path, Action<string>? note = null, CancellationToken cancellation = default) =>
         StoreVerification.Run(path, new StoreEnvironment(), note, cancellation);
 
+    /// <summary>
+    /// Saves everything in a damaged data folder whose checksum fits, and reports the rest: into the folder <paramref name="to"/>
+    /// (missing or empty), or in place, with what was there moved into <c>damaged-N</c> below the folder; nothing is
+    /// destroyed. A folder without damage is left alone. The result opens, and its verification finds nothing. Throws
+    /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
+    /// </summary>
+    public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
+
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
     {

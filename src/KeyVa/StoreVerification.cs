@@ -41,6 +41,12 @@ internal sealed class StoreVerification
         string directory = Path.GetFullPath(path);
         CheckIsStore(files, directory);
         using IDisposable? folderLock = Lock(files, directory);
+        return Find(directory, environment, cancellation, note);
+    }
+
+    /// <summary>As <see cref="Run(string, StoreEnvironment, Action{string}?, CancellationToken)"/>, where the caller holds the folder's lock.</summary>
+    public static IReadOnlyList<CorruptionException> Find(string directory, StoreEnvironment environment, CancellationToken cancellation, Action<string>? note = null)
+    {
         var verification = new StoreVerification(directory, environment, note);
         verification.Run(cancellation);
         return verification._damages;
@@ -200,6 +206,24 @@ internal sealed class StoreVerification
         {
             _note?.Invoke($"journal: {tail.Message}; opening the store cuts it off");
         }
+
+        foreach (ScannedSegment segment in scan.Segments.SkipLast(1))
+        {
+            NoteUnusedEnd(segment);
+        }
+    }
+
+    // A write that found no room, or was cut off before the journal went on in the next segment, may have left something
+    // there; it never counts.
+    private void NoteUnusedEnd(ScannedSegment segment)
+    {
+        using StorageFile file = _files.Open(segment.Path, writable: false);
+        long end = segment.End - segment.Header.Base + JournalFormat.SegmentHeaderBytes;
+        long found = FirstByte(file, end);
+        if (found >= 0)
+        {
+            _note?.Invoke($"journal: '{segment.Path}' has something at offset {found}, behind its last group at {end}, that means nothing");
+        }
     }
 
     // The scan ends at the first damage; what lies behind is looked through for the next places.
@@ -221,17 +245,29 @@ internal sealed class StoreVerification
     private void VerifyReserve(string path)
     {
         using StorageFile file = _files.Open(path, writable: false);
-        using var buffer = new NativeBuffer(1 << 20);
-        Span<byte> piece = buffer.Append(1 << 20);
-        long at = 0;
-        for (int read; (read = file.Read(at, piece)) > 0; at += read)
+        long found = FirstByte(file, 0);
+        if (found >= 0)
+        {
+            throw new CorruptionException(path, found, "the reserve holds something, though it was never written to");
+        }
+    }
+
+    /// <summary>The first byte from an offset on that is not zero; -1 if there is none.</summary>
+    private static long FirstByte(StorageFile file, long from)
+    {
+        const int PieceBytes = 256 << 10;
+        using var buffer = new NativeBuffer((int)Math.Clamp(file.Length - from, 1, PieceBytes));
+        Span<byte> piece = buffer.Append(buffer.Capacity);
+        for (int read; (read = file.Read(from, piece)) > 0; from += read)
         {
             int found = piece[..read].IndexOfAnyExcept((byte)0);
             if (found >= 0)
             {
-                throw new CorruptionException(path, at + found, "the reserve holds something, though it was never written to");
+                return from + found;
             }
         }
+
+        return -1;
     }
 
     private void VerifyEngine(long id, EngineKind engine, CancellationToken cancellation)

@@ -124,6 +124,10 @@ internal sealed class Journal : IDisposable
         {
             segments.Add(CreateFirst(files, options));
         }
+        else
+        {
+            files.Announce(segments[^1].Header.Sequence + 1);
+        }
 
         var recovery = new JournalRecovery
         {

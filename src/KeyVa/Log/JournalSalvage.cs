@@ -21,7 +21,8 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
     /// <summary>Where bytes that should be groups are not.</summary>
     public List<CorruptionException> Damages { get; } = [];
 
-    public long Groups { get; private set; }
+    /// <summary>Places, so far, at which records may have been lost: behind the last of them, nobody knows what there was.</summary>
+    public int Holes { get; private set; }
 
     /// <summary>Hands over what is intact in all segments of the folder.</summary>
     public void Run<TVisitor>(ref TVisitor visitor)
@@ -32,6 +33,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
         {
             for (long missing = i == 0 ? sequences[0] : sequences[i - 1] + 1; missing < sequences[i]; missing++)
             {
+                Holes++;
                 Damages.Add(new CorruptionException(PathOf(missing), 0, "the segment is missing"));
             }
 
@@ -62,6 +64,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
             Damages.Add(new CorruptionException(path, 0, "the segment's header is unreadable"));
             if (!FindHeader(file, out header))
             {
+                Holes++;
                 return;
             }
 
@@ -70,6 +73,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
 
         if (_end >= 0 && header.Base > _end)
         {
+            Holes++;
             Damages.Add(new CorruptionException(path, 32, $"the segment begins at {header.Base} of the log, what is intact before it ends at {_end}"));
         }
 
@@ -110,10 +114,10 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
             {
                 if (at > expected)
                 {
+                    Holes++;
                     Damages.Add(new CorruptionException(path, expected, $"{at - expected} bytes hold no intact group"));
                 }
 
-                Groups++;
                 _scanner.ReadRecords(at, group, ref visitor);
                 expected = at + group.Length;
                 hasRemains = false;
@@ -128,6 +132,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
 
         if (hasRemains)
         {
+            Holes++;
             Damages.Add(new CorruptionException(path, expected, "what follows holds no intact group"));
         }
 

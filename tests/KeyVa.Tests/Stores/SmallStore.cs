@@ -12,7 +12,10 @@ namespace KeyVa.Tests.Stores;
 internal static class SmallStore
 {
     public const string Directory = "/data";
-    public const int Keys = 120;
+    public const int Keys = 200;
+
+    /// <summary>Keys below this are written a third time.</summary>
+    private const int Late = 90;
 
     public static readonly StoreOptions Options = new()
     {
@@ -35,7 +38,7 @@ internal static class SmallStore
         Time = time ?? TimeProvider.System,
         Engine = static options => options with
         {
-            MemtableBytes = 4 << 10,
+            MemtableBytes = 3 << 10,
             BlockBytes = 256,
             TableBytes = 2 << 10,
             Level0Tables = 2,
@@ -53,7 +56,7 @@ internal static class SmallStore
     public static byte[] Key(int i) => Encoding.ASCII.GetBytes($"{(i % 2 == 0 ? 'a' : 'z')}{i:D4}");
 
     /// <summary>What the key holds at the end; null: it was removed.</summary>
-    public static string? Value(int i) => i % 13 == 5 ? null : i < 12 ? Text(i, 3) : i % 5 == 0 ? Text(i, 1) : Text(i, 2);
+    public static string? Value(int i) => i % 13 == 5 ? null : i < Late ? Text(i, 3) : i % 5 == 0 ? Text(i, 1) : Text(i, 2);
 
     /// <summary>
     /// Reads every key, one by one and by a scan. A wrong answer fails the test. Returns how many reads were refused with damage;
@@ -102,7 +105,7 @@ internal static class SmallStore
 
     /// <summary>Whether that was ever the key's value.</summary>
     public static bool IsOlder(int i, string? found) =>
-        found is null || found == Text(i, 1) || found == Text(i, 2) || (i < 12 && found == Text(i, 3));
+        found is null || found == Text(i, 1) || found == Text(i, 2) || (i < Late && found == Text(i, 3));
 
     private static string Text(int i, int generation) => $"{generation}:{i}:{new string((char)('a' + (i % 26)), 20 + (i % 40))}";
 
@@ -114,7 +117,7 @@ internal static class SmallStore
         Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange("m"u8.ToArray(), default), EngineKind.Memory).Status);
         for (int generation = 1; generation <= 3; generation++)
         {
-            for (int i = 0; i < (generation == 3 ? 12 : Keys); i++)
+            for (int i = 0; i < (generation == 3 ? Late : Keys); i++)
             {
                 if (i % 13 == 5 && generation == 2)
                 {

@@ -39,22 +39,14 @@ internal static class CheckpointFolder
             return null;
         }
 
-        CheckpointReader reader = new(files.Open(Path.Combine(directory, NameOf(newest)), writable: false));
-        try
+        CheckpointReader reader = OpenWhole(files, Path.Combine(directory, NameOf(newest)));
+        if (reader.Header.Index == newest)
         {
-            reader.ReadEnds();
-            if (reader.Header.Index != newest)
-            {
-                throw new CorruptionException(reader.Path, 16, $"the file holds the state up to index {reader.Header.Index}");
-            }
-
             return reader;
         }
-        catch
-        {
-            reader.Dispose();
-            throw;
-        }
+
+        reader.Dispose();
+        throw new CorruptionException(reader.Path, 16, $"the file holds the state up to index {reader.Header.Index}");
     }
 
     /// <summary>The index of the newest complete checkpoint; -1 if there is none.</summary>
@@ -202,6 +194,28 @@ internal static class CheckpointFolder
 
     private static string Checksum(string name) =>
         Crc32C.Compute(Encoding.ASCII.GetBytes(name)).ToString("x8", CultureInfo.InvariantCulture);
+
+    /// <summary>Reads one checkpoint to its end; null: it is intact.</summary>
+    public static CorruptionException? FindDamage(IFileSystem files, string path, CancellationToken cancellation)
+    {
+        IReadOnlyList<CorruptionException> damages = Verify(() => OpenWhole(files, path), cancellation);
+        return damages.Count > 0 ? damages[0] : null;
+    }
+
+    private static CheckpointReader OpenWhole(IFileSystem files, string path)
+    {
+        CheckpointReader reader = new(files.Open(path, writable: false));
+        try
+        {
+            reader.ReadEnds();
+            return reader;
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+    }
 
     private static void WriteEntries(
         CheckpointWriter writer,
