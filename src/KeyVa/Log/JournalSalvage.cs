@@ -37,7 +37,11 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
                 Damages.Add(new CorruptionException(PathOf(missing), 0, "the segment is missing"));
             }
 
-            ReadSegment(PathOf(sequences[i]), isLast: i == sequences.Length - 1, ref visitor);
+            if (!ReadSegment(PathOf(sequences[i]), isLast: i == sequences.Length - 1, ref visitor) && i == 0 && sequences[0] > 1)
+            {
+                Holes++;
+                Damages.Add(new CorruptionException(PathOf(sequences[0] - 1), 0, $"the segment is missing: {sequences[0]} was never used"));
+            }
         }
     }
 
@@ -45,7 +49,8 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
 
     private string PathOf(long sequence) => $"{directory}/{JournalFormat.SegmentName(sequence)}";
 
-    private void ReadSegment<TVisitor>(string path, bool isLast, ref TVisitor visitor)
+    /// <summary>False if the segment was never used.</summary>
+    private bool ReadSegment<TVisitor>(string path, bool isLast, ref TVisitor visitor)
         where TVisitor : IRecordVisitor, allows ref struct
     {
         using StorageFile file = fileSystem.Open(path, writable: false);
@@ -58,14 +63,14 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
             if (isLast && _scanner.SkipZeros(0) < 0)
             {
                 // Made ready and never used.
-                return;
+                return false;
             }
 
             Damages.Add(new CorruptionException(path, 0, "the segment's header is unreadable"));
             if (!FindHeader(file, out header))
             {
                 Holes++;
-                return;
+                return true;
             }
 
             _scanner.Begin(file, header, file.Length);
@@ -78,6 +83,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
         }
 
         ReadGroups(path, header, ref visitor);
+        return true;
     }
 
     /// <summary>What a segment's header must have said, from the first group that is intact.</summary>

@@ -55,13 +55,15 @@ public sealed class RepairTests
         FolderImage image = SmallStore.Image(killed);
         foreach (string path in image.Files)
         {
+            List<string> notes = [];
+            IReadOnlyList<CorruptionException> damages = SmallStore.Verify(image.Write((other, bytes) => other == path ? null : bytes), notes);
             try
             {
                 Repair(image.Write((other, bytes) => other == path ? null : bytes), path);
             }
             catch (Exception failure)
             {
-                throw new InvalidOperationException($"{path}: {failure.Message}", failure);
+                throw new InvalidOperationException($"{path}: {failure.Message}\n{string.Join('\n', damages.Select(static damage => damage.Message).Concat(notes).Concat(image.Files.Select(file => $"{file} {image[file].Length}")))}", failure);
             }
         }
     }
