@@ -45,6 +45,10 @@ internal sealed class MetricList(
         Gauge(list, "keyva_cache_hit_ratio", "Share of blocks found in the block cache since the start; 0 before the first.",
             lookups == 0 ? 0 : (double)statistics.CacheHits / lookups);
         Gauge(list, "keyva_open_snapshots", "Snapshots (scans, readers) open now.", statistics.OpenSnapshots);
+        Counter(list, "keyva_scrubbed_bytes_total", "Bytes read in the background in search of damage.", statistics.ScrubbedBytes);
+        Counter(list, "keyva_scrub_passes_total", "Times all files were read through for that.", statistics.ScrubPasses);
+        Gauge(list, "keyva_scrub_damages", "Damaged places found so; the log names file and offset.", statistics.ScrubDamages);
+        Gauge(list, "keyva_scrub_running", "1 while all files are being read.", statistics.IsScrubbing ? 1 : 0);
         Gauge(list, "keyva_uptime_seconds", "Seconds since the store was opened.", statistics.Uptime.TotalSeconds);
     }
 
