@@ -118,22 +118,31 @@ internal sealed class SegmentFiles : IDisposable
                 return null;
             }
 
-            using (StorageFile reserve = _fileSystem.Open(ReservePath, writable: false))
+            try
             {
-                if (reserve.Length < needed)
+                using (StorageFile reserve = _fileSystem.Open(ReservePath, writable: false))
                 {
-                    return null;
+                    if (reserve.Length < needed)
+                    {
+                        return null;
+                    }
                 }
-            }
 
-            // Its name may be that of a spare too small for what is needed: the rename replaces that.
-            _spare?.Dispose();
-            _spare = null;
-            _fileSystem.Rename(ReservePath, PathOf(sequence));
-            _fileSystem.SyncDirectory(_directory);
-            _taken = sequence;
-            Announce(sequence + 1);
-            return _fileSystem.Open(PathOf(sequence), writable: true);
+                // Its name may be that of a spare too small for what is needed: the rename replaces that.
+                _spare?.Dispose();
+                _spare = null;
+                _fileSystem.Rename(ReservePath, PathOf(sequence));
+                _fileSystem.SyncDirectory(_directory);
+                StorageFile segment = _fileSystem.Open(PathOf(sequence), writable: true);
+                _taken = sequence;
+                Announce(sequence + 1);
+                return segment;
+            }
+            catch (StorageFullException)
+            {
+                // No descriptor is left; what was renamed already, the next attempt takes by its new name.
+                return null;
+            }
         }
     }
 
@@ -180,7 +189,8 @@ internal sealed class SegmentFiles : IDisposable
         StorageFile? file = null;
         try
         {
-            file = _fileSystem.Create(path);
+            // A file that could neither be completed nor deleted is taken again.
+            file = _fileSystem.FileExists(path) ? _fileSystem.Open(path, writable: true) : _fileSystem.Create(path);
             file.Allocate(bytes);
             file.Sync();
             _fileSystem.SyncDirectory(_directory);
@@ -191,7 +201,7 @@ internal sealed class SegmentFiles : IDisposable
             if (file is not null)
             {
                 file.Dispose();
-                Delete(path);
+                TryDelete(path);
             }
 
             return null;
@@ -200,6 +210,18 @@ internal sealed class SegmentFiles : IDisposable
         {
             file?.Dispose();
             throw;
+        }
+    }
+
+    private void TryDelete(string path)
+    {
+        try
+        {
+            Delete(path);
+        }
+        catch (StorageFullException)
+        {
+            // The folder could not be opened to be synced, for want of descriptors; the file or its name may be left.
         }
     }
 

@@ -110,7 +110,11 @@ internal static class CheckpointFolder
         }
         catch (Exception failure) when (failure is StorageFullException or OperationCanceledException)
         {
-            files.DeleteFile(temporary);
+            if (files.FileExists(temporary))
+            {
+                files.DeleteFile(temporary);
+            }
+
             throw;
         }
 
@@ -167,7 +171,11 @@ internal static class CheckpointFolder
         }
         catch (StorageFullException)
         {
-            files.DeleteFile(temporary);
+            if (files.FileExists(temporary))
+            {
+                files.DeleteFile(temporary);
+            }
+
             throw;
         }
 
