@@ -10,7 +10,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
     public override string Settings => engine == EngineKind.Lsm
         ? $"journal on, block cache {options.BlockCacheBytes >> 20} MiB, memtable {options.MemtableBytes >> 20} MiB x 5, " +
           "Bloom filter 10 bits/key, blocks 4 KiB, 2 background threads, level 0 at 4/20/36 files, level 1 256 MiB x 10, " +
-          "files 64 MiB, compression none"
+          $"files 64 MiB, compression {options.Compression.ToString().ToLowerInvariant()}"
         : isVolatile ? "volatile: no journal, nothing durable" : "journal on, checkpoints after 256 MiB";
 
     public override string? Refuses(Work work) => work switch
@@ -82,6 +82,12 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
             }
 
             return lease.Status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {lease.Status}");
+        }
+
+        public bool Read(ReadOnlySpan<byte> key, Span<byte> value)
+        {
+            Status status = store.TryGet(key, value, out _);
+            return status == Status.Ok || (status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {status}"));
         }
 
         public void Delete(ReadOnlySpan<byte> key)
