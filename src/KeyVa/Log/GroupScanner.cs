@@ -65,26 +65,79 @@ internal sealed class GroupScanner : IDisposable
 
     /// <summary>Hands the group's records to a reader, those with a position that it asks for.</summary>
     public void ReadRecords<TReader>(ref TReader reader)
+        where TReader : IRecordVisitor, allows ref struct =>
+        ReadRecords(Position - _groupLength, Group, ref reader);
+
+    /// <summary>As above, for a group that <see cref="TryGroup"/> found.</summary>
+    public void ReadRecords<TReader>(long groupAt, in GroupHeader header, ref TReader reader)
         where TReader : IRecordVisitor, allows ref struct
     {
-        ReadOnlySpan<byte> group = View(Position - _groupLength, _groupLength);
+        ReadOnlySpan<byte> group = View(groupAt, header.Length);
         int at = JournalFormat.GroupHeaderBytes;
-        for (int i = 0; i < Group.Records; i++)
+        for (int i = 0; i < header.Records; i++)
         {
             int length = JournalFormat.RecordLength(group[at..]);
-            ReadOnlySpan<byte> record = group.Slice(at, length);
-            int payload = BinaryPrimitives.ReadInt32LittleEndian(record[4..]);
-            int positions = BinaryPrimitives.ReadUInt16LittleEndian(record[10..]);
-            int payloadAt = JournalFormat.RecordHeaderBytes + (positions * JournalFormat.PositionBytes);
-            reader.Visit(new JournalRecord
-            {
-                Kind = (RecordKind)record[8],
-                Positions = MemoryMarshal.Cast<byte, LogPosition>(
-                    record[JournalFormat.RecordHeaderBytes..payloadAt]),
-                Payload = record.Slice(payloadAt, payload),
-            });
+            Visit(group.Slice(at, length), ref reader);
             at += length;
         }
+    }
+
+    /// <summary>The header that stands at a place, if it is one of a group or something near it; nothing of it was checked.</summary>
+    public bool TryPeek(long at, out GroupHeader header, out bool hasMagic)
+    {
+        ReadOnlySpan<byte> head = at + JournalFormat.GroupHeaderBytes <= _limit ? View(at, JournalFormat.GroupHeaderBytes) : default;
+        bool there = head.Length == JournalFormat.GroupHeaderBytes;
+        hasMagic = there && BinaryPrimitives.ReadUInt32LittleEndian(head) == JournalFormat.GroupMagic;
+        header = there ? JournalFormat.ReadGroupHeader(head) : default;
+        return there;
+    }
+
+    /// <summary>
+    /// Hands over the one record at a place, if its checksum fits, whatever its group is like. <paramref name="length"/>:
+    /// the bytes it says it has, checked or not; 0 if what is there cannot be a record.
+    /// </summary>
+    public bool TryRecord<TReader>(long at, ref TReader reader, out int length)
+        where TReader : IRecordVisitor, allows ref struct
+    {
+        length = 0;
+        if (at + JournalFormat.RecordHeaderBytes > _limit)
+        {
+            return false;
+        }
+
+        ReadOnlySpan<byte> head = View(at, JournalFormat.RecordHeaderBytes);
+        int claimed = JournalFormat.ClaimedRecordLength(head);
+        if (claimed == 0 || claimed > _limit - at)
+        {
+            return false;
+        }
+
+        length = claimed;
+        ReadOnlySpan<byte> record = View(at, claimed);
+        if (record.Length != claimed
+            || BinaryPrimitives.ReadUInt32LittleEndian(record) != Crc32C.Compute(record[4..])
+            || (RecordKind)record[8] is not (RecordKind.Commands or RecordKind.Commit))
+        {
+            return false;
+        }
+
+        Visit(record, ref reader);
+        return true;
+    }
+
+    private static void Visit<TReader>(ReadOnlySpan<byte> record, ref TReader reader)
+        where TReader : IRecordVisitor, allows ref struct
+    {
+        int payload = BinaryPrimitives.ReadInt32LittleEndian(record[4..]);
+        int positions = BinaryPrimitives.ReadUInt16LittleEndian(record[10..]);
+        int payloadAt = JournalFormat.RecordHeaderBytes + (positions * JournalFormat.PositionBytes);
+        reader.Visit(new JournalRecord
+        {
+            Kind = (RecordKind)record[8],
+            Positions = MemoryMarshal.Cast<byte, LogPosition>(
+                record[JournalFormat.RecordHeaderBytes..payloadAt]),
+            Payload = record.Slice(payloadAt, payload),
+        });
     }
 
     /// <summary>

@@ -162,19 +162,22 @@ internal static class JournalFormat
     /// <summary>The bytes of the record that begins here, or 0 if what is there cannot be one.</summary>
     public static int RecordLength(ReadOnlySpan<byte> from)
     {
+        int length = ClaimedRecordLength(from);
+        return length <= from.Length ? length : 0;
+    }
+
+    /// <summary>The bytes that a record's header says it has, or 0 if it cannot be one's.</summary>
+    public static int ClaimedRecordLength(ReadOnlySpan<byte> from)
+    {
         if (from.Length < RecordHeaderBytes)
         {
             return 0;
         }
 
         uint payload = BinaryPrimitives.ReadUInt32LittleEndian(from[4..]);
-        if (payload > MaxPayloadBytes)
-        {
-            return 0;
-        }
-
-        int length = RecordBytes(BinaryPrimitives.ReadUInt16LittleEndian(from[10..]), (int)payload);
-        return length <= from.Length ? length : 0;
+        return payload > MaxPayloadBytes
+            ? 0
+            : RecordBytes(BinaryPrimitives.ReadUInt16LittleEndian(from[10..]), (int)payload);
     }
 }
 
