@@ -22,6 +22,20 @@ internal sealed class CompressionLibraries(string lz4 = Lz4.Library, string snap
         }
     }
 
+    /// <summary>Whether a library can be called.</summary>
+    public bool Has(Compression compression)
+    {
+        try
+        {
+            Require(compression);
+            return true;
+        }
+        catch (StoreException)
+        {
+            return false;
+        }
+    }
+
     private void Load(Compression compression)
     {
         (string name, string entry, string package) = compression switch

@@ -121,6 +121,10 @@ public sealed class CrashMatrixDamageTests(ITestOutputHelper output)
                 Assert.True(found, $"{path}: opening is refused ({damage.Message}), verify finds nothing");
                 Assert.StartsWith(SmallStore.Directory, damage.File, StringComparison.Ordinal);
             }
+            catch (Exception failure)
+            {
+                throw new InvalidOperationException($"{path} deleted: {failure.Message}; the store has {string.Join(' ', image.Files)}", failure);
+            }
         }
     }
 

@@ -45,6 +45,7 @@ internal static class SmallStore
             Level1Bytes = 4 << 10,
             LevelMultiplier = 4,
             CheckpointAfterBytes = 4 << 10,
+            SeparateValuesFrom = 52,
         },
     };
 
@@ -160,6 +161,7 @@ internal static class SmallStore
         var image = new FolderImage(left, Directory, static name => name == "reserve");
         Assert.True(image.Files.Count(static path => path.EndsWith(".sst", StringComparison.Ordinal)) >= 3, string.Join(' ', image.Files));
         Assert.True(image.Files.Count(static path => path.EndsWith(".journal", StringComparison.Ordinal)) >= 2, string.Join(' ', image.Files));
+        Assert.Contains(image.Files, static path => path.EndsWith(".val", StringComparison.Ordinal));
         Assert.Contains(image.Files, static path => path.Contains("checkpoint-", StringComparison.Ordinal));
         Assert.Empty(Verify(image.Write()));
         return image;

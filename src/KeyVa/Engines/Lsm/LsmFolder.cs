@@ -21,6 +21,12 @@ internal sealed class LsmFolder(IFileSystem files, string directory, TimeProvide
         foreach (string name in names.Order(StringComparer.Ordinal))
         {
             bool isTable = FileNames.TryParseTable(name, out long id);
+            if (FileNames.TryParseValues(name, out long values))
+            {
+                VerifyValues(values, state, cancellation);
+                continue;
+            }
+
             if (state is not null && isTable && !state.Tables.ContainsKey(id))
             {
                 note?.Invoke($"'{Path.Combine(directory, name)}' is a table that the manifest does not name (a crash left it); opening the store deletes it");
@@ -42,7 +48,25 @@ internal sealed class LsmFolder(IFileSystem files, string directory, TimeProvide
             Collect(() => VerifyTable(context, table, cancellation));
         }
 
+        foreach (ManifestValueFile file in state?.ValueFiles.Values.Where(file => !names.Contains(FileNames.Values(file.Id))) ?? [])
+        {
+            VerifyValues(file.Id, state, cancellation);
+        }
+
         Collect(() => CheckLevels(state));
+    }
+
+    private void VerifyValues(long id, ManifestState? state, CancellationToken cancellation)
+    {
+        string path = Path.Combine(directory, FileNames.Values(id));
+        ManifestValueFile? expected = null;
+        if (state is not null && !state.ValueFiles.TryGetValue(id, out expected))
+        {
+            note?.Invoke($"'{path}' is a value file that the manifest does not name (a crash left it); opening the store deletes it");
+            return;
+        }
+
+        Collect(() => ValueFileVerifier.Verify(files, path, expected, damages.Add, cancellation));
     }
 
     /// <summary>What a table needs to be read without an engine.</summary>

@@ -18,10 +18,14 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
     /// <summary>The manifest was lost: the log may hold what the tables hold too.</summary>
     public bool IsRebuilt { get; private set; }
 
+    private ValueRescue? _values;
+
     public void Run(CancellationToken cancellation)
     {
         files.CreateDirectory(target);
         ManifestState? state = ReadManifest();
+        using ValueRescue values = new(files, source, context, log, state?.ValueFiles ?? []);
+        _values = values;
         if (state is null)
         {
             IsRebuilt = true;
@@ -32,6 +36,7 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
             state = TakeOver(state, cancellation);
         }
 
+        LinkValueFiles(state, values, cancellation);
         files.SyncDirectory(target);
         Manifest.Create(files, target, state).Dispose();
     }
@@ -70,6 +75,17 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
         return null;
     }
 
+    /// <summary>What tables lead to still is intact: of the other value files, the values are in the tables now.</summary>
+    private void LinkValueFiles(ManifestState state, ValueRescue values, CancellationToken cancellation)
+    {
+        foreach (long id in state.Tables.Values.SelectMany(static table => table.Properties.ValueFiles).Select(static use => use.Id).Distinct())
+        {
+            state.ValueFiles.Add(id, values.Intact(id, cancellation)!);
+            Link(values.PathOf(id), Path.Combine(target, FileNames.Values(id)));
+            log.FilesKept++;
+        }
+    }
+
     private ManifestState TakeOver(ManifestState from, CancellationToken cancellation)
     {
         ManifestState state = new() { Mark = from.Mark, NextId = from.NextId };
@@ -101,8 +117,13 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
         }
     }
 
-    /// <summary>Links or salvages one table; null if nothing is left of it.</summary>
-    private (TableProperties Properties, long Bytes)? Take(long id, TableProperties? known, long fileBytes, string to, CancellationToken cancellation)
+    /// <summary>Links or salvages one table, with the values it leads to; null if nothing is left of it.</summary>
+    private (TableProperties Properties, long Bytes)? Take(long id, TableProperties? known, long fileBytes, string to, CancellationToken cancellation) =>
+        TakeEntries(id, known, fileBytes, to, cancellation) is { } taken
+            ? _values!.Restore(to, taken.Properties, taken.Bytes, cancellation)
+            : null;
+
+    private (TableProperties Properties, long Bytes)? TakeEntries(long id, TableProperties? known, long fileBytes, string to, CancellationToken cancellation)
     {
         string path = Path.Combine(source, FileNames.Table(id));
         if (IsIntact(id, ref known, ref fileBytes, cancellation))
@@ -170,7 +191,11 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
         long highest = 0;
         foreach (string name in files.List(source).Order(StringComparer.Ordinal))
         {
-            if (FileNames.TryParseTable(name, out long id))
+            if (FileNames.TryParseValues(name, out long id))
+            {
+                highest = Math.Max(highest, id);
+            }
+            else if (FileNames.TryParseTable(name, out id))
             {
                 highest = Math.Max(highest, id);
                 if (Take(id, null, -1, Path.Combine(work, FileNames.Table(id)), cancellation) is { } taken)

@@ -1,12 +1,14 @@
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
-/// A <see cref="ScrubPass"/> over the tables of an engine, by rising number. A table is opened anew, so that footer, index and
+/// A <see cref="ScrubPass"/> over the tables of an engine, by rising number, and then its value files. A table is opened anew, so that footer, index and
 /// filter come from the disk too; while it is read its file stays, even if a compaction deletes it.
 /// </summary>
 internal sealed unsafe class TableScrub(VersionSet versions, EngineContext context) : ScrubPass
 {
     private TableReader? _reader;
+    private ValueFileWalk? _values;
+    private long _lastValues;
     private long _lastId;
     private int _ordinal;
 
@@ -17,7 +19,7 @@ internal sealed unsafe class TableScrub(VersionSet versions, EngineContext conte
         {
             if (_reader is null && !TryOpenNext(found, ref read))
             {
-                return false;
+                return StepValues(bytes, found, ref read);
             }
 
             if (_reader is not null)
@@ -33,6 +35,71 @@ internal sealed unsafe class TableScrub(VersionSet versions, EngineContext conte
     {
         _reader?.Dispose();
         _reader = null;
+        _values?.Dispose();
+        _values = null;
+    }
+
+    /// <summary>As <see cref="Step"/>, over the value files.</summary>
+    private bool StepValues(long bytes, Action<CorruptionException> found, ref long read)
+    {
+        while (read < bytes)
+        {
+            if (_values is null && !TryOpenNextValues(found))
+            {
+                return false;
+            }
+
+            try
+            {
+                if (_values is not null)
+                {
+                    bool more = _values.Step(bytes - read, found, out long stepped);
+                    read += stepped;
+                    if (more)
+                    {
+                        continue;
+                    }
+                }
+            }
+            catch (StorageException failure)
+            {
+                found(new CorruptionException(FileNames.Values(_lastValues), 0, $"the value file cannot be read: {failure.Message}"));
+            }
+
+            _values?.Dispose();
+            _values = null;
+        }
+
+        return true;
+    }
+
+    private bool TryOpenNextValues(Action<CorruptionException> found)
+    {
+        Superversion superversion = versions.Pin();
+        try
+        {
+            ValueFile? next = superversion.Values.All.Where(file => file.Id > _lastValues).MinBy(static file => file.Id);
+            if (next is null)
+            {
+                return false;
+            }
+
+            _lastValues = next.Id;
+            try
+            {
+                _values = new ValueFileWalk(context.FileSystem.Open(next.Path, writable: false), next.Entry);
+            }
+            catch (StorageException failure)
+            {
+                found(new CorruptionException(next.Path, 0, $"the value file cannot be opened: {failure.Message}"));
+            }
+
+            return true;
+        }
+        finally
+        {
+            versions.Unpin(superversion);
+        }
     }
 
     /// <summary>False if there is no further table; a damaged one is reported and passed over.</summary>

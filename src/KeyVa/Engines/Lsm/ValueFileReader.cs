@@ -16,13 +16,13 @@ internal sealed unsafe class ValueFileReader : FileReader
     private readonly BlockDecompressor _decompressor;
     private readonly nint* _slots;
 
-    private ValueFileReader(StorageFile file, BlockCache cache, CompressionLibraries libraries)
+    private ValueFileReader(StorageFile file, BlockCache cache, CompressionLibraries libraries, ValueFileFooter footer)
     {
         _file = file;
         _cache = cache;
-        _footer = ReadEnds(file);
+        _footer = footer;
         _decompressor = new BlockDecompressor(file.Path, _footer.Compressions, default, 0, libraries);
-        _slots = (nint*)NativeMemory.AllocZeroed((nuint)_footer.Records, (nuint)sizeof(nint));
+        _slots = (nint*)NativeMemory.AllocZeroed((nuint)Math.Max(1, _footer.Records), (nuint)sizeof(nint));
     }
 
     public ValueFileFooter Footer => _footer;
@@ -34,13 +34,28 @@ internal sealed unsafe class ValueFileReader : FileReader
     {
         try
         {
-            return new ValueFileReader(file, cache, libraries);
+            return new ValueFileReader(file, cache, libraries, ReadEnds(file));
         }
         catch
         {
             file.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// For repair: opens a file whose header and footer cannot be relied on, for <see cref="ReadAlone"/> alone. Compressed values are
+    /// read as far as the libraries are there.
+    /// </summary>
+    public static ValueFileReader OpenDamaged(StorageFile file, BlockCache cache, CompressionLibraries libraries)
+    {
+        uint compressions = 1;
+        foreach (Compression codec in (ReadOnlySpan<Compression>)[Compression.Lz4, Compression.Snappy, Compression.Zstandard])
+        {
+            compressions |= libraries.Has(codec) ? 1u << (int)codec : 0;
+        }
+
+        return new ValueFileReader(file, cache, libraries, new ValueFileFooter(0, file.Length, 0, compressions));
     }
 
     /// <summary>Checks the header, and decodes the footer.</summary>
