@@ -80,8 +80,8 @@ public sealed record StoreOptions
     /// <summary>Writers that may wait for one partition; the next one gets <see cref="Status.Busy"/>. Default: 4096.</summary>
     public int MaxQueuedWrites { get; init; } = 4096;
 
-    /// <summary>Bytes of one journal segment. Default: 64 MiB.</summary>
-    public long JournalSegmentBytes { get; init; } = 64L << 20;
+    /// <summary>Bytes of one journal segment. Default: 8 MiB.</summary>
+    public long JournalSegmentBytes { get; init; } = 8L << 20;
 
     /// <summary>
     /// How often all files are read in the background in search of damage: from the beginning of one pass to that of the next;
