@@ -145,20 +145,25 @@ public sealed class Store : IStore
         return Write(request, key, request.OwnCommand);
     }
 
+    /// <summary>
+    /// Removes every key from <paramref name="from"/> (inclusive) up to <paramref name="to"/> (exclusive), also across
+    /// partitions, at one version; an empty bound is open. It does not look which keys are there, and ends with Ok. On
+    /// lsm it costs as much as one write, however many keys go; on memory the partition's keys are gone through.
+    /// <see cref="Status.Invalid"/> if the range ends where or before it begins.
+    /// </summary>
+    public WriteResult RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.RemoveRange(from, to);
+        return Write(request.OwnCommand);
+    }
+
     /// <summary>Writes a batch: all of it at one version, or nothing.</summary>
     public WriteResult Write(WriteBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        CommandBuilder command = batch.Commands;
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return refusal;
-        }
-
-        PartitionMap map = _registry.Map;
-        return map.OwnerOfAll(command) is { } owner
-            ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+        return Write(batch.Commands);
     }
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
@@ -236,6 +241,16 @@ public sealed class Store : IStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default)
+    {
+        // The batch must live until the write is done, cancelled or not: it is its finalizer that frees one left behind.
+        var batch = new WriteBatch();
+        WriteResult result = await WriteAsync(batch.RemoveRange(from.Span, to.Span), cancellation).ConfigureAwait(false);
+        batch.Dispose();
+        return result;
+    }
+
+    /// <inheritdoc/>
     public ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
@@ -292,6 +307,33 @@ public sealed class Store : IStore
         await closed.ConfigureAwait(false);
         return new ScanCursor(plan, snapshot, _context.Oracle);
     }
+
+    /// <summary>
+    /// Compacts the keys of a range, in every partition that has some, down to what is alive: what was removed, overwritten or
+    /// has expired gives its room back, but for what open snapshots see. Reads and writes go on. Cancelling keeps what is
+    /// done; fails with a <see cref="StoreException"/> if the store stops.
+    /// </summary>
+    public async Task<CompactionResult> CompactAsync(KeyRange range, CancellationToken cancellation = default)
+    {
+        long read = 0;
+        long written = 0;
+        foreach (Partition partition in _registry.Map.Partitions.ToArray().Where(partition => partition.Range.Overlaps(range)))
+        {
+            CompactionResult result = await CompactAsync(partition.Id, range, cancellation).ConfigureAwait(false);
+            read += result.BytesRead;
+            written += result.BytesWritten;
+            if (result.Status is not (Status.Ok or Status.NotFound))
+            {
+                return result with { BytesRead = read, BytesWritten = written };
+            }
+        }
+
+        return new CompactionResult(Status.Ok, read, written, null);
+    }
+
+    /// <summary>As <see cref="CompactAsync(KeyRange, CancellationToken)"/>, for one partition; NotFound if there is none with this number.</summary>
+    public Task<CompactionResult> CompactAsync(long partition, CancellationToken cancellation = default) =>
+        CompactAsync(partition, KeyRange.All, cancellation);
 
     /// <summary>Closes the store: waits for writes under way, syncs the journal, stops background work.</summary>
     public async ValueTask DisposeAsync()
@@ -431,6 +473,19 @@ public sealed class Store : IStore
         }
     }
 
+    private WriteResult Write(CommandBuilder command)
+    {
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return refusal;
+        }
+
+        PartitionMap map = _registry.Map;
+        return map.OwnerOfAll(command) is { } owner
+            ? Write(SyncWriteRequest.ForThisThread, owner, command)
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+    }
+
     private bool Refuse(CommandBuilder command, out WriteResult refusal)
     {
         Status status = Refusals.Check(command, Options, out string? detail);
@@ -440,7 +495,7 @@ public sealed class Store : IStore
             return false;
         }
 
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.DuplicateKey, Detail = detail });
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
         return true;
     }
 
@@ -502,6 +557,14 @@ public sealed class Store : IStore
         return cancellation.CanBeCanceled && !result.IsCompleted
             ? new ValueTask<WriteResult>(result.AsTask().WaitAsync(cancellation))
             : result;
+    }
+
+    // The journal is waited for: not on the caller's thread, nor on one of the pool.
+    private async Task<CompactionResult> CompactAsync(long partition, KeyRange range, CancellationToken cancellation)
+    {
+        PartitionCompaction compaction = await Task.Factory.StartNew(
+            () => _registry.BeginCompaction(partition, range, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+        return await compaction.Completion.ConfigureAwait(false);
     }
 
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)

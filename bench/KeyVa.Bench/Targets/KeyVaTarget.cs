@@ -17,7 +17,6 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
     {
         Work.ScanForward or Work.ScanReverse or Work.SeekRandom when engine == EngineKind.Memory => "the memory engine has no order",
         Work.PutSync when isVolatile => "a volatile store is not durable",
-        _ when engine == EngineKind.Lsm && options.Compression != Compression.None => "this version of KeyVa has no block compression",
         _ => null,
     };
 
@@ -29,6 +28,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         BlockCacheBytes = options.BlockCacheBytes,
         MemtableBytes = options.MemtableBytes,
         BackgroundThreads = 2,
+        Compression = options.Compression == Compression.Lz4 ? KeyVa.Compression.Lz4 : KeyVa.Compression.None,
     });
 
     /// <summary>A snapshot contains all that was acknowledged before it, so it begins with a flush; its copy is not wanted.</summary>
@@ -92,7 +92,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
 
         public void Delete(ReadOnlySpan<byte> key)
         {
-            WriteResult result = store.Remove(key);
+            WriteResult result = store.Remove(key, blind: true);
             if (!result.IsOk)
             {
                 throw new InvalidOperationException($"remove ended with {result.Status}: {result.Detail}");

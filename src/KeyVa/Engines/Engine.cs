@@ -7,8 +7,8 @@ namespace KeyVa.Engines;
 /// Holds the state of one partition: every version of a key, ordered by key and then by version, newest first.
 /// </summary>
 /// <remarks>
-/// <para>Thread-safety. <see cref="Admit"/>, <see cref="Put"/>, <see cref="Remove"/> and <see cref="EndGroup"/> belong to
-/// the partition's writer: one thread at a time, handed over with a full fence. Everything else may run on any thread at
+/// <para>Thread-safety. <see cref="Admit"/>, <see cref="Put"/>, <see cref="Remove"/>, <see cref="RemoveRange"/> and <see cref="EndGroup"/>
+/// belong to the partition's writer: one thread at a time, handed over with a full fence. Everything else may run on any thread at
 /// any time and never waits for the writer.</para>
 /// <para>Invariants.
 /// 1. Versions given to Put and Remove rise strictly per key, and never fall between calls.
@@ -84,6 +84,13 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>Writes a tombstone.</summary>
     public abstract void Remove(ReadOnlySpan<byte> key, long version, long stamp);
 
+    /// <summary>
+    /// Removes every key of [<paramref name="from"/>, <paramref name="to"/>) whose newest version is below
+    /// <paramref name="version"/> (so the writes of the same command stay, in whatever order they come); an empty bound is
+    /// open. The range is not empty.
+    /// </summary>
+    public abstract void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp);
+
     /// <summary>Ends a group: publishes its versions and notes its index. Overrides do their part and then call the base.</summary>
     public virtual void EndGroup(long index, long version, long stamp)
     {
@@ -120,6 +127,18 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// rises and <see cref="EngineContext.DurableAdvanced"/> is called when done. Writer only.
     /// </summary>
     public abstract void BeginFlush();
+
+    /// <summary>
+    /// Gives back room that only time has freed, a bounded amount: what has expired where nobody writes. Writer only; see
+    /// <see cref="EngineContext.Settle"/>.
+    /// </summary>
+    public abstract void Settle();
+
+    /// <summary>
+    /// Begins to compact a range of keys (empty bounds are open) down to what is alive. Writer only; the caller has called
+    /// <see cref="BeginFlush"/> just before. An engine without files in order completes it at once.
+    /// </summary>
+    public abstract void BeginCompaction(PartitionCompaction request, KeyRange range);
 
     /// <summary>
     /// Writes a copy of the engine's state to a new folder (hard links where possible): a folder that <c>Open</c> of the
@@ -180,4 +199,7 @@ internal readonly record struct EngineStatistics
 
     /// <summary>Time that writers were slowed down by <see cref="Engine.Admit"/>.</summary>
     public TimeSpan Throttled { get; init; }
+
+    /// <summary>The tree's figures; null on other engines.</summary>
+    public LsmStatistics? Lsm { get; init; }
 }

@@ -134,9 +134,10 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
             return;
         }
 
+        ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
-            if (HasNewer(partition, operation.Key, version))
+            if (operation.IsRange || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }
@@ -148,6 +149,15 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
             else
             {
                 engine.Remove(operation.Key, version, stamp);
+            }
+        }
+
+        // As when it was applied first: behind the rest of the command.
+        while (OperationEncoding.TryRead(ref whole, out Operation operation))
+        {
+            if (operation.IsRange)
+            {
+                engine.RemoveRange(operation.Key, operation.To, version, stamp);
             }
         }
     }
@@ -184,7 +194,21 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         {
             fixed (byte* bytes = key)
             {
-                return lsm.Versions.Current.TryFind(bytes, key.Length, ReadVersion.Newest, out BlockEntry entry) && entry.Version >= version;
+                Superversion current = lsm.Versions.Current;
+                if (current.TryFind(bytes, key.Length, ReadVersion.Newest, out BlockEntry entry) && entry.Version >= version)
+                {
+                    return true;
+                }
+
+                foreach (SsTable table in current.HasRanges ? current.Tables : [])
+                {
+                    if (table.Ranges is { } ranges && ranges.Covering(key, ReadVersion.Newest) >= version)
+                    {
+                        return true;
+                    }
+                }
+
+                return false;
             }
         }
         finally

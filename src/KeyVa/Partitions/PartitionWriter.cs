@@ -124,6 +124,19 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
     }
 
+    /// <summary>
+    /// Logs and applies a group without operations and waits for it: the log's stamp comes up to the clock, which only the
+    /// log may decide.
+    /// </summary>
+    public WriteResult WriteEmptyGroup()
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.Begin(request.OwnCommand);
+        Write(request);
+        return request.Result;
+    }
+
     /// <summary>Writes a command; the request is completed here, or later from another thread.</summary>
     public void WriteAsync(AsyncWriteRequest request)
     {

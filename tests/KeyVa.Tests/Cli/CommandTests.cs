@@ -39,6 +39,25 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task RangesAreRemoved()
+    {
+        await Expect(0, "version 1\n", "", "mset", "a", "1", "b1", "2", "b2", "3", "c", "4", "d", "5");
+        await Expect(0, "removed the range, version 2\n", "", "del", "--prefix", "b");
+        await Expect(0, "a\nc\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "{\"version\":3}\n", "", "del", "--from", "c", "--to", "d", "--json");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(2, "", "keyva: keys and --if-version do not go with a range\n", "del", "a", "--prefix", "b");
+        await Expect(2, "", "keyva: the range is empty: --from is not before --to\n", "del", "--from", "c", "--to", "b");
+        string none = "keyva: give --prefix, or --from and --to (one of them may be left out), or --all; none of them empty\n";
+        await Expect(2, "", none, "del", "--prefix", "");
+        await Expect(2, "", none, "del", "--prefix", "a", "--all");
+        await Expect(2, "", "keyva: no keys: write them behind the command, or give a range with --prefix, --from and --to, or --all\n", "del");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "removed the range, version 4\n", "", "del", "--all");
+        await Expect(0, "", "", "scan");
+    }
+
+    [Fact]
     public async Task ConditionsAndLimitsAreRefused()
     {
         await Expect(0, "version 1\n", "", "set", "k", "1", "--if-absent");
@@ -96,7 +115,7 @@ public sealed class CommandTests : IAsyncLifetime
         (int missing, byte[] found, _, _) = await Run([], "mget", "a", "x", "--json");
         Assert.Equal(1, missing);
         Assert.Contains("{\"found\":false,\"key\":\"x\",", Encoding.UTF8.GetString(found), StringComparison.Ordinal);
-        foreach (string[] command in (string[][])[["metrics"], ["version"], ["admin", "partition", "list"], ["verify", await SnapshotAsync()], ["export", Path.Combine(_directory, "x.csv")]])
+        foreach (string[] command in (string[][])[["metrics"], ["version"], ["admin", "partition", "list"], ["admin", "engine"], ["admin", "compact"], ["verify", await SnapshotAsync()], ["export", Path.Combine(_directory, "x.csv")]])
         {
             (int code, byte[] output, string error, _) = await Run([], [.. command, "--json"]);
             Assert.True(code == 0, error);
@@ -153,6 +172,25 @@ public sealed class CommandTests : IAsyncLifetime
         (_, byte[] list, _, _) = await Run([], "admin", "partition", "list");
         Assert.Matches(@"^ID +FROM +TO +ENGINE +KEYS +STORAGE +APPLIED +DURABLE *\n +2 +-∞ +m +lsm +~1 ", Encoding.UTF8.GetString(list));
         await Expect(0, "removed partition 2: -∞ to m, lsm\n", "", "admin", "partition", "remove", "--to", "m", "--discard-data");
+    }
+
+    [Fact]
+    public async Task EnginesAreCompactedAndShown()
+    {
+        await Expect(0, "version 1\n", "", "set", "a", "1");
+        await Expect(0, "version 2\n", "", "set", "a", "2");
+        (int code, byte[] compacted, string error, _) = await Run([], "admin", "compact", "--partition", "1");
+        Assert.True(code == 0, error);
+        Assert.Matches(@"^compacted [\d.,]+ B to [\d.,]+ B\n$", Encoding.UTF8.GetString(compacted));
+        (_, byte[] table, _, _) = await Run([], "admin", "engine");
+        string text = Encoding.UTF8.GetString(table);
+        Assert.Matches(@"^partition 1\nLEVEL +TABLES +BYTES +TARGET +SCORE +TOMBSTONES +READ ABOVE +READ LEVEL +WRITTEN +W-AMP +COMPACTIONS +MOVES +TIME *\n", text);
+        Assert.Matches(@"\n6 +1 ", text);
+        Assert.Contains("write amplification ", text, StringComparison.Ordinal);
+        await Expect(0, Encoding.UTF8.GetString(table), "", "admin", "engine", "--partition", "1");
+        await Expect(4, "", null, "admin", "engine", "--partition", "9");
+        await Expect(1, "", null, "admin", "compact", "--partition", "9");
+        await Expect(2, "", null, "admin", "compact", "--from", "b", "--to", "a");
     }
 
     [Fact]

@@ -150,6 +150,32 @@ public sealed class RemoteStoreTests
     }
 
     [Fact]
+    public async Task RangesAreRemovedAsInAnEmbeddedStore()
+    {
+        await using TestServer server = await TestServer.StartAsync();
+        await using RemoteStore store = server.Connect();
+        using WriteBatch batch = new();
+        foreach (string key in new[] { "a", "b", "c", "d" })
+        {
+            batch.Put(Bytes(key), Bytes("1"));
+        }
+
+        Assert.True((await store.WriteAsync(batch)).IsOk);
+        WriteResult removed = await store.RemoveRangeAsync(Bytes("b"), Bytes("c"));
+        Assert.True(removed.IsOk && removed.Version > 1);
+        Assert.Equal(Status.Invalid, (await store.RemoveRangeAsync(Bytes("b"), Bytes("a"))).Status);
+        batch.Clear();
+        batch.Put(Bytes("e"), Bytes("1")).Remove(Bytes("x")).RemoveRange(Bytes("d"), default).Remove(Bytes("a"));
+        WriteResult written = await store.WriteAsync(batch);
+        Assert.Equal([false, false, true, true], written.Removed.ToArray());
+        Assert.Equal([false, false, true, false, true], (await store.GetAsync([Bytes("a"), Bytes("b"), Bytes("c"), Bytes("d"), Bytes("e")])).Records.Select(record => record is not null));
+        Assert.True((await store.RemoveRangeAsync(default, default)).IsOk);
+        Assert.False((await store.GetAsync(Bytes("c"))).Found);
+        batch.Clear();
+        Assert.True((await store.WriteAsync(batch.RemoveRange(default, default))).IsOk);
+    }
+
+    [Fact]
     public async Task AServerThatIsNotThereIsNamed()
     {
         await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{FreePort()}", new RemoteOptions { ConnectRetries = 1, RetryPause = TimeSpan.FromMilliseconds(1) });

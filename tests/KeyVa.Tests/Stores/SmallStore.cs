@@ -130,6 +130,12 @@ internal static class SmallStore
                         Assert.Equal(Status.Ok, store.Upsert(Key(i), Encoding.ASCII.GetBytes(Text(i, generation))).Status);
                     }
                 }
+
+                if (i % 40 == 39)
+                {
+                    // Behind all keys of the partition and before all of the next: a range tombstone that changes no answer.
+                    Assert.True(store.RemoveRange("a9"u8, "b"u8).IsOk);
+                }
             }
 
             Settle(store);

@@ -12,6 +12,9 @@ internal sealed unsafe class LsmCursor : EngineCursor
     private readonly VersionSet _versions;
     private readonly Superversion _superversion;
     private readonly MergeHeap _heap;
+
+    // Null where no range was removed: one branch per entry is all that costs.
+    private readonly RangeLayers? _ranges;
     private readonly long _at;
     private readonly bool _reverse;
     private readonly byte[] _from;
@@ -42,6 +45,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
         }
 
         _heap = new MergeHeap(Sources(_superversion));
+        _ranges = RangeLayers.Of(_superversion, at);
     }
 
     private enum Position
@@ -70,32 +74,40 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
     public override long ExpiresAt => _reverse ? _expiresAt : _present!.ExpiresAt;
 
-    /// <summary>Everything a read may find, as sources.</summary>
+    /// <summary>Everything a read may find, as sources, numbered from the newest on (as <see cref="RangeLayers"/> numbers them).</summary>
     public static MergeSource[] Sources(Superversion superversion)
     {
         List<MergeSource> sources = [];
+        int ordinal = 0;
         foreach (Memtable memtable in superversion.Memtables)
         {
-            if (!memtable.IsEmpty)
+            if (memtable.Entries > 0)
             {
-                sources.Add(new MemtableSource(memtable.List));
+                sources.Add(new MemtableSource(memtable.List) { Ordinal = ordinal });
             }
+
+            ordinal++;
         }
 
         foreach (SsTable table in superversion.Level0)
         {
-            sources.Add(new TableSource([table], streaming: false));
+            Add([table], ordinal++);
         }
 
         for (int level = 1; level <= superversion.DeepestLevel; level++)
         {
-            if (superversion.Deeper[level].Tables.Length > 0)
-            {
-                sources.Add(new TableSource(superversion.Deeper[level].Tables, streaming: false));
-            }
+            Add(superversion.Deeper[level].Tables, ordinal++);
         }
 
         return [.. sources];
+
+        void Add(SsTable[] tables, int number)
+        {
+            if (SsTable.WithEntries(tables) is { Length: > 0 } full)
+            {
+                sources.Add(new TableSource(full, streaming: false) { Ordinal = number });
+            }
+        }
     }
 
     public override bool MoveNext()
@@ -208,9 +220,17 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
             if (top.Version <= _at && !IsDecided(top))
             {
+                Cover cover = _ranges is null ? Cover.None : _ranges.Covers(top);
+                if (cover == Cover.Newer)
+                {
+                    RangeLayer layer = _ranges!.Found!;
+                    _heap.SkipForward(layer.Ordinal, layer.End);
+                    continue;
+                }
+
                 _key.Clear();
                 _key.Append(top.KeySpan);
-                if (top.Kind == EntryKind.Value)
+                if (top.Kind == EntryKind.Value && cover == Cover.None)
                 {
                     _present = top;
                     return true;
@@ -234,6 +254,13 @@ internal sealed unsafe class LsmCursor : EngineCursor
                 return false;
             }
 
+            if (_ranges is not null && _ranges.Covers(top) == Cover.Newer)
+            {
+                RangeLayer layer = _ranges.Found!;
+                _heap.SkipBackward(layer.Ordinal, layer.Start);
+                continue;
+            }
+
             _key.Clear();
             _key.Append(top.KeySpan);
             bool found = false;
@@ -241,7 +268,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
             {
                 if (top.Version <= _at)
                 {
-                    found = top.Kind == EntryKind.Value;
+                    found = top.Kind == EntryKind.Value && (_ranges is null || _ranges.Covers(top) == Cover.None);
                     Keep(top, found);
                 }
 

@@ -196,7 +196,10 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
         using MergeHeap heap = new([.. tables.Select(static table => new TableSource([table], streaming: true))]);
         long versionBase = tables.Min(static table => table.Properties.VersionBase);
         long stampBase = tables.Min(static table => table.Properties.StampBase);
+        RangeTombstones[] inputs = [.. tables.Select(static table => table.Ranges).OfType<RangeTombstones>()];
+        RangeTombstones? ranges = inputs.Length == 0 ? null : RangeTombstoneMerge.Merge(inputs, horizon: 0);
         TableBuilder? builder = null;
+        byte[] rangesFrom = [];
         byte[] last = [];
         long lastVersion = 0;
         try
@@ -217,7 +220,10 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
 
                 if (builder is not null && !sameKey && builder.EstimatedBytes >= context.Options.TableBytes)
                 {
-                    Finish(builder, state);
+                    // Cut right behind the last key, so that the tables do not overlap.
+                    byte[] rangesTo = [.. last, 0];
+                    Finish(builder, state, ranges is null ? null : RangeTombstoneMerge.Clip(ranges, rangesFrom, rangesTo));
+                    rangesFrom = rangesTo;
                     builder = null;
                 }
 
@@ -227,8 +233,11 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
                 lastVersion = entry.Version;
             }
 
-            Finish(builder!, state);
-            builder = null;
+            if (builder is not null)
+            {
+                Finish(builder, state, ranges is null ? null : RangeTombstoneMerge.Clip(ranges, rangesFrom, default));
+                builder = null;
+            }
         }
         finally
         {
@@ -236,11 +245,11 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
         }
     }
 
-    private static void Finish(TableBuilder builder, ManifestState state)
+    private static void Finish(TableBuilder builder, ManifestState state, RangeTombstones? ranges)
     {
         using (builder)
         {
-            builder.Finish();
+            builder.Finish(ranges);
             TableProperties properties = builder.Properties;
             state.Tables.Add(state.NextId, new ManifestTable(DeepestLevel, state.NextId, builder.FileBytes, properties));
             state.NextId++;

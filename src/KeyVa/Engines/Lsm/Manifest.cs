@@ -51,6 +51,28 @@ internal sealed class ManifestState
         return true;
     }
 
+    /// <summary>
+    /// Moves the levels below level 0 down, together, until the last one has tables: versions before dynamic level sizes
+    /// filled them from level 1 on. They stay in order and no table is touched.
+    /// </summary>
+    public void FillFromLastLevel()
+    {
+        int deepest = Tables.Values.Select(table => table.Level).DefaultIfEmpty().Max();
+        int down = LevelTargets.Last - deepest;
+        if (deepest == 0 || down == 0)
+        {
+            return;
+        }
+
+        foreach (ManifestTable table in Tables.Values.Where(table => table.Level > 0).ToArray())
+        {
+            Tables[table.Id] = table with { Level = table.Level + down };
+        }
+
+        // Where compactions continue is a hint: they begin anew.
+        Array.Clear(Pointers);
+    }
+
     /// <summary>One edit that makes this state out of nothing.</summary>
     public ManifestEdit ToEdit()
     {

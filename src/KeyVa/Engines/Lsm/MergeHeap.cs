@@ -72,6 +72,40 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
         Settle(top);
     }
 
+    /// <summary>Forward: moves the sources behind <paramref name="ordinal"/> that stand before the key to it.</summary>
+    public void SkipForward(int ordinal, ReadOnlySpan<byte> key)
+    {
+        fixed (byte* p = key)
+        {
+            foreach (MergeSource source in sources)
+            {
+                if (source.Ordinal > ordinal && source.Valid && KeyOrder.Compare(source.KeySpan, key) < 0)
+                {
+                    source.SeekAtOrBehind(p, key.Length, KeyOrder.BeforeAll);
+                }
+            }
+        }
+
+        Build(reverse: false);
+    }
+
+    /// <summary>Backward: moves the sources behind <paramref name="ordinal"/> that stand at the key or behind it before it.</summary>
+    public void SkipBackward(int ordinal, ReadOnlySpan<byte> key)
+    {
+        fixed (byte* p = key)
+        {
+            foreach (MergeSource source in sources)
+            {
+                if (source.Ordinal > ordinal && source.Valid && KeyOrder.Compare(source.KeySpan, key) >= 0)
+                {
+                    source.SeekBefore(p, key.Length, KeyOrder.BeforeAll);
+                }
+            }
+        }
+
+        Build(reverse: true);
+    }
+
     public void Dispose()
     {
         foreach (MergeSource source in sources)

@@ -17,6 +17,9 @@ internal abstract unsafe class MergeSource : IDisposable
     public long Stamp;
     public long ExpiresAt;
 
+    /// <summary>For cursors: the higher, the older are the entries for a key.</summary>
+    public int Ordinal;
+
     public ReadOnlySpan<byte> KeySpan => new(Key, KeyLength);
 
     public ReadOnlySpan<byte> ValueSpan => new(Value, ValueLength);

@@ -23,12 +23,14 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
     private const int ResyncBlockBytes = 16 << 10;
 
     private const int MaxPropertiesBytes = 192 << 10;
+    private const int MaxMetaIndexBytes = 1 << 10;
     private const int Slack = 64;
 
     private readonly List<LostBlocks> _lost = [];
     private readonly SalvagedKey _last = new();
     private TableProperties? _properties = known;
     private TableBuilder? _builder;
+    private RangeTombstones? _ranges;
     private byte[] _lastTaken = [];
 
     /// <summary>A hole that the next entry will end.</summary>
@@ -76,7 +78,12 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
         }
 
         EndGap([]);
-        if (builder.IsEmpty)
+        if (_ranges is null && _properties.RangeTombstones > 0)
+        {
+            _lost.Add(new LostBlocks(0, [], [], "the range tombstones are gone, and what they removed may be back"));
+        }
+
+        if (builder.IsEmpty && _ranges is null)
         {
             _builder = null;
             builder.Dispose();
@@ -84,7 +91,7 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
             return null;
         }
 
-        builder.Finish();
+        builder.Finish(_ranges);
         return (builder.Properties, builder.FileBytes);
     }
 
@@ -103,6 +110,7 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
 
         using (reader)
         {
+            _ranges = reader.Ranges;
             for (int ordinal = 0; ordinal < reader.DataBlocks; ordinal++)
             {
                 cancellation.ThrowIfCancellationRequested();
@@ -186,18 +194,16 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
 
     private bool TryCopyAndTake(byte* data, int length, int at)
     {
-        if (data[length] != BlockFormat.NoCompression)
-        {
-            return false;
-        }
-
-        Block* block = Block.Allocate(length + Slack);
+        Block* block = null;
         try
         {
-            block->Length = length;
-            Unsafe.CopyBlockUnaligned(Block.Data(block), data, (uint)length);
-            Unsafe.InitBlockUnaligned(Block.Data(block) + length, 0, Slack);
-            return Block.TryParse(block) && TryTake(block, at);
+            block = Copy(data, length, at);
+            return Block.TryParse(block) && TryTake(block, at, length);
+        }
+        catch (CorruptionException)
+        {
+            // What it names as its compression is none, or takes the dictionary, whose place is not known.
+            return false;
         }
         finally
         {
@@ -205,8 +211,42 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
         }
     }
 
+    private Block* Copy(byte* data, int length, int at)
+    {
+        byte compression = data[length];
+        if (compression == BlockFormat.NoCompression)
+        {
+            Block* block = Allocate(length);
+            Unsafe.CopyBlockUnaligned(Block.Data(block), data, (uint)length);
+            return block;
+        }
+
+        const uint WithoutDictionary = (1u << BlockFormat.ZstandardWithDictionary) - 1;
+        using BlockDecompressor decompressor = new(path, (1u << compression) & WithoutDictionary, default, 0, context.Options.CompressionLibraries);
+        Block* target = Allocate(decompressor.UncompressedLength(data, length, compression, at));
+        try
+        {
+            decompressor.Decompress(data, length, compression, at, Block.Data(target), target->Length);
+            return target;
+        }
+        catch
+        {
+            Block.Free(target);
+            throw;
+        }
+    }
+
+    /// <summary>With zeros behind, so that entries that are none lead nowhere.</summary>
+    private static Block* Allocate(int length)
+    {
+        Block* block = Block.Allocate(length + Slack);
+        block->Length = length;
+        Unsafe.InitBlockUnaligned(Block.Data(block) + length, 0, Slack);
+        return block;
+    }
+
     /// <summary>Adds a block's entries, all or none.</summary>
-    private bool TryTake(Block* block, long at = -1)
+    private bool TryTake(Block* block, long at = -1, int stored = 0)
     {
         SalvagedKey key = new(_last);
         if (!Walk(block, key, add: false))
@@ -220,7 +260,7 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
         }
 
         Walk(block, _last, add: true);
-        _end = at < 0 ? -1 : at + block->Length + BlockFormat.TrailerBytes;
+        _end = at < 0 ? -1 : at + stored + BlockFormat.TrailerBytes;
         return true;
     }
 
@@ -264,15 +304,34 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
         }
     }
 
-    /// <summary>The properties stand before the footer: the block there whose checksum fits and which decodes exactly.</summary>
+    /// <summary>
+    /// The properties are the last block but the meta index, or in version 1 the last: the block that ends there, whose
+    /// checksum fits and which decodes exactly.
+    /// </summary>
     private static TableProperties? FindProperties(byte* data, int length)
     {
         int trailer = length - TableFooter.Bytes - BlockFormat.TrailerBytes;
+        if (FindPropertiesAt(data, trailer) is { } found)
+        {
+            return found;
+        }
+
+        for (int at = trailer - 1; at >= Math.Max(BlockFormat.TrailerBytes, trailer - MaxMetaIndexBytes); at--)
+        {
+            if (Fits(data, at, trailer))
+            {
+                return FindPropertiesAt(data, at - BlockFormat.TrailerBytes);
+            }
+        }
+
+        return null;
+    }
+
+    private static TableProperties? FindPropertiesAt(byte* data, int trailer)
+    {
         for (int at = trailer - 12; at >= Math.Max(0, trailer - MaxPropertiesBytes); at--)
         {
-            ReadOnlySpan<byte> block = new(data + at, trailer - at);
-            if (TableProperties.TryDecode(block, out int used) is { Entries: > 0 } properties && used == block.Length
-                && Crc32C.Compute(new ReadOnlySpan<byte>(data + at, trailer - at + 1)) == Unsafe.ReadUnaligned<uint>(data + trailer + 1))
+            if (TableProperties.TryDecode(new ReadOnlySpan<byte>(data + at, trailer - at)) is { Entries: > 0 } properties && Fits(data, at, trailer))
             {
                 return properties;
             }
@@ -280,6 +339,9 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
 
         return null;
     }
+
+    private static bool Fits(byte* data, int at, int trailer) =>
+        Crc32C.Compute(new ReadOnlySpan<byte>(data + at, trailer - at + 1)) == Unsafe.ReadUnaligned<uint>(data + trailer + 1);
 }
 
 /// <summary>The key and version of the entry a walk stands on; each must come behind the one before. One thread.</summary>

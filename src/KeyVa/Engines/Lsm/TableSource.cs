@@ -300,7 +300,7 @@ internal sealed unsafe class TableSource : MergeSource
     {
         if (_block != null && _stream is null)
         {
-            BlockCache.Unpin(_block);
+            _reader!.Cache.Unpin(_block);
         }
 
         _block = null;

@@ -35,14 +35,15 @@ internal sealed class VersionSet : IDisposable
     private long _expiryDueAt;
     private StoreException? _failure;
 
-    private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current)
+    private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current, ReadSampler reads)
     {
+        Reads = reads;
         _context = context;
         _manifest = manifest;
         _state = state;
         _nextId = state.NextId;
         _current = current;
-        _expiryDueAt = CompactionPicker.ExpiryDueAt(current);
+        _expiryDueAt = TableWaste.ExpiryDueAt(current);
         Hold(current);
     }
 
@@ -54,11 +55,14 @@ internal sealed class VersionSet : IDisposable
 
     public StoreException? Failure => Volatile.Read(ref _failure);
 
-    /// <summary>See <see cref="CompactionPicker.ExpiryDueAt(Superversion)"/>.</summary>
+    /// <summary>See <see cref="TableWaste.ExpiryDueAt(Superversion)"/>.</summary>
     public long ExpiryDueAt => Volatile.Read(ref _expiryDueAt);
 
     /// <summary>Where the compactions of each level continue, as the manifest had it when opened.</summary>
     public byte[]?[] Pointers => _state.Pointers;
+
+    /// <summary>Counts what reads look at.</summary>
+    public ReadSampler Reads { get; }
 
     public long ManifestBytes => _manifest.Bytes;
 
@@ -88,9 +92,11 @@ internal sealed class VersionSet : IDisposable
             }
         }
 
-        Superversion current = Load(context, state);
+        state.FillFromLastLevel();
+        ReadSampler reads = new();
+        Superversion current = Load(context, state, reads);
         Manifest manifest = Manifest.Create(files, context.Directory, state);
-        VersionSet set = new(context, manifest, state, current);
+        VersionSet set = new(context, manifest, state, current, reads);
 
         // Where the manifest's tail was torn, its last edit may have named tables: they are kept until the next opening,
         // in case it turns out that the record was damaged and not torn.
@@ -152,12 +158,12 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Puts an empty memtable in place of the active one, which becomes immutable. Writer only.</summary>
     public Memtable Rotate(LogMark end)
     {
-        Memtable fresh = new();
+        Memtable fresh = new(_context.BlockCache.Memory);
         lock (_gate)
         {
             Superversion old = _current;
             old.Active.End = end;
-            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options));
+            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options, Reads));
         }
 
         Reclaim();
@@ -179,7 +185,7 @@ internal sealed class VersionSet : IDisposable
             lock (_gate)
             {
                 Publish(Successor(edit, added, flushed));
-                Volatile.Write(ref _expiryDueAt, CompactionPicker.ExpiryDueAt(_current));
+                Volatile.Write(ref _expiryDueAt, TableWaste.ExpiryDueAt(_current));
             }
 
             if (_manifest.WantsRewrite)
@@ -241,7 +247,7 @@ internal sealed class VersionSet : IDisposable
         _manifest.Dispose();
     }
 
-    private static Superversion Load(EngineContext context, ManifestState state)
+    private static Superversion Load(EngineContext context, ManifestState state, ReadSampler reads)
     {
         List<SsTable>[] levels = new List<SsTable>[Superversion.Levels];
         for (int level = 0; level < levels.Length; level++)
@@ -260,7 +266,7 @@ internal sealed class VersionSet : IDisposable
 
             levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
             Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark, context.Options);
+            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads);
         }
         catch
         {
@@ -362,7 +368,7 @@ internal sealed class VersionSet : IDisposable
         Memtable[] immutables = flushed is null ? old.Immutables : old.Immutables[..^1];
         Debug.Assert(flushed is null || old.Immutables[^1] == flushed, "the oldest memtable is flushed first");
         Debug.Assert(fresh.Values.All(table => moved.Contains(table.Id)), "every new table is in the edit");
-        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options);
+        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options, Reads);
     }
 
     private void Publish(Superversion next)
