@@ -305,7 +305,7 @@ internal sealed class Journal : IDisposable
     private static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
     {
         const long sequence = 1;
-        var header = new SegmentHeader { Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
+        var header = new SegmentHeader { Version = JournalFormat.Version, Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
         StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
             ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
         JournalWriter.Start(file, header);

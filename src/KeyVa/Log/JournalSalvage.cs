@@ -96,6 +96,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
                 header = new SegmentHeader
                 {
                     Sequence = JournalFormat.SequenceOf(Path.GetFileName(file.Path)),
+                    Version = group.Version,
                     Salt = group.Salt,
                     Base = group.Offset - (at - JournalFormat.SegmentHeaderBytes),
                     Synced = 0,
@@ -154,7 +155,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
             return at;
         }
 
-        bool hasSalt = group.Salt == segment.Salt;
+        bool hasSalt = GroupScanner.IsSalt(group, segment.Salt);
         bool hasOffset = group.Offset == segment.Base + at - JournalFormat.SegmentHeaderBytes;
         if ((hasMagic ? 1 : 0) + (hasSalt ? 1 : 0) + (hasOffset ? 1 : 0) < 2)
         {
@@ -162,7 +163,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
         }
 
         long behind = at;
-        long record = at + JournalFormat.GroupHeaderBytes;
+        long record = at + GroupScanner.HeaderBytes(segment.Version);
         while (!_scanner.TryGroup(record, segment.Salt, out _))
         {
             bool good = _scanner.TryRecord(record, ref visitor, out int length);
