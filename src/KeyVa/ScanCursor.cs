@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using KeyVa.Engines;
 using KeyVa.Partitions;
 
@@ -44,9 +46,20 @@ public readonly struct ScanCursor : IDisposable, IEquatable<ScanCursor>
     /// <summary>When the key expires, in milliseconds since 1970-01-01 UTC; 0: never.</summary>
     public long ExpiresAtUnixMilliseconds => Current.ExpiresAt;
 
-    private ScanState State => _state is { } state && state.Generation == _generation
-        ? state
-        : throw new ObjectDisposedException(nameof(ScanCursor));
+    private ScanState State
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            ScanState? state = _state;
+            if (state is null || state.Generation != _generation)
+            {
+                ThrowDisposed();
+            }
+
+            return state;
+        }
+    }
 
     private EngineCursor Current => State.Current;
 
@@ -81,6 +94,9 @@ public readonly struct ScanCursor : IDisposable, IEquatable<ScanCursor>
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => obj is ScanCursor other && Equals(other);
+
+    [DoesNotReturn]
+    private static void ThrowDisposed() => throw new ObjectDisposedException(nameof(ScanCursor));
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(_state, _generation);

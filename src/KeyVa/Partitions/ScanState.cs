@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using KeyVa.Engines;
 
 namespace KeyVa.Partitions;
@@ -42,7 +44,19 @@ internal sealed class ScanState : IDisposable
     public long SnapshotVersion => _oracle is null ? 0 : _snapshot.Version;
 
     /// <summary>The record it stands on.</summary>
-    public EngineCursor Current => _cursor ?? throw new InvalidOperationException("the cursor stands on no record; call MoveNext first");
+    public EngineCursor Current
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
+        {
+            if (_cursor is null)
+            {
+                ThrowOnNoRecord();
+            }
+
+            return _cursor;
+        }
+    }
 
     public static ScanState Rent() => _pool is { Count: > 0 } pool ? pool.Pop() : new ScanState();
 
@@ -135,6 +149,9 @@ internal sealed class ScanState : IDisposable
             _plan.Dispose();
         }
     }
+
+    [DoesNotReturn]
+    private static void ThrowOnNoRecord() => throw new InvalidOperationException("the cursor stands on no record; call MoveNext first");
 
     private void CloseCursor()
     {

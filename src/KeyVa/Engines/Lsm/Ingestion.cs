@@ -70,6 +70,24 @@ internal sealed class Ingestion(LsmEngine engine, VersionSet versions, FlushJob 
         Apply(tables, mark);
     }
 
+    /// <summary>
+    /// While repairing: as <see cref="Replay"/>, if the files are there; else they have become tables long ago. Throws
+    /// <see cref="CorruptionException"/> if they are damaged.
+    /// </summary>
+    public void Salvage(ReadOnlySpan<byte> record, LogMark mark)
+    {
+        ReadOnlySpan<byte> rest = record;
+        while (StagedTable.TryRead(ref rest, out StagedTable? table))
+        {
+            if (!_context.FileSystem.FileExists(Path.Combine(_context.Directory, FileNames.Staged(table!.Id))))
+            {
+                return;
+            }
+        }
+
+        Replay(record, mark);
+    }
+
     /// <summary>The journal is replayed: loads that it does not hold never happened.</summary>
     public void DeleteLeftovers()
     {
