@@ -200,7 +200,7 @@ public sealed class ValueSeparationTests
         Assert.True(cursor.MoveNext());
         Assert.Equal(Value(1, 500), Encoding.UTF8.GetString(cursor.Value));
         cursor.Dispose();
-        fixture.Engine.Versions.Reclaim();
+        Reclaim(fixture);
         Assert.DoesNotContain(old, ValueFileNames(fixture));
     }
 
@@ -421,7 +421,12 @@ public sealed class ValueSeparationTests
         fixture.Engine.BeginCompaction(compaction, KeyRange.All);
         fixture.Background.RunAll(new Random(1));
         Assert.True(compaction.Completion.IsCompletedSuccessfully);
+        Reclaim(fixture);
     }
+
+    /// <summary>Files go when no reader of the process is left that could have seen them: other tests have some.</summary>
+    private static void Reclaim(LsmFixture fixture) =>
+        Assert.True(SpinWait.SpinUntil(() => !fixture.Engine.Versions.Reclaim(), TimeSpan.FromSeconds(30)));
 
     /// <summary>Level 0 fills up, as it does when compactions do not get their turn.</summary>
     private static void FlushAlone(LsmFixture fixture) => fixture.Engine.Checkpoint($"/data/at{fixture.Index}", null, CancellationToken.None);
