@@ -177,9 +177,6 @@ internal sealed class Manifest : IDisposable
     private const long MaxBytes = 1 << 30;
     private const long MaxCurrentBytes = 256;
 
-    /// <summary>A disk writes so many bytes from front to back, or none; sectors in any order.</summary>
-    private const int SectorBytes = 512;
-
     private readonly IFileSystem _files;
     private readonly string _directory;
     private readonly NativeBuffer _record = new();
@@ -188,8 +185,7 @@ internal sealed class Manifest : IDisposable
     private long _length;
     private long _snapshotLength;
 
-    // The last seal is not synced, and not all of it shares a sector with what follows.
-    private bool _sealIsApart;
+    private bool _sealIsUnsynced;
 
     private Manifest(IFileSystem files, string directory, StorageFile file, long length)
     {
@@ -258,11 +254,11 @@ internal sealed class Manifest : IDisposable
     public void Append(ManifestEdit edit)
     {
         EncodeRecord(_record, edit);
-        if (_sealIsApart)
+        if (_sealIsUnsynced)
         {
             // Else a power loss could leave this edit behind a torn seal, which would look like damage.
             _file.SyncData();
-            _sealIsApart = false;
+            _sealIsUnsynced = false;
         }
 
         try
@@ -319,7 +315,7 @@ internal sealed class Manifest : IDisposable
         _file = file;
         _length = length;
         _snapshotLength = length;
-        _sealIsApart = false;
+        _sealIsUnsynced = false;
         SwitchCurrent(_files, _directory);
         _files.DeleteFile(old);
         return true;
@@ -338,7 +334,7 @@ internal sealed class Manifest : IDisposable
         try
         {
             _file.Write(_length, _seal.Written);
-            _sealIsApart = _length / SectorBytes != (_length + _seal.Length) / SectorBytes;
+            _sealIsUnsynced = true;
             _length += _seal.Length;
         }
         catch (StorageFullException)
