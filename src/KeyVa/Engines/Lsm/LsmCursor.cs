@@ -185,8 +185,15 @@ internal sealed unsafe class LsmCursor : EngineCursor
         _superversion = null!;
         versions.Unpin(superversion);
         Stack<LsmCursor> pool = _pool ??= new Stack<LsmCursor>(MaxPooled);
-        if (pool.Count < MaxPooled && _tableSources.Count <= MaxPooledSources && _memtableSources.Count <= MaxPooledSources)
+        if (pool.Count < MaxPooled)
         {
+            for (int i = MaxPooledSources; i < _tableSources.Count; i++)
+            {
+                _tableSources[i].Dispose();
+            }
+
+            _tableSources.RemoveRange(Math.Min(MaxPooledSources, _tableSources.Count), Math.Max(0, _tableSources.Count - MaxPooledSources));
+            _memtableSources.RemoveRange(Math.Min(MaxPooledSources, _memtableSources.Count), Math.Max(0, _memtableSources.Count - MaxPooledSources));
             _value.Clear(KeptBytes);
             _separate?.Clear(KeptBytes);
             pool.Push(this);
