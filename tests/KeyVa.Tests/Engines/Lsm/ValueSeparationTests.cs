@@ -108,7 +108,7 @@ public sealed class ValueSeparationTests
         long alive = Keys * (Length + ValueRecord.HeadBytes + 9);
         Assert.InRange(most, alive, alive * (style == CompactionStyle.Leveled ? 4 : 6));
         Compact(fixture);
-        Assert.InRange(ValueBytes(fixture), alive * 9 / 10, alive * 4 / 3);
+        Assert.InRange(ValueBytes(fixture), alive * 9 / 10, alive * 7 / 5);
         Assert.InRange(fixture.Engine.GetStatistics().Lsm!.ValueGarbageBytes, 0, ValueBytes(fixture) / 4);
         Assert.Empty(fixture.Engine.Verify(CancellationToken.None));
         Assert.Equal(ValueFileNames(fixture).Length, fixture.Engine.GetStatistics().Lsm!.ValueFiles);
