@@ -33,7 +33,7 @@ internal sealed class OptionSet(IReadOnlyList<DrawnOption> drawn)
         Store("background-threads", static r => r.Next(1, 5), static (o, v) => o with { BackgroundThreads = v }),
         Store("journal-segment", static r => 1L << r.Next(12, 20), static (o, v) => o with { JournalSegmentBytes = v }),
         Store("journal-budget", static r => 1L << r.Next(14, 22), static (o, v) => o with { JournalBudgetBytes = v }),
-        Store("queued-writes", static r => r.Next(1, 100), static (o, v) => o with { MaxQueuedWrites = v }),
+        Store("queued-writes", static r => r.Next(16, 100), static (o, v) => o with { MaxQueuedWrites = v }),
         Engine("zstd-dictionary", static r => 256 << r.Next(5), static (o, v) => o with { ZstdDictionaryBytes = v, Compression = Compression.Zstandard }),
         Engine("block", static r => 1 << r.Next(6, 15), static (o, v) => o with { BlockBytes = v }),
         Engine("bloom-bits", static r => r.Next(1, 24), static (o, v) => o with { BloomBitsPerKey = v }),
