@@ -103,7 +103,7 @@ internal sealed record Phase(string Name, bool Sync, IReadOnlyList<Workload> Wor
             },
             new("readwhilewriting", Work.GetWhileWriting, "as readrandom, beside one more thread that overwrites at the stated rate; reads are counted"),
             new("overwrite", Work.PutRandom, "after all reads, a flush and compactions; keys drawn at random, all are there") { Fill = true },
-            new("deleterandom", Work.DeleteShuffled, "after overwrite, a flush and compactions; every key once, shuffled (db_bench: drawn at random); KeyVa tells whether the key was there, RocksDB does not look"),
+            new("deleterandom", Work.DeleteShuffled, "after overwrite, a flush and compactions; every key once, shuffled (db_bench: drawn at random); nobody looks whether the key is there (KeyVa: blind removals)"),
         ]),
         new("sync", Sync: true,
         [

@@ -53,6 +53,10 @@ internal sealed class MetricList(
             1,
             Labels("policy", SettingsSchema.PolicyWord(statistics.CachePolicy))));
         Gauge(list, "keyva_open_snapshots", "Snapshots (scans, readers) open now.", statistics.OpenSnapshots);
+        Counter(list, "keyva_scrubbed_bytes_total", "Bytes read in the background in search of damage.", statistics.ScrubbedBytes);
+        Counter(list, "keyva_scrub_passes_total", "Times all files were read through for that.", statistics.ScrubPasses);
+        Gauge(list, "keyva_scrub_damages", "Damaged places found so; the log names file and offset.", statistics.ScrubDamages);
+        Gauge(list, "keyva_scrub_running", "1 while all files are being read.", statistics.IsScrubbing ? 1 : 0);
         Gauge(list, "keyva_uptime_seconds", "Seconds since the store was opened.", statistics.Uptime.TotalSeconds);
     }
 

@@ -25,6 +25,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _getLatency = new();
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
+    private readonly Scrubber _scrubber;
     private readonly int _writeSampleMask;
     private int _disposed;
 
@@ -35,6 +36,7 @@ public sealed class Store : IStore
         _context = parts.Context!;
         _journal = parts.Journal!;
         _writeSampleMask = Options.Durability == Durability.Always ? 0 : SampleMask;
+        _scrubber = new Scrubber(_registry, _journal, _context);
     }
 
     /// <summary>The partitions.</summary>
@@ -67,6 +69,15 @@ public sealed class Store : IStore
     }
 
     /// <summary>
+    /// The damage that reading all files in the background has found since the store was opened, by file and offset; at
+    /// most 100 places. See <see cref="StoreOptions.ScrubInterval"/>.
+    /// </summary>
+    public IReadOnlyList<CorruptionException> ScrubDamages => _scrubber.Damages;
+
+    /// <summary>Begins to read all files in the background now, at <see cref="StoreOptions.ScrubBytesPerSecond"/>, unless that is under way.</summary>
+    public void BeginScrub() => _scrubber.Begin();
+
+    /// <summary>
     /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
     /// is no store, has an unknown format version, or is damaged (<see cref="CorruptionException"/>).
     /// </summary>
@@ -79,6 +90,15 @@ public sealed class Store : IStore
     /// </summary>
     public static IReadOnlyList<CorruptionException> Verify(string path, Action<string>? note = null, CancellationToken cancellation = default) =>
         StoreVerification.Run(path, new StoreEnvironment(), note, cancellation);
+
+    /// <summary>
+    /// Saves everything in a damaged data folder whose checksum fits, and reports the rest: into the folder <paramref name="to"/>
+    /// (missing or empty), or in place, with what was there moved into <c>damaged-N</c> below the folder; nothing is
+    /// destroyed. A folder without damage is left alone. The result opens, and its verification finds nothing. Throws
+    /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
+    /// </summary>
+    public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
 
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
@@ -165,8 +185,12 @@ public sealed class Store : IStore
     }
 
     /// <summary>The store's figures.</summary>
-    public StoreStatistics GetStatistics() =>
-        StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+    public StoreStatistics GetStatistics()
+    {
+        (long bytes, long passes, long damages, bool isRunning) = _scrubber.Figures;
+        StoreStatistics figures = StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+        return figures with { ScrubbedBytes = bytes, ScrubPasses = passes, ScrubDamages = damages, IsScrubbing = isRunning };
+    }
 
     /// <inheritdoc/>
     public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default)
@@ -319,6 +343,7 @@ public sealed class Store : IStore
             return;
         }
 
+        _scrubber.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();

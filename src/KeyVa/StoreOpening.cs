@@ -119,6 +119,11 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
+        if (options.ScrubBytesPerSecond < 64 << 10 || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("scrub-rate must be at least 64KiB, scrub-interval 0 to 40 days");
+        }
+
         if (options.ZstdLevel is < 1 or > 22 || options.ZstdDictionaryBytes is not (0 or >= 1 << 10 and <= BlockDecompressor.MaxDictionaryBytes))
         {
             throw new StoreException($"zstd-level is {options.ZstdLevel} and must be 1 to 22; zstd-dictionary is {options.ZstdDictionaryBytes} and must be 0 or {1 << 10} to {BlockDecompressor.MaxDictionaryBytes}");
@@ -178,7 +183,20 @@ internal sealed class StoreOpening : IDisposable
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
         }
+
+        // The catalog is durable before anything is put into these; without it, a new store would take over their files.
+        if (HasEntries(files, StoreContext.JournalDirectoryOf(_directory)) || HasEntries(files, StoreContext.PartitionsDirectoryOf(_directory)))
+        {
+            throw MissingCatalog(_directory);
+        }
     }
+
+    /// <summary>What is said of a folder that has data and no catalog.</summary>
+    public static CorruptionException MissingCatalog(string directory) => new(
+        Path.Combine(directory, Catalog.FileName), 0, "the catalog is missing, though there are a journal or partitions (a snapshot that was broken off looks the same)");
+
+    public static bool HasEntries(IFileSystem files, string directory) =>
+        files.DirectoryExists(directory) && files.List(directory).Count > 0;
 
     private void SyncParents(IFileSystem files)
     {

@@ -80,8 +80,17 @@ public sealed record StoreOptions
     /// <summary>Writers that may wait for one partition; the next one gets <see cref="Status.Busy"/>. Default: 4096.</summary>
     public int MaxQueuedWrites { get; init; } = 4096;
 
-    /// <summary>Bytes of one journal segment. Default: 64 MiB.</summary>
-    public long JournalSegmentBytes { get; init; } = 64L << 20;
+    /// <summary>Bytes of one journal segment. Default: 8 MiB.</summary>
+    public long JournalSegmentBytes { get; init; } = 8L << 20;
+
+    /// <summary>
+    /// How often all files are read in the background in search of damage: from the beginning of one pass to that of the next;
+    /// the first begins an hour after opening, or an interval if that is shorter. Zero: never. Default: 7 days.
+    /// </summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
+
+    /// <summary>At most so many bytes per second are read for that, 64 KiB or more. Default: 8 MiB.</summary>
+    public long ScrubBytesPerSecond { get; init; } = 8L << 20;
 
     /// <summary>Past this many bytes of journal, partitions that hold it back are flushed. Default: 1 GiB.</summary>
     public long JournalBudgetBytes { get; init; } = 1L << 30;

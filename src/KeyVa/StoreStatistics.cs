@@ -81,6 +81,18 @@ public sealed record StoreStatistics
     /// <summary>Snapshots (scans, readers) open now.</summary>
     public int OpenSnapshots { get; init; }
 
+    /// <summary>Bytes read in the background in search of damage.</summary>
+    public long ScrubbedBytes { get; init; }
+
+    /// <summary>How often all files have been read through for that.</summary>
+    public long ScrubPasses { get; init; }
+
+    /// <summary>Damaged places that were found so; see <see cref="Store.ScrubDamages"/>.</summary>
+    public long ScrubDamages { get; init; }
+
+    /// <summary>Whether all files are being read now.</summary>
+    public bool IsScrubbing { get; init; }
+
     /// <summary>How long the store has been open.</summary>
     public TimeSpan Uptime { get; init; }
 

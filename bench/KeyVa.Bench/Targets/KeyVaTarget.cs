@@ -92,7 +92,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
 
         public void Delete(ReadOnlySpan<byte> key)
         {
-            WriteResult result = store.Remove(key);
+            WriteResult result = store.Remove(key, blind: true);
             if (!result.IsOk)
             {
                 throw new InvalidOperationException($"remove ended with {result.Status}: {result.Detail}");

@@ -151,6 +151,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>Reads every byte of the engine's files and returns what is damaged; empty: nothing.</summary>
     public abstract IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation);
 
+    /// <summary>Begins to read the engine's files past all caches; null if it has none.</summary>
+    public virtual ScrubPass? BeginScrub() => null;
+
     public abstract EngineStatistics GetStatistics();
 
     /// <summary>Stops background work and closes files. Does not flush: the log has what the files lack.</summary>

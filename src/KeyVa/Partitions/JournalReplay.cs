@@ -41,7 +41,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
     {
         if (index != writer.Engine.AppliedIndex + 1)
         {
-            throw new StoreException($"the journal goes on with index {index} of partition {writer.PartitionId}, but the partition's files end at {writer.Engine.AppliedIndex}: files of the data folder are missing; restore it from a snapshot");
+            throw new CorruptionException(writer.Engine.Context.Directory, 0, $"the journal goes on with index {index} of partition {writer.PartitionId}, but the partition's files end at {writer.Engine.AppliedIndex}: files are missing or cut");
         }
 
         writer.AdmitReplay(record.Payload.Length);

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using KeyVa.Cli;
 using KeyVa.Tests.Client;
 using Xunit;
@@ -196,8 +197,10 @@ public sealed class CommandTests : IAsyncLifetime
     public async Task DamageIsFoundInASnapshot()
     {
         string snapshot = await SnapshotAsync();
+        string before = Listing(snapshot);
         (int sound, byte[] output, string error, _) = await Run([], "verify", snapshot);
         Assert.True(sound == 0, error);
+        Assert.Equal(before, Listing(snapshot));
         Assert.EndsWith($"{snapshot}: no damage found\n", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
         (int inUse, _, _, _) = await Run([], "verify", _server.Directory);
         Assert.Equal(4, inUse);
@@ -209,7 +212,26 @@ public sealed class CommandTests : IAsyncLifetime
         Assert.Equal(5, damaged);
         Assert.Contains($"damage: {largest} at offset ", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
         await Expect(2, "", null, "verify", Path.Combine(_directory, "none"));
+        before = Listing(snapshot);
+        string repaired = Path.Combine(_directory, "repaired");
+        (int lost, output, error, _) = await Run([], "repair", snapshot, "--to", repaired, "--json");
+        Assert.True(lost == 5, error);
+        using JsonDocument report = JsonDocument.Parse(output);
+        Assert.Equal(largest, report.RootElement.GetProperty("losses")[0].GetProperty("file").GetString());
+        Assert.Equal(before, Listing(snapshot));
+        (int clean, _, error, _) = await Run([], "verify", repaired);
+        Assert.True(clean == 0, error);
+        await Expect(4, "", null, "repair", snapshot, "--to", repaired);
+        (lost, output, _, _) = await Run([], "repair", snapshot);
+        Assert.Equal(5, lost);
+        Assert.Contains($"what was replaced is in {snapshot}/damaged-1", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
+        (clean, output, _, _) = await Run([], "repair", snapshot);
+        Assert.Equal(0, clean);
+        Assert.Contains("nothing was changed", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
     }
+
+    private static string Listing(string folder) => string.Join('\n', Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
+        .Select(static file => $"{file} {new FileInfo(file).Length} {File.GetLastWriteTimeUtc(file):O}"));
 
     [Fact]
     public async Task AScriptRunsInTheShell()

@@ -90,6 +90,8 @@ public sealed class ConfigurationTests : IDisposable
         { "engine", "rocks" },
         { "durability", "Always" },
         { "sync-interval", "100" },
+        { "scrub-interval", "41d" },
+        { "scrub-rate", "1KiB" },
         { "rest-listen", "7400" },
         { "grpc-listen", "127.1:7401" },
         { "control-listen", "::1:7402" },

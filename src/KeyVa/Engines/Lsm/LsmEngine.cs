@@ -272,6 +272,8 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    public override ScrubPass? BeginScrub() => new TableScrub(_versions, Context);
+
     public override EngineStatistics GetStatistics()
     {
         Superversion superversion = _versions.Pin();

@@ -19,7 +19,7 @@ internal static unsafe class TableVerifier
     }
 
     /// <summary>Opens the file anew, so that nothing is taken from memory.</summary>
-    private static void VerifyTable(EngineContext context, SsTable table, List<CorruptionException> damages, CancellationToken cancellation)
+    public static void VerifyTable(EngineContext context, SsTable table, List<CorruptionException> damages, CancellationToken cancellation)
     {
         StorageFile file = context.FileSystem.Open(table.Path, writable: false);
         using TableReader reader = TableReader.Open(file, context.BlockCache, context.Options.CompressionLibraries);

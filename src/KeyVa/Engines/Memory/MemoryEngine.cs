@@ -275,6 +275,8 @@ internal sealed unsafe class MemoryEngine : Engine
     public override IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
         _checkpointer?.Verify(cancellation) ?? [];
 
+    public override ScrubPass? BeginScrub() => _checkpointer?.BeginScrub();
+
     public override EngineStatistics GetStatistics() => new()
     {
         Keys = Volatile.Read(ref _visibleKeys),
