@@ -138,18 +138,21 @@ internal static class Checksums
         }
 
         BinaryPrimitives.WriteUInt32LittleEndian(segment.AsSpan(JournalFormat.SegmentHeaderBytes - 4), Crc32C.Compute(segment.AsSpan(0, JournalFormat.SegmentHeaderBytes - 4)));
+        bool first = BinaryPrimitives.ReadUInt32LittleEndian(segment.AsSpan(8)) == JournalFormat1.Version;
+        int headerBytes = first ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
         uint previous = BinaryPrimitives.ReadUInt32LittleEndian(segment.AsSpan(48));
-        for (int at = JournalFormat.SegmentHeaderBytes; at + JournalFormat.GroupHeaderBytes <= segment.Length;)
+        for (int at = JournalFormat.SegmentHeaderBytes; at + headerBytes <= segment.Length;)
         {
             Span<byte> rest = segment.AsSpan(at);
-            GroupHeader header = JournalFormat.ReadGroupHeader(rest);
-            if (BinaryPrimitives.ReadUInt32LittleEndian(rest) != JournalFormat.GroupMagic || header.Length < JournalFormat.GroupHeaderBytes || header.Length > rest.Length)
+            bool isGroup = first ? JournalFormat1.HasGroupMagic(rest) : JournalFormat.HasGroupMagic(rest);
+            GroupHeader header = first ? JournalFormat1.ReadGroupHeader(rest) : JournalFormat.ReadGroupHeader(rest);
+            if (!isGroup || header.Length < headerBytes || header.Length > rest.Length)
             {
                 return;
             }
 
-            BinaryPrimitives.WriteUInt32LittleEndian(rest[12..], previous);
-            previous = RepairGroup(rest[..header.Length], header.Records);
+            BinaryPrimitives.WriteUInt32LittleEndian(rest[(first ? 12 : 16)..], previous);
+            previous = RepairGroup(rest[..header.Length], first);
             at += header.Length;
         }
     }
@@ -191,25 +194,25 @@ internal static class Checksums
         }
     }
 
-    private static uint RepairGroup(Span<byte> group, int records)
+    private static uint RepairGroup(Span<byte> group, bool first)
     {
-        uint checksum = Crc32C.Compute(group[8..JournalFormat.GroupHeaderBytes]);
-        int at = JournalFormat.GroupHeaderBytes;
-        for (int i = 0; i < records; i++)
+        int at = first ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
+        uint checksum = first ? Crc32C.Compute(group[8..at]) : JournalFormat.HeaderChecksum(group);
+        while (at < group.Length)
         {
-            int length = JournalFormat.RecordLength(group[at..]);
-            if (length == 0)
+            Span<byte> rest = group[at..];
+            bool isRecord = first ? JournalFormat1.TryReadRecordHead(rest, out RecordHead head) : JournalFormat.TryReadRecordHead(rest, out head);
+            if (!isRecord || head.Length > rest.Length)
             {
                 break;
             }
 
-            Span<byte> record = group.Slice(at, length);
-            BinaryPrimitives.WriteUInt32LittleEndian(record, Crc32C.Compute(record[4..]));
-            checksum = Crc32C.Extend(checksum, record[..4]);
-            at += length;
+            BinaryPrimitives.WriteUInt32LittleEndian(rest, Crc32C.Compute(rest[4..head.Length]));
+            checksum = Crc32C.Extend(checksum, rest[..4]);
+            at += head.Length;
         }
 
-        BinaryPrimitives.WriteUInt32LittleEndian(group[4..], checksum);
+        BinaryPrimitives.WriteUInt32LittleEndian(group[(first ? 4 : 8)..], checksum);
         return checksum;
     }
 

@@ -73,6 +73,26 @@ public sealed unsafe class DecoderFuzzTests : Fuzzing
     });
 
     [Fact]
+    public void CurrentsAreReadOrRefused() => Run(20_000, [Encoding.ASCII.GetBytes("MANIFEST-000001 00000000\n"), Encoding.ASCII.GetBytes("MANIFEST-9223372036854775807 00000000\n")], static (input, random) =>
+    {
+        byte[] bytes = [.. input];
+        if (random.Next(8) > 0)
+        {
+            Checksums.Repair(FileNames.Current, bytes, []);
+        }
+
+        MemoryFileSystem files = new();
+        files.CreateDirectory("/d");
+        using (StorageFile file = files.Create($"/d/{FileNames.Current}"))
+        {
+            file.Write(0, bytes);
+        }
+
+        // The manifest that it names is never there.
+        Assert.Throws<CorruptionException>(() => Manifest.Read(files, "/d"));
+    });
+
+    [Fact]
     public void MetaIndexesAreReadOrRefused() => Run(60_000, MetaIndexes, static (input, _) =>
     {
         BlockPlace self = new(10_500, input.Length);
@@ -353,19 +373,18 @@ public sealed unsafe class DecoderFuzzTests : Fuzzing
 
     private static byte[] Segment(int groups)
     {
+        const int Payload = 40;
         byte[] segment = new byte[JournalFormat.SegmentHeaderBytes + (groups * 160)];
-        JournalFormat.WriteSegmentHeader(segment.AsSpan(0, JournalFormat.SegmentHeaderBytes), new SegmentHeader { Sequence = 1, Salt = 77, Base = 0, Synced = 0, Previous = 0 });
+        JournalFormat.WriteSegmentHeader(segment.AsSpan(0, JournalFormat.SegmentHeaderBytes), new SegmentHeader { Version = JournalFormat.Version, Sequence = 1, Salt = 77, Base = 0, Synced = 0, Previous = 0 });
         int at = JournalFormat.SegmentHeaderBytes;
         for (int i = 0; i < groups; i++)
         {
-            int record = JournalFormat.RecordBytes(1, 40 + (8 * i));
-            int length = JournalFormat.GroupHeaderBytes + record;
+            LogPosition[] positions = [new LogPosition(1, 0, i + 1)];
+            int head = JournalFormat.RecordHeadBytes(positions, Payload);
+            int length = JournalFormat.GroupHeaderBytes + JournalFormat.Align(head + Payload);
             Span<byte> group = segment.AsSpan(at, length);
-            JournalFormat.WriteGroupHeader(group, new GroupHeader { Length = length, Previous = 0, Salt = 77, Offset = at - JournalFormat.SegmentHeaderBytes, Synced = 0, Records = 1 });
-            Span<byte> head = group[JournalFormat.GroupHeaderBytes..];
-            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(head[4..], 40 + (8 * i));
-            head[8] = 1;
-            head[10] = 1;
+            JournalFormat.WriteGroupHeader(group, new GroupHeader { Version = JournalFormat.Version, Length = length, Previous = 0, Salt = 77, Offset = at - JournalFormat.SegmentHeaderBytes, Synced = 0 });
+            JournalFormat.WriteRecordHead(group.Slice(JournalFormat.GroupHeaderBytes, head), (RecordKind)1, positions, Payload);
             at += length;
         }
 
@@ -380,7 +399,7 @@ public sealed unsafe class DecoderFuzzTests : Fuzzing
 
         public void Visit(in JournalRecord record)
         {
-            Most -= JournalFormat.RecordHeaderBytes;
+            Most -= 8;
             Assert.True(Most >= 0 && record.Payload.Length <= JournalFormat.MaxPayloadBytes && record.Positions.Length <= JournalFormat.MaxPositions);
         }
     }
