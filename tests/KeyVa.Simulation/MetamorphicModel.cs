@@ -82,6 +82,7 @@ internal sealed class MetamorphicModel
                 _now += operation.Milliseconds;
                 return "";
             case OperationKind.Boundary:
+                Array.Clear(_cursors);
                 return Line(_gets, _found, _sets, _removes, _scans, _refused);
             default:
                 return "";

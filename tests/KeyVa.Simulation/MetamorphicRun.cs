@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using KeyVa.Io;
@@ -10,7 +11,7 @@ namespace KeyVa.Simulation;
 /// </summary>
 internal sealed class MetamorphicRun : IDisposable
 {
-    private const int MaxSnapshotJobs = 10_000;
+    private static readonly TimeSpan LongestCopy = TimeSpan.FromSeconds(30);
 
     private readonly Random _random;
     private readonly StoreLayout _layout;
@@ -227,6 +228,7 @@ internal sealed class MetamorphicRun : IDisposable
     /// <summary>Tells the counters, and goes on: as it is, closed, killed, or as a copy; opened anew under other options.</summary>
     private string Boundary()
     {
+        CloseCursors();
         StoreStatistics now = _store!.GetStatistics();
         string answer = MetamorphicModel.Line(_earlier.Gets + now.Gets, _earlier.GetsFound + now.GetsFound, _earlier.Sets + now.Sets, _earlier.Removes + now.Removes, _earlier.Scans + now.Scans - _extraScans, _earlier.Refused + now.Refused);
         if (now.OpenSnapshots != 0 && !_layout.HasMemory)
@@ -265,11 +267,17 @@ internal sealed class MetamorphicRun : IDisposable
         string target = $"{_root}/copy-{_copies++}";
         IReadOnlyList<PartitionInfo> partitions = _store!.Partitions.List();
         PartitionSnapshot snapshot = _store.Partitions.BeginSnapshot(partitions[_random.Next(partitions.Count)].Id, target);
-        for (int i = 0; _work is not null && !snapshot.Completion.IsCompleted && i < MaxSnapshotJobs && _work.RunOne(); i++)
+        long begun = Stopwatch.GetTimestamp();
+        while (_work is not null && !snapshot.Completion.IsCompleted && Stopwatch.GetElapsedTime(begun) < LongestCopy)
         {
+            // The journal has a thread of its own, which may bring a job when there was none.
+            if (!_work.RunOne())
+            {
+                Thread.Yield();
+            }
         }
 
-        PartitionSnapshotResult result = snapshot.Completion.WaitAsync(TimeSpan.FromMinutes(1)).GetAwaiter().GetResult();
+        PartitionSnapshotResult result = snapshot.Completion.WaitAsync(LongestCopy).GetAwaiter().GetResult();
         return result.Status == Status.Ok ? target : throw new InvalidOperationException($"the copy ended with {result.Status}: {result.Detail}");
     }
 
@@ -286,10 +294,7 @@ internal sealed class MetamorphicRun : IDisposable
     {
         Store? store = _store;
         _store = null;
-        foreach (HeldCursor? cursor in store is null ? [] : _cursors)
-        {
-            cursor?.Dispose();
-        }
+        CloseCursors();
 
         try
         {
@@ -299,6 +304,16 @@ internal sealed class MetamorphicRun : IDisposable
         {
             // Its disk is gone, as with a process that was killed.
         }
+    }
+
+    private void CloseCursors()
+    {
+        foreach (HeldCursor? cursor in _cursors)
+        {
+            cursor?.Dispose();
+        }
+
+        Array.Clear(_cursors);
     }
 
     /// <summary>
