@@ -28,6 +28,7 @@ internal sealed record BenchOptions
           latency       put latency of a sustained fill, its longest pauses, and what the disk did in them
           memory-limit  a fill of several gigabytes in a process limited to little memory
           growth        readrandom as the records grow, opening a clean store, replaying a journal
+          bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           selftest      checks of the harness itself
 
         options

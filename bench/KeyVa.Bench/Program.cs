@@ -82,6 +82,9 @@ static int Run(BenchOptions options)
                     sections.Add(grow.OpenClean());
                     sections.Add(grow.Replay());
                     break;
+                case "bulkload":
+                    sections.Add(new BulkLoadBench(options).Run());
+                    break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");
             }

@@ -148,15 +148,36 @@ public sealed class RemoteStore : IStore
     /// and batches before it stay written. The enumeration is pulled as fast as the server takes it.
     /// </summary>
     /// <returns>The version of the last batch, and how many records were written.</returns>
-    public async ValueTask<(WriteResult Result, long Records)> BulkUpsertAsync(
-        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default)
+    public ValueTask<(WriteResult Result, long Records)> BulkUpsertAsync(
+        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: false, cancellation);
+
+    /// <summary>
+    /// Loads records in strictly rising key order, over all batches, as one bulk load: all of it, at one version, or nothing
+    /// (but on partitions of the memory engine, which take it as ordinary batches). The server writes it straight into its
+    /// tables. Batches of puts without conditions; a key out of order is refused.
+    /// </summary>
+    /// <returns>The version of the load, and how many records were loaded.</returns>
+    public ValueTask<(WriteResult Result, long Records)> BulkLoadAsync(
+        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: true, cancellation);
+
+    /// <summary>Closes the connections.</summary>
+    public ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async ValueTask<(WriteResult Result, long Records)> UploadAsync(
+        IAsyncEnumerable<WriteBatch> batches, bool sorted, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(batches);
         using GrpcUpload<Wire.BulkUpsertRequest, Wire.BulkUpsertResponse> upload =
             _connection.Upload(Methods.BulkUpsert, cancellation);
         await foreach (WriteBatch batch in batches.WithCancellation(cancellation))
         {
-            if (!await upload.WriteAsync(ToBulk(batch)))
+            Wire.BulkUpsertRequest request = ToBulk(batch);
+            request.Sorted = sorted;
+            if (!await upload.WriteAsync(request))
             {
                 break;
             }
@@ -171,13 +192,6 @@ public sealed class RemoteStore : IStore
         return Connection.TryRefusal(reply.Status, reply.Trailers, out Status status)
             ? (new WriteResult { Status = status, Detail = reply.Status.Message, FailedOperation = -1 }, 0)
             : throw _connection.ToException(reply.Status, isRead: false, null);
-    }
-
-    /// <summary>Closes the connections.</summary>
-    public ValueTask DisposeAsync()
-    {
-        _connection.Dispose();
-        return ValueTask.CompletedTask;
     }
 
     private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done

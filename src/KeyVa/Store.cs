@@ -169,20 +169,20 @@ public sealed class Store : IStore
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
     {
-        ScanPlan? plan = Plan(options, out Status status, out string? detail);
-        if (plan is null)
-        {
-            return new ScanCursor(status, detail);
-        }
-
-        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
+        ScanState state = OpenScan(options, out ValueTask closed);
         if (!closed.IsCompletedSuccessfully)
         {
             closed.AsTask().GetAwaiter().GetResult();
         }
 
-        return new ScanCursor(plan, snapshot, _context.Oracle);
+        return new ScanCursor(state);
     }
+
+    /// <summary>
+    /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
+    /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
+    /// </summary>
+    public BulkLoader BeginBulkLoad() => new(this, _registry, _journal, _context.Oracle);
 
     /// <summary>The store's figures.</summary>
     public StoreStatistics GetStatistics()
@@ -213,7 +213,8 @@ public sealed class Store : IStore
             return new MultiReadResult { Status = status, Detail = detail, Records = [] };
         }
 
-        using Snapshot snapshot = OpenSnapshot(get.Partitions, out ValueTask closed);
+        using Snapshot snapshot = new();
+        OpenSnapshot(get.Partitions, snapshot, out ValueTask closed);
         await closed.ConfigureAwait(false);
         IReadOnlyList<Record?> records = get.Read(snapshot.Version, _context.Oracle, out int found);
         _counters.Add(Counter.Gets, keys.Count);
@@ -297,15 +298,9 @@ public sealed class Store : IStore
     public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
-        ScanPlan? plan = Plan(options, out Status status, out string? detail);
-        if (plan is null)
-        {
-            return new ScanCursor(status, detail);
-        }
-
-        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
+        ScanState state = OpenScan(options, out ValueTask closed);
         await closed.ConfigureAwait(false);
-        return new ScanCursor(plan, snapshot, _context.Oracle);
+        return new ScanCursor(state);
     }
 
     /// <summary>
@@ -418,40 +413,49 @@ public sealed class Store : IStore
         }
     }
 
-    private ScanPlan? Plan(ScanOptions options, out Status status, out string? detail)
+    private ScanState OpenScan(ScanOptions options, out ValueTask closed)
     {
         ArgumentNullException.ThrowIfNull(options);
         _counters.Add(Counter.Scans);
+        ScanState state = ScanState.Rent();
+        bool prepared;
         Epochs.Enter();
         try
         {
-            ScanPlan? plan = ScanPlan.Create(options, _registry.Map, out status, out detail);
-            if (status == Status.NotFound)
+            prepared = state.Plan.TryPrepare(options, _registry.Map, out Status status, out string? detail);
+            if (!prepared)
             {
-                status = Status.Ok;
+                state.Refuse(status, detail);
             }
-
-            return plan;
         }
         finally
         {
             Epochs.Exit();
         }
+
+        closed = default;
+        if (prepared)
+        {
+            OpenSnapshot(state.Plan.Partitions, state.Begin(_context.Oracle), out closed);
+        }
+
+        return state;
     }
 
     /// <summary>
     /// A snapshot of one partition stands at what is visible there. One of several stands at the newest version handed
     /// out, and may be read once each of them has closed it.
     /// </summary>
-    private Snapshot OpenSnapshot(IReadOnlyList<Partition> partitions, out ValueTask closed)
+    private void OpenSnapshot(ArraySegment<Partition> partitions, Snapshot snapshot, out ValueTask closed)
     {
         closed = default;
         if (partitions.Count == 1)
         {
-            return _context.Snapshots.Open(partitions[0].Engine);
+            _context.Snapshots.Open(partitions[0].Engine, snapshot);
+            return;
         }
 
-        Snapshot snapshot = _context.Snapshots.Open(_context.Oracle);
+        _context.Snapshots.Open(_context.Oracle, snapshot);
         foreach (Partition partition in partitions)
         {
             ValueTask one = partition.Writer.WaitUntilClosed(snapshot.Version);
@@ -461,11 +465,9 @@ public sealed class Store : IStore
                 break;
             }
         }
-
-        return snapshot;
     }
 
-    private static async ValueTask WaitForAll(IReadOnlyList<Partition> partitions, long version)
+    private static async ValueTask WaitForAll(ArraySegment<Partition> partitions, long version)
     {
         foreach (Partition partition in partitions)
         {

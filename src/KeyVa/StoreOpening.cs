@@ -83,6 +83,11 @@ internal sealed class StoreOpening : IDisposable
             _notes.Add($"replayed {replay.Applied} groups from the journal");
         }
 
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.Ingestion?.DeleteLeftovers();
+        }
+
         ReleaseJournal();
         Context.IsOpen = true;
         Context.BlockCache.Memory.Serve();

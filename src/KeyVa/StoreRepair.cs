@@ -95,6 +95,7 @@ internal sealed class StoreRepair
             foreach (RepairedPartition partition in partitions.Values)
             {
                 Flush(partition);
+                partition.Engine.Ingestion?.DeleteLeftovers();
             }
 
             WriteCatalog(catalog, catalog is null ? StoreRepairRanges.Infer(partitions.Values, _log) : definitions, partitions, replay);

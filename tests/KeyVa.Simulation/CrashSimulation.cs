@@ -170,8 +170,11 @@ internal sealed class CrashSimulation
             case 11 when _random.Next(2) == 0:
                 RemoveRange();
                 break;
-            case < 14:
+            case < 13:
                 Batch();
+                break;
+            case 13:
+                Load();
                 break;
             case 14:
                 _time.Advance(_random.Next(1, 5000));
@@ -323,6 +326,42 @@ internal sealed class CrashSimulation
         if (result.IsOk)
         {
             _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
+        }
+    }
+
+    /// <summary>A bulk load, now and then given up; the memory engine has none that are all or nothing.</summary>
+    private void Load()
+    {
+        if (_store.Partitions.List().Any(static partition => partition.Engine != EngineKind.Lsm))
+        {
+            Batch();
+            return;
+        }
+
+        using BulkLoader loader = _store.BeginBulkLoad();
+        var changes = new List<(string Key, string Value, long ExpiresAt)>();
+        foreach (string key in new SortedSet<string>(Enumerable.Range(0, _random.Next(0, 40)).Select(_ => Key()), StringComparer.Ordinal))
+        {
+            string value = Value();
+            (WriteOptions options, long expiresAt) = Options();
+            if (loader.Add(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options.Expiry) != Status.Ok)
+            {
+                throw new InvalidOperationException(loader.Detail);
+            }
+
+            changes.Add((key, value, expiresAt));
+        }
+
+        if (_random.Next(6) == 0)
+        {
+            return;
+        }
+
+        WriteResult result = loader.Complete();
+        Expect(result, Status.Ok, "load");
+        if (changes.Count > 0)
+        {
+            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, (ModelValue?)new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
         }
     }
 

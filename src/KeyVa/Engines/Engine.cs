@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
 
 namespace KeyVa.Engines;
@@ -65,6 +66,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>See invariant 3.</summary>
     public abstract long DurableIndex { get; }
 
+    /// <summary>How bulk loads come in; null on an engine that takes them as ordinary batches.</summary>
+    public virtual Ingestion? Ingestion => null;
+
     /// <summary>
     /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch
     /// the damage go on.
@@ -119,8 +123,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// at version <paramref name="at"/> (expired ones among them), in key order (or reverse). On an engine that is not ordered, the bounds must be open and
     /// reverse false; the order is then the engine's own, stable while keys come and go.
     /// The caller holds a snapshot at <paramref name="at"/> (never Latest or Newest) for as long as the cursor lives.
+    /// <paramref name="fillCache"/>: whether blocks that have to be read go into the block cache.
     /// </summary>
-    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse);
+    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true);
 
     /// <summary>
     /// Starts moving everything applied so far into the engine's own files, in the background; <see cref="DurableIndex"/>

@@ -36,6 +36,8 @@ internal static unsafe partial class Posix
 
     public const int SeekEnd = 2;
 
+    public const int WillNeed = 3;
+
     public const int NoEntry = 2;
     public const int Interrupted = 4;
     public const int InputOutput = 5;
@@ -106,6 +108,10 @@ internal static unsafe partial class Posix
 
     [LibraryImport(Library, EntryPoint = "posix_fallocate")]
     public static partial int PosixFallocate(FileDescriptor file, long offset, long length);
+
+    /// <summary>Returns the error itself.</summary>
+    [LibraryImport(Library, EntryPoint = "posix_fadvise")]
+    public static partial int Advise(FileDescriptor file, long offset, long length, int advice);
 
     [LibraryImport(Library, EntryPoint = "ftruncate", SetLastError = true)]
     public static partial int Truncate(FileDescriptor file, long length);

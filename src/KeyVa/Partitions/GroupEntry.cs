@@ -6,7 +6,7 @@ namespace KeyVa.Partitions;
 /// <summary>
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
-///   format    1 byte  1, or 2 if a command removes a range
+///   format    1 byte  1; 2 if a command removes a range; 3 for a bulk load, whose commands are the tables of a partition (see StagedTable)
 ///   version   8 bytes version of the first command; the others follow by one
 ///   stamp     8 bytes Unix milliseconds, never falling along the log
 ///   count     4 bytes
@@ -20,6 +20,9 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
     /// <summary>Without removals of ranges, as it always was: a build that does not know them reads it.</summary>
     public const byte Format = 1;
     public const byte FormatWithRanges = 2;
+
+    /// <summary>The payload of a bulk load: builds that know none refuse it.</summary>
+    public const byte IngestFormat = 3;
 
     private const int KeptBytes = 4 << 20;
 
@@ -54,9 +57,12 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
 
     public override void Completed() => completed();
 
-    public static void WriteHeader(Span<byte> header, bool hasRanges, long version, long stamp, int count)
+    public static void WriteHeader(Span<byte> header, bool hasRanges, long version, long stamp, int count) =>
+        WriteHeader(header, hasRanges ? FormatWithRanges : Format, version, stamp, count);
+
+    public static void WriteHeader(Span<byte> header, byte format, long version, long stamp, int count)
     {
-        header[0] = hasRanges ? FormatWithRanges : Format;
+        header[0] = format;
         BinaryPrimitives.WriteInt64LittleEndian(header[1..], version);
         BinaryPrimitives.WriteInt64LittleEndian(header[9..], stamp);
         BinaryPrimitives.WriteInt32LittleEndian(header[17..], count);
@@ -85,7 +91,7 @@ internal ref struct GroupReader
     public static bool TryOpen(ReadOnlySpan<byte> payload, out GroupReader reader)
     {
         reader = default;
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges))
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat))
         {
             return false;
         }

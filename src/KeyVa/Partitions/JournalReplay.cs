@@ -14,16 +14,17 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
 
     public void Read(in JournalRecord record)
     {
-        if (!GroupReader.TryOpen(record.Payload, out GroupReader group))
+        if (!GroupReader.TryOpen(record.Payload, out GroupReader group) || (record.Kind == RecordKind.Ingest) != (record.Payload[0] == GroupEntry.IngestFormat))
         {
             throw new StoreException($"the journal's record {record.Positions[0].Index} of partition {record.Positions[0].Partition} has an unknown format; use a newer KeyVa for this data folder");
         }
 
-        oracle.Recover(record.Kind == RecordKind.Commit ? group.Version : group.Version + group.Count - 1, group.Stamp);
+        bool hasParts = record.Kind is RecordKind.Commit or RecordKind.Ingest;
+        oracle.Recover(hasParts ? group.Version : group.Version + group.Count - 1, group.Stamp);
         for (int i = 0; i < record.Positions.Length; i++)
         {
             ReadOnlySpan<byte> part = default;
-            if (record.Kind == RecordKind.Commit)
+            if (hasParts)
             {
                 bool read = group.TryRead(out part);
                 Debug.Assert(read, "a commit has a part for each position");
@@ -48,6 +49,10 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
         if (record.Kind == RecordKind.Commit)
         {
             writer.ReplayCommit(part, group.Version, group.Stamp);
+        }
+        else if (record.Kind == RecordKind.Ingest)
+        {
+            writer.ReplayIngest(part, group.Version, group.Stamp);
         }
         else
         {

@@ -46,14 +46,14 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
             return;
         }
 
-        bool isCommit = record.Kind == RecordKind.Commit;
-        Version = Math.Max(Version, isCommit ? group.Version : group.Version + group.Count - 1);
+        bool hasParts = record.Kind is RecordKind.Commit or RecordKind.Ingest;
+        Version = Math.Max(Version, hasParts ? group.Version : group.Version + group.Count - 1);
         Stamp = Math.Max(Stamp, group.Stamp);
         bool applied = false;
         foreach (LogPosition position in record.Positions)
         {
             ReadOnlySpan<byte> part = default;
-            if (isCommit && !group.TryRead(out part))
+            if (hasParts && !group.TryRead(out part))
             {
                 return;
             }
@@ -104,7 +104,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         log.Lose(journal, 0, $"partition {partition.Definition.Id}: the log lacks index {next} to {index - 1} (each a group of writes)");
     }
 
-    private static void Apply(RepairedPartition partition, in JournalRecord record, GroupReader group, ReadOnlySpan<byte> part, long index)
+    private void Apply(RepairedPartition partition, in JournalRecord record, GroupReader group, ReadOnlySpan<byte> part, long index)
     {
         Engine engine = partition.Engine;
         engine.Admit(record.Payload.Length);
@@ -113,6 +113,10 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         if (record.Kind == RecordKind.Commit)
         {
             Write(partition, part, version, group.Stamp, checks: false);
+        }
+        else if (record.Kind == RecordKind.Ingest)
+        {
+            Ingest(partition, part, new LogMark(index, version, group.Stamp));
         }
         else
         {
@@ -124,6 +128,19 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         }
 
         engine.EndGroup(index, Math.Max(version, engine.VisibleVersion), Math.Max(group.Stamp, engine.VisibleStamp));
+    }
+
+    private void Ingest(RepairedPartition partition, ReadOnlySpan<byte> part, LogMark mark)
+    {
+        try
+        {
+            partition.Engine.Ingestion?.Salvage(part, mark);
+        }
+        catch (CorruptionException damage)
+        {
+            log.Damages.Add(damage);
+            log.Lose(damage.File, damage.Offset, $"partition {partition.Definition.Id}: a bulk load whose tables are damaged");
+        }
     }
 
     private static void Write(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp, bool checks)

@@ -39,6 +39,25 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task ASortedImportIsAllOrNothing()
+    {
+        string file = Path.Combine(_directory, "sorted.jsonl");
+        string[] lines = [.. Enumerable.Range(0, 9000).Select(static i => $"{{\"key\":\"k{i:00000}\",\"value\":\"v{i}\"}}")];
+        await File.WriteAllLinesAsync(file, lines);
+        (int code, byte[] output, _, _) = await Run([], "import", file, "--sorted", "-q");
+        Assert.Equal(0, code);
+        Assert.StartsWith("imported 9,000 records", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
+        await Expect(0, "v8999", "", "get", "k08999");
+        await Expect(2, "", null, "import", file, "--sorted", "--resume", "-q");
+        string unsorted = Path.Combine(_directory, "unsorted.jsonl");
+        await File.WriteAllLinesAsync(unsorted, [.. lines.Select(static line => line.Replace("k0", "x0", StringComparison.Ordinal)), lines[0]]);
+        (code, _, string error, _) = await Run([], "import", unsorted, "--sorted", "-q");
+        Assert.Equal(2, code);
+        Assert.Contains("unsorted.jsonl:9001: the key 'k00000' does not come behind the one before it", error, StringComparison.Ordinal);
+        await Expect(1, "", null, "get", "x00000");
+    }
+
+    [Fact]
     public async Task RangesAreRemoved()
     {
         await Expect(0, "version 1\n", "", "mset", "a", "1", "b1", "2", "b2", "3", "c", "4", "d", "5");

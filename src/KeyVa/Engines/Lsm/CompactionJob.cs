@@ -106,7 +106,7 @@ internal sealed class CompactionJob : BackgroundJob
             lock (_versions.Gate)
             {
                 // The tables are marked against those of the current superversion: look at no older one.
-                if (_versions.Current != superversion)
+                if (_versions.Current != superversion || _versions.Ingesting)
                 {
                     _engine.ScheduleCompactions();
                     return false;

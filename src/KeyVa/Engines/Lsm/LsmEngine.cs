@@ -60,6 +60,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactTop = new CompactionJob(this, versions, _picker, _counters, firstLevel: 0);
         _compactBelow = new CompactionJob(this, versions, _picker, _counters, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
+        Ingestion = new Ingestion(this, versions, _flush);
         _expiry = new ExpiryJob(this, () => versions.ExpiryDueAt, ExpiryFlushInterval);
         _throttle = new WriteThrottle(context.Options, context.Time);
         _memory = context.BlockCache.Memory;
@@ -77,6 +78,8 @@ internal sealed unsafe class LsmEngine : Engine
     public override long DurableIndex => _versions.Current.Durable.Index;
 
     public override StoreException? Failure => _versions.Failure;
+
+    public override Ingestion? Ingestion { get; }
 
     /// <summary>What a flush of the active memtable would free, about. Any thread.</summary>
     internal long ActiveBytes => _versions.Current.Active is { IsEmpty: false } active ? active.AllocatedBytes : 0;
@@ -201,8 +204,8 @@ internal sealed unsafe class LsmEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse) =>
-        new LsmCursor(_versions, from, to, at, reverse);
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true) =>
+        LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
 
     public override void BeginFlush()
     {

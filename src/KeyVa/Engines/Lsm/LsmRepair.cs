@@ -32,8 +32,21 @@ internal sealed unsafe class LsmRepair(IFileSystem files, string source, string 
             state = TakeOver(state, cancellation);
         }
 
+        CopyStaged(cancellation);
         files.SyncDirectory(target);
         Manifest.Create(files, target, state).Dispose();
+    }
+
+    /// <summary>Tables of bulk loads that the journal may still name; they are applied from it, or deleted.</summary>
+    private void CopyStaged(CancellationToken cancellation)
+    {
+        foreach (string name in files.List(source))
+        {
+            if (FileNames.TryParseStaged(name, out _))
+            {
+                LsmCheckpoint.Copy(files, Path.Combine(source, name), Path.Combine(target, name), cancellation);
+            }
+        }
     }
 
     /// <summary>The state by CURRENT, or by the newest manifest that can be read; null if there is none.</summary>

@@ -209,6 +209,23 @@ internal sealed class Manifest : IDisposable
     }
 
     /// <summary>
+    /// Takes disk room for so many bytes of records to come, as zeros behind the last record: to a reader that is a torn
+    /// tail. Throws <see cref="StorageFullException"/> if there is none.
+    /// </summary>
+    public void Reserve(int bytes)
+    {
+        try
+        {
+            _file.Allocate(_length + bytes);
+        }
+        catch (StorageFullException)
+        {
+            _file.SetLength(_length);
+            throw;
+        }
+    }
+
+    /// <summary>
     /// Starts over in a new file. If there is no room for it, the old one goes on and false is returned; any other
     /// failure leaves it open which of the two is in force, and ends the manifest's use.
     /// </summary>

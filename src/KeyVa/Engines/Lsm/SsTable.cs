@@ -17,6 +17,9 @@ internal sealed unsafe class SsTable
     // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
     private TableReader? _reader;
 
+    // Any of those that threads make at once will do.
+    private SsTable[]? _alone;
+
     // Shared: set once, the same by whoever sets it.
     private RangeTombstones? _ranges;
 
@@ -52,6 +55,9 @@ internal sealed unsafe class SsTable
     public ReadOnlySpan<byte> Smallest => Properties.Smallest;
 
     public ReadOnlySpan<byte> Largest => Properties.Largest;
+
+    /// <summary>A run of this table alone.</summary>
+    public SsTable[] Alone => _alone ??= [this];
 
     public bool HasRanges => Properties.RangeTombstones > 0;
 

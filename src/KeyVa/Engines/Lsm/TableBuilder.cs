@@ -73,6 +73,9 @@ internal sealed unsafe class TableBuilder : IDisposable
 
     public bool IsEmpty => _properties.Entries == 0;
 
+    /// <summary>After <see cref="Finish"/>: where the properties are.</summary>
+    public BlockPlace PropertiesPlace { get; private set; }
+
     /// <summary>Bytes of the file so far; after <see cref="Finish"/> all.</summary>
     public long FileBytes => _written + _output.Length;
 
@@ -155,6 +158,7 @@ internal sealed unsafe class TableBuilder : IDisposable
             DataBlocks = dataBlocks,
             Compressions = _compressions,
         };
+        PropertiesPlace = layout.Properties;
         using NativeBuffer metaIndex = new();
         MetaIndex.Encode(metaIndex, layout);
         BlockPlace metaPlace = WriteBlock(metaIndex.Written);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using KeyVa.Io;
 
@@ -15,6 +16,9 @@ namespace KeyVa.Engines.Lsm;
 internal sealed class TableProperties
 {
     private const int FieldCount = 17;
+
+    /// <summary>Where VersionBase stands among the fields; StampBase, MinVersion, MaxVersion, MinStamp and MaxStamp follow.</summary>
+    private const int VersionField = 5;
 
     public long Entries { get; set; }
 
@@ -96,6 +100,21 @@ internal sealed class TableProperties
         output.AppendUInt32((uint)Largest.Length);
         output.Append(Smallest);
         output.Append(Largest);
+    }
+
+    /// <summary>
+    /// In encoded properties of a table that was written with version and stamp 0 throughout: makes them those of a load.
+    /// </summary>
+    public static void Restamp(Span<byte> encoded, long version, long stamp)
+    {
+        Span<long> fields = MemoryMarshal.Cast<byte, long>(encoded.Slice(sizeof(uint), FieldCount * sizeof(long)));
+        Debug.Assert(fields[VersionField + 3] == 0 && fields[VersionField + 5] == 0, "a staged table has no versions and stamps");
+        fields[VersionField] = version;
+        fields[VersionField + 1] = stamp;
+        fields[VersionField + 2] = version;
+        fields[VersionField + 3] = version;
+        fields[VersionField + 4] = stamp;
+        fields[VersionField + 5] = stamp;
     }
 
     /// <summary>Decodes the whole of <paramref name="source"/>; null if it does not fit.</summary>

@@ -189,8 +189,8 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
-    /// <summary>A data block, pinned until <see cref="BlockCache.Unpin"/>.</summary>
-    public Block* GetPinned(int ordinal)
+    /// <summary>A data block if it is cached, pinned until <see cref="BlockCache.Unpin"/>; else null.</summary>
+    public Block* PinCached(int ordinal)
     {
         nint* slot = _slots + ordinal;
         Epochs.Enter();
@@ -208,11 +208,28 @@ internal sealed unsafe class TableReader : IDisposable
             Epochs.Exit();
         }
 
-        Locate(ordinal, out long offset, out int length);
+        return null;
+    }
+
+    /// <summary>
+    /// Reads a data block that was not cached (see <see cref="Locate"/>), pinned until <see cref="BlockCache.Unpin"/>.
+    /// <paramref name="fillCache"/> false: it goes with its pin.
+    /// </summary>
+    public Block* ReadPinned(int ordinal, long offset, int length, bool fillCache)
+    {
         Block* block = ReadDataBlock(offset, length);
         block->Pins = 1;
-        return _cache.Insert(slot, block);
+        if (fillCache)
+        {
+            return _cache.Insert(_slots + ordinal, block);
+        }
+
+        _cache.Memory.Charge(MemoryKind.Buffers, block->Charge);
+        return block;
     }
+
+    /// <summary>A hint that this part of the file will be read soon.</summary>
+    public void Prefetch(long offset, long length) => _file.Prefetch(offset, length);
 
     /// <summary>Reads and checks a data block past the cache; the caller frees it.</summary>
     public Block* ReadDataBlock(long offset, int length)

@@ -53,6 +53,9 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Guards the fields of tables that say so.</summary>
     public Lock Gate => _gate;
 
+    /// <summary>Under the gate: tables are about to come that no compaction knows of, so none may begin.</summary>
+    public bool Ingesting { get; private set; }
+
     public StoreException? Failure => Volatile.Read(ref _failure);
 
     /// <summary>See <see cref="TableWaste.ExpiryDueAt(Superversion)"/>.</summary>
@@ -86,7 +89,7 @@ internal sealed class VersionSet : IDisposable
         IReadOnlyList<string> names = files.List(context.Directory);
         foreach (string name in names)
         {
-            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id))
+            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id) || FileNames.TryParseStaged(name, out id))
             {
                 state.NextId = Math.Max(state.NextId, id + 1);
             }
@@ -196,6 +199,54 @@ internal sealed class VersionSet : IDisposable
         }
 
         Reclaim();
+    }
+
+    /// <summary>
+    /// Puts the tables of a bulk load into effect, each as deep as it may go, and notes that the log is contained up to it.
+    /// The writer's role is held and all memtables are empty.
+    /// </summary>
+    public void Ingest(IReadOnlyCollection<SsTable> tables, LogMark mark)
+    {
+        ManifestEdit edit = new() { Mark = mark };
+        lock (_gate)
+        {
+            // A compaction that began between the choice of the levels and the edit could write to where the tables go.
+            Ingesting = true;
+            IngestLevels levels = new(_current);
+            edit.Added.AddRange(tables.Select(table => new ManifestTable(levels.DeepestFor(table), table.Id, table.FileBytes, table.Properties)));
+        }
+
+        try
+        {
+            Apply(edit, tables, flushed: null);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                Ingesting = false;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Takes disk room for an edit that must not fail for want of it. Throws <see cref="StorageFullException"/> if there is
+    /// none.
+    /// </summary>
+    public void ReserveEdit(int bytes)
+    {
+        lock (_manifestLock)
+        {
+            try
+            {
+                _manifest.Reserve(bytes);
+            }
+            catch (StorageException failure) when (failure is not StorageFullException)
+            {
+                Fail(failure);
+                throw;
+            }
+        }
     }
 
     /// <summary>Frees what its last reader has left. True if more waits.</summary>

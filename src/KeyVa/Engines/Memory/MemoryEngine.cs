@@ -221,7 +221,7 @@ internal sealed unsafe class MemoryEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse)
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true)
     {
         Debug.Assert(from.IsEmpty && to.IsEmpty && !reverse, "an unordered engine has no ranges; the caller refuses them");
         Debug.Assert(at is not ReadVersion.Latest and not ReadVersion.Newest, "a cursor reads at a snapshot");
