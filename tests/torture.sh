@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, and as many inputs for each fuzzing target (or
-# KEYVA_FUZZ_ITERATIONS of them), and all eight bits of every byte of a small store. A failing seed is printed and replays alone: KEYVA_SEED=N for the simulation,
-# KEYVA_FUZZ_SEED=N KEYVA_FUZZ_ITERATIONS=1 for fuzzing.
+# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, the metamorphic test over KEYVA_METAMORPHIC_SEEDS (or a
+# tenth as many), each fuzzing target for KEYVA_FUZZ_SECONDS (ten minutes), and all eight bits of every byte of a small
+# store. A failing seed is printed and replays alone: KEYVA_SEED=N for the simulations, KEYVA_FUZZ_SEED=N
+# KEYVA_FUZZ_ITERATIONS=1 for fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dotnet build tests/KeyVa.Simulation -c Release -v quiet
-dotnet test tests/KeyVa.Simulation -c Release --no-build --logger "console;verbosity=detailed"
+KEYVA_METAMORPHIC_SEEDS=${KEYVA_METAMORPHIC_SEEDS:-${KEYVA_TORTURE_SEEDS:+$((KEYVA_TORTURE_SEEDS / 10))}} \
+  dotnet test tests/KeyVa.Simulation -c Release --no-build --logger "console;verbosity=detailed"
 dotnet build tests/KeyVa.Fuzz -c Release -v quiet
-KEYVA_FUZZ_ITERATIONS=${KEYVA_FUZZ_ITERATIONS:-${KEYVA_TORTURE_SEEDS:-100000}} \
+KEYVA_FUZZ_SECONDS=${KEYVA_FUZZ_SECONDS:-600} \
   dotnet test tests/KeyVa.Fuzz -c Release --no-build --logger "console;verbosity=detailed"
 dotnet build tests/KeyVa.Tests -c Release -v quiet
 KEYVA_EVERY_BIT=1 dotnet test tests/KeyVa.Tests -c Release --no-build --filter CrashMatrixDamage --logger "console;verbosity=detailed"

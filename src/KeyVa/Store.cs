@@ -525,7 +525,7 @@ public sealed class Store : IStore
 
         if (request.Result.Status > Status.NotFound)
         {
-            _counters.Add(Counter.Refused);
+            _counters.AddRefused(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
         }
 
         return request.Result;

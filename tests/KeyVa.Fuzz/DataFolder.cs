@@ -13,7 +13,7 @@ internal sealed class DataFolder
     private readonly List<string> _directories = [];
     private readonly SortedDictionary<string, FileBytes> _files = new(StringComparer.Ordinal);
 
-    public DataFolder(MemoryFileSystem files) => Take(files, Path);
+    public DataFolder(MemoryFileSystem files, string path = Path) => Take(files, path);
 
     /// <summary>The paths of all files.</summary>
     public IReadOnlyList<string> Files => [.. _files.Keys];

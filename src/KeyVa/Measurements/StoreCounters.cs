@@ -47,6 +47,14 @@ internal sealed class StoreCounters
             : AddElsewhere(counter, count);
     }
 
+    /// <summary>A write ends refused that was counted when it began: it wrote nothing.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public void AddRefused(Counter begun, int operations)
+    {
+        Add(begun, -operations);
+        Add(Counter.Refused);
+    }
+
     public long Sum(Counter counter)
     {
         lock (_lock)

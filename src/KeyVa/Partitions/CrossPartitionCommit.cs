@@ -25,6 +25,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private readonly TaskCompletionSource<WriteResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private bool _hasRanges;
+    private bool _tellsRemoved;
     private int _acquired;
     private ITimer? _admission;
     private long _version;
@@ -86,6 +87,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             MayUseReserve = command.OnlyRemovals,
             _hasRanges = command.HasRanges,
+            _tellsRemoved = command.HasRemovals && command.Count > 1,
         };
         commit.AcquireNext();
         return commit._completion.Task;
@@ -220,20 +222,23 @@ internal sealed class CrossPartitionCommit : JournalEntry
         _journal.Enqueue(this);
     }
 
+    /// <summary>Of several conditions that do not hold, the first of the batch is told, wherever its key lies.</summary>
     private bool Check(out WriteResult refusal)
     {
+        int first = int.MaxValue;
+        refusal = default;
         foreach (Part part in _parts)
         {
             var outcome = default(CommandOutcome);
-            if (!CommandApplier.Check(part.Writer.Engine, part.Command.Written, _stamp, ref outcome))
+            if (!CommandApplier.Check(part.Writer.Engine, part.Command.Written, _stamp, ref outcome)
+                && part.Operations[outcome.FailedOperation] < first)
             {
-                refusal = Refusals.ConditionFailed(part.Operations[outcome.FailedOperation], outcome.CurrentVersion);
-                return false;
+                first = part.Operations[outcome.FailedOperation];
+                refusal = Refusals.ConditionFailed(first, outcome.CurrentVersion);
             }
         }
 
-        refusal = default;
-        return true;
+        return first == int.MaxValue;
     }
 
     private void Encode()
@@ -279,7 +284,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             part.Writer.Engine.SetPendingCommit(null);
         }
 
-        Finish(new WriteResult { Status = Status.Ok, Version = _version, FailedOperation = -1, Removed = removed });
+        Finish(new WriteResult { Status = Status.Ok, Version = _version, FailedOperation = -1, Removed = _tellsRemoved ? removed : null });
     }
 
     private void Finish(in WriteResult result)

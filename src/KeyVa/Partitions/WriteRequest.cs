@@ -157,7 +157,7 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
         _latency!.RecordSince(_begun);
         if (Result.Status > Status.NotFound)
         {
-            _counters!.Add(Counter.Refused);
+            _counters!.AddRefused(Command!.HasRemovals ? Counter.Removes : Counter.Sets, Command.Count);
         }
 
         _source.SetResult(Result);

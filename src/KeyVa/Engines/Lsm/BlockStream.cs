@@ -56,9 +56,9 @@ internal sealed unsafe class BlockStream : IDisposable
         Block* block = (Block*)(data - Block.HeadBytes);
         *block = default;
         block->Length = length;
-        return Block.TryParse(block)
+        return BlockStructure.TryAccept(block)
             ? block
-            : throw new CorruptionException(_reader.Path, offset, "the block's footer does not fit its length");
+            : throw new CorruptionException(_reader.Path, offset, "the block's parts or entries do not fit its length");
     }
 
     public void Dispose()

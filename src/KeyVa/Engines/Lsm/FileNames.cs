@@ -39,6 +39,10 @@ internal static class FileNames
         return name.EndsWith(suffix, StringComparison.Ordinal) && TryParse(name.AsSpan(0, name.Length - suffix.Length), out id);
     }
 
-    private static bool TryParse(ReadOnlySpan<char> digits, out long number) =>
-        long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+    // The framework's parsing lets zero characters follow the digits, which no file system takes.
+    private static bool TryParse(ReadOnlySpan<char> digits, out long number)
+    {
+        number = 0;
+        return digits.IndexOfAnyExceptInRange('0', '9') < 0 && long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out number);
+    }
 }

@@ -229,10 +229,10 @@ internal sealed unsafe class TableReader : FileReader
     public Block* ReadDataBlock(long offset, int length)
     {
         Block* block = ReadBlock(offset, length);
-        if (!Block.TryParse(block))
+        if (!BlockStructure.TryAccept(block))
         {
             Block.Free(block);
-            throw new CorruptionException(Path, offset, "the block's footer does not fit its length");
+            throw new CorruptionException(Path, offset, "the block's parts or entries do not fit its length");
         }
 
         return block;

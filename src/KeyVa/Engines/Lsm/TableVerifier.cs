@@ -75,6 +75,11 @@ internal static unsafe class TableVerifier
             Block* block = reader.ReadDataBlock(offset, length);
             try
             {
+                if (!BlockStructure.IsSound(block))
+                {
+                    throw new CorruptionException(reader.Path, offset, "the block's entries do not fit its length, though its checksum does");
+                }
+
                 Entries(reader, block, offset);
             }
             finally
@@ -122,11 +127,6 @@ internal static unsafe class TableVerifier
             for (byte* p = data; p < end;)
             {
                 BlockFormat.Decode(p, reader.Properties.VersionBase, reader.Properties.StampBase, out BlockEntry entry);
-                if (entry.End > end || entry.Shared > _key.Length)
-                {
-                    throw new CorruptionException(reader.Path, offset + (p - data), "an entry does not fit its block");
-                }
-
                 byte[] key = [.. _key.AsSpan(0, entry.Shared), .. new ReadOnlySpan<byte>(entry.Suffix, entry.Unshared)];
                 int order = KeyOrder.Compare(_key, key);
                 if (_entries > 0 && (order > 0 || (order == 0 && _version <= entry.Version)))
