@@ -4,16 +4,17 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 ARGS ?=
+PROFILE ?= small
 SEEDS ?= 100000
 RID ?= linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
 
-.PHONY: help sdk build run test torture bench publish format clean
+.PHONY: help sdk build run test torture bench bench-engine publish format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 
 sdk:
 	@command -v dotnet >/dev/null 2>&1 || { \
@@ -41,6 +42,10 @@ torture: sdk ## the long hauls: make torture SEEDS=100000
 bench: sdk ## every figure of docs/performance.md: make bench ARGS="engine --quick"
 	bench/install.sh
 	dotnet run -c Release --project bench/KeyVa.Bench -- $(if $(ARGS),$(ARGS),all)
+
+bench-engine: sdk ## KeyVa against RocksDB: make bench-engine PROFILE=all (or values4k, larger-than-cache, lz4) ARGS="--rounds 1"
+	bench/install.sh
+	dotnet run -c Release --project bench/KeyVa.Bench -- engine --profile $(PROFILE) $(ARGS)
 
 publish: sdk ## self-contained single file in artifacts/publish
 	dotnet publish src/KeyVa.Cli -c Release -r $(RID) --self-contained -o artifacts/publish -v quiet \

@@ -9,6 +9,7 @@ dotnet build KeyVa.slnx -c Release -v quiet
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
+dotnet run -c Release --no-build --project bench/KeyVa.Bench -- selftest || status=1
 for project in tests/KeyVa.Tests tests/KeyVa.Simulation tests/KeyVa.Fuzz; do
   dotnet test "$project" -c Release --no-build --logger "console;verbosity=normal" --blame-hang-timeout 10m 2>&1 | tee -a "$log" || status=1
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, and as many inputs for each fuzzing target (or
-# KEYVA_FUZZ_ITERATIONS of them). A failing seed is printed and replays alone: KEYVA_SEED=N for the simulation,
+# KEYVA_FUZZ_ITERATIONS of them), and all eight bits of every byte of a small store. A failing seed is printed and replays alone: KEYVA_SEED=N for the simulation,
 # KEYVA_FUZZ_SEED=N KEYVA_FUZZ_ITERATIONS=1 for fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,3 +9,11 @@ dotnet test tests/KeyVa.Simulation -c Release --no-build --logger "console;verbo
 dotnet build tests/KeyVa.Fuzz -c Release -v quiet
 KEYVA_FUZZ_ITERATIONS=${KEYVA_FUZZ_ITERATIONS:-${KEYVA_TORTURE_SEEDS:-100000}} \
   dotnet test tests/KeyVa.Fuzz -c Release --no-build --logger "console;verbosity=detailed"
+dotnet build tests/KeyVa.Tests -c Release -v quiet
+KEYVA_EVERY_BIT=1 dotnet test tests/KeyVa.Tests -c Release --no-build --filter CrashMatrixDamage --logger "console;verbosity=detailed"
+# Memory: 4 GiB into a server inside 512 MiB (enforced by a control group where one can be made), and no gen-2 collection
+# while ten million records are written.
+dotnet build tests/KeyVa.Tests -c Release -v quiet
+KEYVA_FILL_MIB=${KEYVA_FILL_MIB:-4096} KEYVA_FILL_LIMIT_MIB=${KEYVA_FILL_LIMIT_MIB:-512} KEYVA_FILL_RECORDS=${KEYVA_FILL_RECORDS:-10000000} \
+  dotnet test tests/KeyVa.Tests -c Release --no-build --logger "console;verbosity=detailed" \
+  --filter "FullyQualifiedName~FillWithinLimitTests|FullyQualifiedName~FillCollectionTests"

@@ -19,34 +19,49 @@ internal sealed record BenchOptions
         usage: KeyVa.Bench SUBCOMMAND [options]
 
         subcommands
-          all        engine, memory, front, switches and grow, one after the other
-          engine     keyva-lsm against RocksDB: the workloads of db_bench
-          memory     keyva-memory against ConcurrentDictionary
-          front      REST and gRPC get against a bare Kestrel that answers a constant
-          grow       fillrandom and readrandom as the records grow; restart after a crash with a full journal
-          switches   voluntary context switches and allocations of a single caller
+          all           engine, memory, front, switches, allocation, latency, memory-limit and growth, one after the other
+          engine        keyva-lsm against RocksDB, through its C API and db_bench: the workloads of db_bench and YCSB, by profile
+          memory        keyva-memory against ConcurrentDictionary
+          front         REST and gRPC get against a bare Kestrel that answers a constant
+          switches      voluntary context switches and allocations of a single caller
+          allocation    bytes on the GC heap per get, put and iterator step; gen 2 collections during a long fill
+          latency       put latency of a sustained fill, its longest pauses, and what the disk did in them
+          memory-limit  a fill of several gigabytes in a process limited to little memory
+          growth        readrandom as the records grow, opening a clean store, replaying a journal
+          bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
+          selftest      checks of the harness itself
 
         options
-          --records N          records of a data set                              (2,000,000)
+          --profile A,B        of engine: small values4k larger-than-cache lz4, or all  (small)
+          --records N          records of a data set                              (2,000,000, or as the profile says)
           --key-bytes N        bytes of a key, at least 8                         (16)
           --value-bytes N      bytes of a value                                   (100)
           --threads A,B        thread counts to measure                           (1,2)
           --rounds N           rounds; the median is reported                     (3)
-          --targets A,B        keyva-lsm rocksdb keyva-memory dictionary rest bare-kestrel grpc bare-http2
+          --cache-bytes N      block cache of each engine                         (512 MiB, or as the profile says)
+          --memtable-bytes N   memtable of each engine                            (64 MiB)
+          --targets A,B        keyva-lsm rocksdb db_bench keyva-memory dictionary rest bare-kestrel grpc bare-http2
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
-                               readwhilewriting overwrite deleterandom fillsync mix95
+                               readwhilewriting overwrite deleterandom fillsync ycsb-load
+                               ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95
           --durability D       os, interval or always, for all but fillsync       (os)
           --compression C      none or lz4                                        (none)
           --write-rate N       puts per second beside readwhilewriting, 0: as fast as it goes  (50,000)
           --sync-seconds S     length of one fillsync run                         (3)
           --front-seconds S    length of one front-end run                        (5)
           --connections N      connections (REST) or requests under way (gRPC)    (32)
-          --grow-records A,B   sizes for grow                                     (1, 10 and 40 million)
-          --restart-records N  records in the journal when the process is killed  (5,000,000)
+          --latency-seconds S  length of the sustained fill                       (300)
+          --put-rate N         its puts per second, 0: as fast as it goes         (0)
+          --limit-bytes N      memory limit of memory-limit                       (512 MiB)
+          --limit-fill-bytes N keys and values filled in it                       (4 GB)
+          --allocation-records N  records of allocation                           (10,000,000)
+          --grow-records A,B   sizes for growth                                   (1, 10 and 100 million)
+          --cache-share N      growth: keys and values by block cache             (4)
+          --open-bytes N       size of the clean store                            (10 GB)
+          --restart-records N  records in the journal when the process is killed  (7,000,000: about 1 GB)
           --latency-every N    time every Nth operation, 0: none                  (31)
           --seed N             seed of all keys and values                        (301)
           --data DIR           where data goes; emptied by every run              (artifacts/bench)
-          --db-bench           also run Debian's native db_bench with the same settings
           --markdown           print Markdown instead of the text table
           --json FILE          also write every sample as JSON
           --quick              small sizes, one round: a look at whether all works
@@ -54,7 +69,17 @@ internal sealed record BenchOptions
 
     public string Subcommand { get; init; } = "";
 
+    /// <summary>Names of profiles, or "all".</summary>
+    public IReadOnlyList<string> Profiles { get; init; } = ["small"];
+
     public long Records { get; init; } = 2_000_000;
+
+    /// <summary>What the command line said; null: nothing, and a profile may choose.</summary>
+    public long? RecordsGiven { get; init; }
+
+    public long? CacheBytesGiven { get; init; }
+
+    public long? MemtableBytesGiven { get; init; }
 
     public int KeyBytes { get; init; } = 16;
 
@@ -82,9 +107,23 @@ internal sealed record BenchOptions
 
     public int Connections { get; init; } = 32;
 
-    public IReadOnlyList<long> GrowRecords { get; init; } = [1_000_000, 10_000_000, 40_000_000];
+    public IReadOnlyList<long> GrowRecords { get; init; } = [1_000_000, 10_000_000, 100_000_000];
 
-    public long RestartRecords { get; init; } = 5_000_000;
+    public int CacheShare { get; init; } = 4;
+
+    public long OpenBytes { get; init; } = 10_000_000_000;
+
+    public long RestartRecords { get; init; } = 7_000_000;
+
+    public double LatencySeconds { get; init; } = 300;
+
+    public long PutRate { get; init; }
+
+    public long LimitBytes { get; init; } = 512L << 20;
+
+    public long LimitFillBytes { get; init; } = 4_000_000_000;
+
+    public long AllocationRecords { get; init; } = 10_000_000;
 
     public int LatencyEvery { get; init; } = 31;
 
@@ -92,13 +131,11 @@ internal sealed record BenchOptions
 
     public string Data { get; init; } = Path.Combine("artifacts", "bench");
 
-    public bool DbBench { get; init; }
-
     public bool Markdown { get; init; }
 
     public string? JsonFile { get; init; }
 
-    /// <summary>Bytes of memory an lsm target fills before a flush; only the restart measurement changes it.</summary>
+    /// <summary>Bytes of memory an lsm target fills before a flush; replay and memory-limit have their own.</summary>
     public long MemtableBytes { get; init; } = 64L << 20;
 
     /// <summary>Bytes of block cache of an lsm target.</summary>
@@ -124,9 +161,6 @@ internal sealed record BenchOptions
             {
                 case "--quick":
                     break;
-                case "--db-bench":
-                    options = options with { DbBench = true };
-                    break;
                 case "--markdown":
                     options = options with { Markdown = true };
                     break;
@@ -147,16 +181,30 @@ internal sealed record BenchOptions
     private BenchOptions Quick() => this with
     {
         Records = 100_000,
+        RecordsGiven = 100_000,
         Rounds = 1,
         SyncSeconds = 0.5,
         FrontSeconds = 2,
         GrowRecords = [100_000, 400_000],
         RestartRecords = 200_000,
+        LatencySeconds = 5,
+        LimitFillBytes = 200_000_000,
+        AllocationRecords = 1_000_000,
+        OpenBytes = 200_000_000,
     };
 
     private BenchOptions With(string name, string value) => name switch
     {
-        "--records" => this with { Records = Number(name, value, 1000, uint.MaxValue) },
+        "--profile" => this with { Profiles = Items(value) },
+        "--records" => this with { Records = Number(name, value, 1000, uint.MaxValue), RecordsGiven = Number(name, value, 1000, uint.MaxValue) },
+        "--cache-bytes" => this with { BlockCacheBytes = Number(name, value, 1 << 20, 1L << 40), CacheBytesGiven = Number(name, value, 1 << 20, 1L << 40) },
+        "--latency-seconds" => this with { LatencySeconds = Seconds(name, value) },
+        "--put-rate" => this with { PutRate = Number(name, value, 0, 100_000_000) },
+        "--limit-bytes" => this with { LimitBytes = Number(name, value, 1 << 26, 1L << 40) },
+        "--limit-fill-bytes" => this with { LimitFillBytes = Number(name, value, 1 << 20, 1L << 40) },
+        "--allocation-records" => this with { AllocationRecords = Number(name, value, 1000, int.MaxValue) },
+        "--cache-share" => this with { CacheShare = (int)Number(name, value, 1, 1000) },
+        "--open-bytes" => this with { OpenBytes = Number(name, value, 1 << 20, 1L << 40) },
         "--key-bytes" => this with { KeyBytes = (int)Number(name, value, 9, 8192) },
         "--value-bytes" => this with { ValueBytes = (int)Number(name, value, 1, 1 << 20) },
         "--threads" => this with { Threads = [.. Items(value).Select(item => (int)Number(name, item, 1, 64))] },
@@ -172,7 +220,7 @@ internal sealed record BenchOptions
         "--grow-records" => this with { GrowRecords = [.. Items(value).Select(item => Number(name, item, 1000, uint.MaxValue))] },
         "--restart-records" => this with { RestartRecords = Number(name, value, 1000, uint.MaxValue) },
         "--latency-every" => this with { LatencyEvery = (int)Number(name, value, 0, 1_000_000) },
-        "--memtable-bytes" => this with { MemtableBytes = Number(name, value, 1 << 20, 1L << 40) },
+        "--memtable-bytes" => this with { MemtableBytes = Number(name, value, 1 << 20, 1L << 40), MemtableBytesGiven = Number(name, value, 1 << 20, 1L << 40) },
         "--seed" => this with { Seed = (ulong)Number(name, value, 0, long.MaxValue) },
         "--data" => this with { Data = value },
         "--json" => this with { JsonFile = value },

@@ -15,11 +15,15 @@ internal sealed class Histogram
 
     public long Count { get; private set; }
 
+    /// <summary>The longest time, exact, in ticks of Stopwatch.</summary>
+    public long Longest { get; private set; }
+
     /// <summary>Adds a time in ticks of Stopwatch.</summary>
     public void Add(long ticks)
     {
         _counts[Bucket(Math.Max(ticks, 1))]++;
         Count++;
+        Longest = Math.Max(Longest, ticks);
     }
 
     public void Merge(Histogram other)
@@ -30,6 +34,7 @@ internal sealed class Histogram
         }
 
         Count += other.Count;
+        Longest = Math.Max(Longest, other.Longest);
     }
 
     /// <summary>The time in microseconds that this share of the operations did not exceed; 0 without operations.</summary>

@@ -9,10 +9,16 @@ internal struct Prng(ulong seed)
     private ulong _state = seed;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public ulong Next()
+    public ulong Next() => Mix(_state += 0x9E3779B97F4A7C15);
+
+    /// <summary>A number from 0 to below 1 with 53 random bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public double NextDouble() => (Next() >> 11) * (1.0 / (1UL << 53));
+
+    /// <summary>Another number for every number, and no order left among them (a bijection).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Mix(ulong z)
     {
-        _state += 0x9E3779B97F4A7C15;
-        ulong z = _state;
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
         return z ^ (z >> 31);
@@ -48,6 +54,10 @@ internal static class Keys
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Write(byte[] key, ulong number) => BinaryPrimitives.WriteUInt64BigEndian(key, number);
+
+    /// <summary>The key number of the Nth new record: distinct for distinct N, in random order.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ulong Mixed(ulong number) => Prng.Mix(number + 0x9E3779B97F4A7C15);
 
     /// <summary>The numbers 0 to <paramref name="records"/> - 1 in an order that the seed decides (Fisher and Yates).</summary>
     public static uint[] Shuffled(long records, ulong seed)

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace KeyVa.Bench;
 
 /// <summary>
@@ -6,6 +8,12 @@ namespace KeyVa.Bench;
 /// </summary>
 internal sealed class Loop
 {
+    /// <summary>From here on the time between two completed puts is a pause that is noted: 5 ms.</summary>
+    public static readonly long PauseTicks = Stopwatch.Frequency / 200;
+
+    /// <summary>The most pauses noted; a run of five minutes has room for no more.</summary>
+    private const int MostPauses = 1 << 16;
+
     // What to do.
     public required Work Work { get; init; }
 
@@ -38,6 +46,12 @@ internal sealed class Loop
     /// <summary>For the writer beside readers: puts per second, 0 for as many as go.</summary>
     public required long WriteRate { get; init; }
 
+    /// <summary>The first record this thread inserts beyond those that are there...</summary>
+    public ulong InsertBase { get; init; }
+
+    /// <summary>...and the distance to its next one, so that threads do not meet.</summary>
+    public ulong InsertStep { get; init; } = 1;
+
     public Histogram Latency { get; } = new();
 
     /// <summary>Set by the harness when a loop without a count should end.</summary>
@@ -51,4 +65,20 @@ internal sealed class Loop
     public long EndedAt;
     public long AllocatedBytes;
     public long VoluntarySwitches;
+
+    private Pause[] _pauses = [];
+    private int _pauseCount;
+
+    /// <summary>The times without a completed put of this thread.</summary>
+    public ReadOnlySpan<Pause> Pauses => _pauses.AsSpan(0, _pauseCount);
+
+    public void AddPause(long from, long to)
+    {
+        if (_pauses.Length == 0)
+        {
+            _pauses = new Pause[MostPauses];
+        }
+
+        _pauses[_pauseCount++] = new Pause(from, to);
+    }
 }

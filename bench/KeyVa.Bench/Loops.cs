@@ -55,6 +55,18 @@ internal static class Loops<TSession>
             case Work.Mix95:
                 Mix(ref session, loop);
                 break;
+            case Work.YcsbLoad:
+                YcsbLoops<TSession>.Load(ref session, loop);
+                break;
+            case Work.YcsbA or Work.YcsbB or Work.YcsbC or Work.YcsbD or Work.YcsbE or Work.YcsbF:
+                YcsbLoops<TSession>.Run(ref session, loop);
+                break;
+            case Work.PutNew:
+                FillLoops<TSession>.PutNew(ref session, loop);
+                break;
+            case Work.GetNew:
+                FillLoops<TSession>.GetNew(ref session, loop);
+                break;
             default:
                 throw new UnreachableException();
         }
@@ -245,27 +257,6 @@ internal static class Loops<TSession>
             }
 
             Thread.Sleep(1);
-        }
-    }
-
-    /// <summary>Times every Nth operation; the clock is not read for the others.</summary>
-    private struct Timed(Loop loop)
-    {
-        private readonly Histogram _latency = loop.Latency;
-        private readonly int _every = loop.LatencyEvery;
-        private int _left = loop.LatencyEvery;
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public long Begin() => --_left == 0 ? Stopwatch.GetTimestamp() : 0;
-
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public void End(long begun)
-        {
-            if (begun != 0)
-            {
-                _latency.Add(Stopwatch.GetTimestamp() - begun);
-                _left = _every;
-            }
         }
     }
 }

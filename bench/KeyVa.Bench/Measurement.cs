@@ -32,6 +32,12 @@ internal sealed record Sample
     /// <summary>Processor time of the whole process, background work included, in microseconds per operation.</summary>
     public double CpuMicroseconds { get; init; }
 
+    /// <summary>Collections of the GC's oldest generation in the whole process meanwhile.</summary>
+    public int Gen2Collections { get; init; }
+
+    /// <summary>Of a fill: its amplification and memory.</summary>
+    public FillFigures? Fill { get; init; }
+
     /// <summary>Puts per second of the writer beside the readers; 0 if there was none.</summary>
     public double WriterPerSecond { get; init; }
 }
@@ -48,10 +54,12 @@ internal sealed class Measurement
     private readonly uint[] _order;
     private readonly byte[] _values;
 
-    public Measurement(BenchOptions options)
+    /// <param name="options">Sizes, rates and seeds.</param>
+    /// <param name="ordered">Whether the workloads need the shuffled records; those that count new records do not.</param>
+    public Measurement(BenchOptions options, bool ordered = true)
     {
         _options = options;
-        _order = Keys.Shuffled(options.Records, options.Seed);
+        _order = ordered ? Keys.Shuffled(options.Records, options.Seed) : [];
         _values = Values.NewPool(options.ValueBytes, options.Seed);
     }
 
@@ -76,6 +84,12 @@ internal sealed class Measurement
         }
     }
 
+    public string DataRoot => _options.Data;
+
+    public long Records => _order.Length;
+
+    public double RecordBytes(long records) => (double)records * (_options.KeyBytes + _options.ValueBytes);
+
     public Sample Run(Target target, Workload workload, int threads, int round)
     {
         Loop[] loops = new Loop[threads];
@@ -90,11 +104,78 @@ internal sealed class Measurement
         GC.WaitForPendingFinalizers();
         long allocated = GC.GetTotalAllocatedBytes(precise: true);
         TimeSpan cpu = Environment.CpuUsage.TotalTime;
+        int collections = GC.CollectionCount(GC.MaxGeneration);
         RunThreads(target, loops, writer);
+        collections = GC.CollectionCount(GC.MaxGeneration) - collections;
         cpu = Environment.CpuUsage.TotalTime - cpu;
         allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
         Verify(target, workload, loops);
-        return Summarize(loops, writer, allocated, cpu);
+        return Summarize(loops, writer, allocated, cpu) with { Gen2Collections = collections };
+    }
+
+    /// <summary>
+    /// Puts new records for a time or up to a count, whichever ends first (0: without that end), and tells when nobody
+    /// completed a put. The harness keeps nothing per record.
+    /// </summary>
+    public (Sample Sample, Histogram Latency, Pause[] Pauses) Sustain(Target target, int threads, double seconds, long count)
+    {
+        Loop[] loops = [.. Enumerable.Range(0, threads).Select(index => new Loop
+        {
+            Work = Work.PutNew,
+            Key = Keys.NewBuffer(_options.KeyBytes),
+            MissingKey = [],
+            Order = [],
+            First = index,
+            End = 0,
+            Operations = count == 0 ? long.MaxValue : (count * (index + 1) / threads) - (count * index / threads),
+            Seed = _options.Seed,
+            ValuePool = _values,
+            ValueBytes = _options.ValueBytes,
+            LatencyEvery = 1,
+            DurationTicks = (long)(seconds * Stopwatch.Frequency),
+            WriteRate = _options.PutRate / threads,
+            InsertBase = (ulong)index,
+            InsertStep = (ulong)threads,
+        })];
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        int collections = GC.CollectionCount(GC.MaxGeneration);
+        long allocated = GC.GetTotalAllocatedBytes(precise: true);
+        TimeSpan cpu = Environment.CpuUsage.TotalTime;
+        RunThreads(target, loops, writer: null);
+        Sample sample = Summarize(loops, writer: null, GC.GetTotalAllocatedBytes(precise: true) - allocated, Environment.CpuUsage.TotalTime - cpu);
+        Histogram latency = new();
+        Array.ForEach(loops, loop => latency.Merge(loop.Latency));
+        return (
+            sample with { Gen2Collections = GC.CollectionCount(GC.MaxGeneration) - collections },
+            latency,
+            Pause.OfAll([.. loops.Select(loop => loop.Pauses.ToArray())]));
+    }
+
+    /// <summary>Reads records that <see cref="Sustain"/> put on one thread; each must be there.</summary>
+    public void CheckSustained(Target target, long written, long reads)
+    {
+        Loop loop = new()
+        {
+            Work = Work.GetNew,
+            Key = Keys.NewBuffer(_options.KeyBytes),
+            MissingKey = [],
+            Order = [],
+            First = 0,
+            End = checked((int)written),
+            Operations = reads,
+            Seed = _options.Seed,
+            ValuePool = _values,
+            ValueBytes = _options.ValueBytes,
+            LatencyEvery = 0,
+            DurationTicks = 0,
+            WriteRate = 0,
+        };
+        target.Run(loop);
+        if (loop.Found != reads)
+        {
+            throw new InvalidOperationException($"{target.Name}: {loop.Found} found of {reads} that were written");
+        }
     }
 
     private Loop NewLoop(Work work, int index, int threads, long operations, int round)
@@ -115,6 +196,8 @@ internal sealed class Measurement
             LatencyEvery = _options.LatencyEvery,
             DurationTicks = (long)(_options.SyncSeconds * Stopwatch.Frequency),
             WriteRate = _options.WriteRate,
+            InsertBase = (ulong)((records * (work == Work.YcsbE ? 2 : 1)) + index),
+            InsertStep = (ulong)threads,
         };
     }
 
@@ -165,7 +248,8 @@ internal sealed class Measurement
         long found = loops.Sum(loop => loop.Found);
         long expected = workload.Work switch
         {
-            Work.GetRandom or Work.GetWhileWriting or Work.SeekRandom or Work.Mix95 => done,
+            Work.GetRandom or Work.GetWhileWriting or Work.SeekRandom or Work.Mix95
+                or Work.YcsbA or Work.YcsbB or Work.YcsbC or Work.YcsbD or Work.YcsbE or Work.YcsbF => done,
             Work.ScanForward or Work.ScanReverse => Workload.ScanPasses * loops.Sum(loop => (long)loop.End - loop.First),
             _ => 0,
         };

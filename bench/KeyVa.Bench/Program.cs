@@ -16,6 +16,13 @@ try
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;
+        case ChildRun.Role:
+            ChildRun.Serve();
+            return 0;
+        case "selftest":
+            SelfTest.Run();
+            Console.Out.WriteLine("the harness's own checks passed");
+            return 0;
         case "--help" or "-h" or "help":
             Console.Out.WriteLine(BenchOptions.Usage);
             return 0;
@@ -34,7 +41,7 @@ static int Port(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 // What was measured is printed even if a later part fails.
 static int Run(BenchOptions options)
 {
-    string[] parts = options.Subcommand == "all" ? ["engine", "memory", "front", "switches", "grow"] : [options.Subcommand];
+    string[] parts = options.Subcommand == "all" ? ["engine", "memory", "front", "switches", "allocation", "latency", "memory-limit", "growth"] : [options.Subcommand];
     if (parts.Length > 1 && (options.Targets ?? options.Workloads) is not null)
     {
         throw new UsageException("--targets and --workloads go with one part, not with all");
@@ -49,7 +56,7 @@ static int Run(BenchOptions options)
             switch (part)
             {
                 case "engine":
-                    sections.Add(new EngineBench(options).Engine());
+                    new EngineBench(options).Engine(sections);
                     break;
                 case "memory":
                     sections.Add(new EngineBench(options).Memory());
@@ -58,13 +65,25 @@ static int Run(BenchOptions options)
                     sections.Add(new FrontBench(options).Run());
                     break;
                 case "switches":
-                    (Section section, passed) = new SwitchesBench(options).Run();
-                    sections.Add(section);
+                    Keep(new SwitchesBench(options).Run());
                     break;
-                case "grow":
+                case "allocation":
+                    Keep(new AllocationBench(options).Run());
+                    break;
+                case "latency":
+                    sections.Add(new LatencyBench(options).Run());
+                    break;
+                case "memory-limit":
+                    Keep(new MemoryLimitBench(options).Run());
+                    break;
+                case "growth":
                     GrowBench grow = new(options);
                     sections.Add(grow.Grow());
-                    sections.Add(grow.Restart());
+                    sections.Add(grow.OpenClean());
+                    sections.Add(grow.Replay());
+                    break;
+                case "bulkload":
+                    sections.Add(new BulkLoadBench(options).Run());
                     break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");
@@ -84,4 +103,10 @@ static int Run(BenchOptions options)
     }
 
     return passed ? 0 : 1;
+
+    void Keep((Section Section, bool Passed) part)
+    {
+        sections.Add(part.Section);
+        passed &= part.Passed;
+    }
 }

@@ -24,14 +24,19 @@ internal static class Report
         foreach (Section section in sections)
         {
             text.AppendLine().AppendLine(Heading(section));
-            List<string[]> rows = [Header, .. section.Cells.Select(cell => Row(section, cell))];
-            int[] widths = [.. Header.Select((_, column) => rows.Max(row => row[column].Length))];
-            foreach (string[] row in rows)
+            foreach (Table table in TablesOf(section))
             {
-                text.AppendLine(string.Join("  ", row.Select((item, column) =>
-                    column is 0 or 2 ? item.PadRight(widths[column]) : item.PadLeft(widths[column]))).TrimEnd());
+                text.AppendLine().AppendLine(table.Title);
+                List<string[]> rows = [[.. table.Header], .. table.Rows.Select(Texts)];
+                int[] widths = [.. table.Header.Select((_, column) => rows.Max(row => row[column].Length))];
+                foreach (string[] row in rows)
+                {
+                    text.AppendLine(string.Join("  ", row.Select((item, column) =>
+                        IsText(table, column) ? item.PadRight(widths[column]) : item.PadLeft(widths[column]))).TrimEnd());
+                }
             }
 
+            text.AppendLine();
             foreach (string line in Remarks(section))
             {
                 text.AppendLine("  " + line);
@@ -52,14 +57,19 @@ internal static class Report
         foreach (Section section in sections)
         {
             text.AppendLine().AppendLine("## " + Heading(section)).AppendLine();
-            text.AppendLine("| " + string.Join(" | ", Header) + " |");
-            text.AppendLine("|" + string.Concat(Header.Select((_, column) => column is 0 or 2 ? "---|" : "--:|")));
-            foreach (Cell cell in section.Cells)
+            foreach (Table table in TablesOf(section))
             {
-                text.AppendLine("| " + string.Join(" | ", Row(section, cell)) + " |");
+                text.AppendLine(table.Title).AppendLine();
+                text.AppendLine("| " + string.Join(" | ", table.Header) + " |");
+                text.AppendLine("|" + string.Concat(table.Header.Select((_, column) => IsText(table, column) ? "---|" : "--:|")));
+                foreach (object?[] row in table.Rows)
+                {
+                    text.AppendLine("| " + string.Join(" | ", Texts(row)) + " |");
+                }
+
+                text.AppendLine();
             }
 
-            text.AppendLine();
             foreach (string line in Remarks(section))
             {
                 text.AppendLine("- " + line);
@@ -81,6 +91,11 @@ internal static class Report
                 Targets = section.Targets.ToDictionary(target => target.Name, target => target.Settings),
                 Conditions = section.Conditions.ToDictionary(workload => workload.Name, workload => workload.Conditions),
                 section.Notes,
+                Tables = section.Tables.Select(table => new
+                {
+                    table.Title,
+                    Rows = table.Rows.Select(row => table.Header.Zip(row).ToDictionary(item => item.First, item => item.Second)),
+                }),
                 Cells = section.Cells.Select(cell => new
                 {
                     cell.Workload,
@@ -99,12 +114,30 @@ internal static class Report
     private static string Heading(Section section) =>
         section.AskedRatio > 0 ? Invariant($"{section.Title} (ratio asked for: {section.AskedRatio:0.0##})") : section.Title;
 
-    private static string[] Row(Section section, Cell cell)
+    private static IEnumerable<Table> TablesOf(Section section)
+    {
+        Table rates = new("Rates", Header);
+        section.Cells.ToList().ForEach(cell => rates.Add(Row(section, cell)));
+        return rates.Rows.Count == 0 ? section.Tables : section.Tables.Append(rates);
+    }
+
+    private static bool IsText(Table table, int column) => table.Rows.Any(row => row[column] is string text && text.Length > 0 && !char.IsAsciiDigit(text[0]));
+
+    private static string[] Texts(object?[] row) => [.. row.Select(item => item switch
+    {
+        null => "",
+        double measure => Invariant($"{measure:#,0.00}"),
+        IFormattable number => number.ToString("N0", CultureInfo.InvariantCulture),
+        _ => item.ToString() ?? "",
+    })];
+
+    private static object?[] Row(Section section, Cell cell)
     {
         Sample median = cell.Median;
         double least = cell.Samples.Min(sample => sample.PerSecond);
         double most = cell.Samples.Max(sample => sample.PerSecond);
         double? ratio = section.Ratio(cell);
+        bool ours = median.CpuMicroseconds > 0;
         return
         [
             cell.Workload,
@@ -112,13 +145,13 @@ internal static class Report
             cell.Target,
             Invariant($"{median.PerSecond:N0}"),
             Invariant($"{least:N0}..{most:N0}"),
-            Invariant($"{median.P50:0.00}"),
-            Invariant($"{median.P99:0.00}"),
-            Invariant($"{median.P999:0.0}"),
-            Invariant($"{median.CallerBytes:0.0}"),
-            Invariant($"{median.ProcessBytes:0.0}"),
-            Invariant($"{median.Switches:0.00000}"),
-            Invariant($"{median.CpuMicroseconds:0.00}"),
+            median.P50 > 0 ? Invariant($"{median.P50:0.00}") : "",
+            median.P50 > 0 ? Invariant($"{median.P99:0.00}") : "",
+            median.P50 > 0 ? Invariant($"{median.P999:0.0}") : "",
+            ours ? Invariant($"{median.CallerBytes:0.0}") : "",
+            ours ? Invariant($"{median.ProcessBytes:0.0}") : "",
+            ours ? Invariant($"{median.Switches:0.00000}") : "",
+            ours ? Invariant($"{median.CpuMicroseconds:0.00}") : "",
             ratio is null ? "" : Invariant($"{ratio:0.00} x {section.PeerOf(cell)}"),
         ];
     }
@@ -133,7 +166,7 @@ internal static class Report
         string model = File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal)) ?? "";
         long memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes >> 30;
         yield return Invariant($"{model[(model.IndexOf(':') + 1)..].Trim()}, {Environment.ProcessorCount} processors, {memory} GiB; {RuntimeInformation.OSDescription}; {RuntimeInformation.FrameworkDescription}");
-        yield return Invariant($"{options.Records:N0} records, keys of {options.KeyBytes} bytes, values of {options.ValueBytes} bytes (compressible by half), durability {options.Durability.ToString().ToLowerInvariant()}, median of {options.Rounds} interleaved round(s) where nothing else is said, seed {options.Seed}");
+        yield return Invariant($"values compressible by half, durability {options.Durability.ToString().ToLowerInvariant()}, median of {options.Rounds} interleaved round(s) where nothing else is said, seed {options.Seed}");
         yield return "B/op: allocated on the GC heap by the calling threads; B/op all: by the whole process; switches: voluntary, of the calling threads; latency: of every "
             + Invariant($"{options.LatencyEvery}th operation; ratio: of the median rates");
     }

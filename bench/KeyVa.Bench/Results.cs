@@ -15,17 +15,32 @@ internal sealed class Cell(string workload, int threads, string target)
     public Sample Median => Samples.OrderBy(sample => sample.PerSecond).ElementAt((Samples.Count - 1) / 2);
 }
 
+/// <summary>A table of words (string), counts (long) and measures (double); null where nothing was measured.</summary>
+internal sealed record Table(string Title, IReadOnlyList<string> Header)
+{
+    public List<object?[]> Rows { get; } = [];
+
+    public void Add(params object?[] row)
+    {
+        if (row.Length != Header.Count)
+        {
+            throw new ArgumentException($"{row.Length} items for {Header.Count} columns", nameof(row));
+        }
+
+        Rows.Add(row);
+    }
+}
+
 /// <summary>What one subcommand measured, in the order in which it did. Not thread-safe.</summary>
 internal sealed class Section(string title, double askedRatio)
 {
-    /// <summary>Each target and whom it is compared with.</summary>
-    private static readonly Dictionary<string, string> Peers = new()
+    /// <summary>Each target and whom it is compared with: of several, the one that was faster.</summary>
+    private static readonly Dictionary<string, string[]> Peers = new()
     {
-        ["keyva-lsm"] = "rocksdb",
-        ["keyva-memory"] = "dictionary",
-        ["rest"] = "bare-kestrel",
-        ["grpc"] = "bare-http2",
-        ["rocksdb"] = "db_bench",
+        ["keyva-lsm"] = ["rocksdb", "db_bench"],
+        ["keyva-memory"] = ["dictionary"],
+        ["rest"] = ["bare-kestrel"],
+        ["grpc"] = ["bare-http2"],
     };
 
     private readonly List<Cell> _cells = [];
@@ -35,6 +50,9 @@ internal sealed class Section(string title, double askedRatio)
     /// <summary>The ratio the product asks of itself; 0: none.</summary>
     public double AskedRatio => askedRatio;
 
+    /// <summary>Whether samples are not told on the error output as they come.</summary>
+    public bool Silent { get; set; }
+
     public IReadOnlyList<Cell> Cells => _cells;
 
     /// <summary>Name and settings of each target.</summary>
@@ -42,6 +60,9 @@ internal sealed class Section(string title, double askedRatio)
 
     /// <summary>Name and equal conditions of each workload.</summary>
     public List<(string Name, string Conditions)> Conditions { get; } = [];
+
+    /// <summary>What is not a rate, and summaries of what is.</summary>
+    public List<Table> Tables { get; } = [];
 
     /// <summary>What else the reader must know: what was left out and why.</summary>
     public List<string> Notes { get; } = [];
@@ -55,6 +76,11 @@ internal sealed class Section(string title, double askedRatio)
         }
 
         cell.Samples.Add(sample);
+        if (Silent)
+        {
+            return;
+        }
+
         Console.Error.WriteLine(
             $"{DateTime.Now:HH:mm:ss}  {workload,-16} {threads} thread(s)  {target,-13} {sample.PerSecond,12:N0} ops/s");
     }
@@ -67,14 +93,16 @@ internal sealed class Section(string title, double askedRatio)
         }
     }
 
-    /// <summary>This cell's median rate divided by its peer's; null if the peer was not measured.</summary>
-    public double? Ratio(Cell cell) =>
-        Peers.TryGetValue(cell.Target, out string? peer) && Find(cell.Workload, cell.Threads, peer) is { } other
-            ? cell.Median.PerSecond / other.Median.PerSecond
-            : null;
+    /// <summary>This cell's median rate divided by its better peer's; null if none was measured.</summary>
+    public double? Ratio(Cell cell) => BetterPeer(cell) is { } other ? cell.Median.PerSecond / other.Median.PerSecond : null;
 
-    public string? PeerOf(Cell cell) => Peers.GetValueOrDefault(cell.Target);
+    public string? PeerOf(Cell cell) => BetterPeer(cell)?.Target;
 
-    private Cell? Find(string workload, int threads, string target) =>
+    public Cell? Find(string workload, int threads, string target) =>
         _cells.Find(cell => cell.Workload == workload && cell.Threads == threads && cell.Target == target);
+
+    private Cell? BetterPeer(Cell cell) => Peers.GetValueOrDefault(cell.Target, [])
+        .Select(peer => Find(cell.Workload, cell.Threads, peer))
+        .OfType<Cell>()
+        .MaxBy(peer => peer.Median.PerSecond);
 }

@@ -17,7 +17,7 @@ internal sealed class SwitchesBench(BenchOptions options)
 
     private const string ColdRead = "readrandom cold";
 
-    private static readonly Phase Single = new(Sync: false,
+    private static readonly Phase Single = new("switches", Sync: false,
     [
         new("fillrandom", Work.PutShuffled, "empty store, every record once in one shuffled order, 1 thread") { Settled = false },
         new(ColdRead, Work.GetRandom, "after fillrandom, a flush and compactions, with an empty block cache; no limit"),
@@ -36,7 +36,8 @@ internal sealed class SwitchesBench(BenchOptions options)
             Durability = Durability.Os,
         };
         Section section = new("No hop and no garbage for a single caller", askedRatio: 0);
-        new EngineBench(single).Run(section, Phase.Select([Single], options.Workloads), options.Targets ?? EngineBench.EngineTargets);
+        section.Conditions.Add(("data", Profile.Sizes(single)));
+        new EngineBench(single).Run(section, Phase.Select([Single], options.Workloads), options.Targets ?? EngineBench.Embedded);
         bool passed = true;
         foreach (Cell cell in section.Cells.Where(cell => cell.Target.StartsWith("keyva", StringComparison.Ordinal) && cell.Workload != ColdRead))
         {

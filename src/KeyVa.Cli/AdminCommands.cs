@@ -6,7 +6,7 @@ using KeyVa.Client;
 
 namespace KeyVa.Cli;
 
-/// <summary><c>admin partition add|remove|list|snapshot</c>: the control plane. Stateless.</summary>
+/// <summary><c>admin partition add|remove|list|snapshot</c>, <c>admin compact</c> and <c>admin engine</c>: the control plane. Stateless.</summary>
 internal static class AdminCommands
 {
     public static Command Create(Session session)
@@ -18,6 +18,8 @@ internal static class AdminCommands
         partition.Subcommands.Add(CreateSnapshot(session));
         Command admin = new("admin", "Administer a server (over its control plane)");
         admin.Subcommands.Add(partition);
+        admin.Subcommands.Add(EngineCommands.CreateCompact(session));
+        admin.Subcommands.Add(EngineCommands.CreateEngine(session));
         return admin;
     }
 
@@ -135,11 +137,11 @@ internal static class AdminCommands
         return ExitCode.Done;
     }
 
-    private static (Option<string?> From, Option<string?> To) Bounds() => (
+    internal static (Option<string?> From, Option<string?> To) Bounds() => (
         new Option<string?>("--from") { Description = "The first key, inclusive [default: the first possible]", HelpName = "KEY" },
         new Option<string?>("--to") { Description = "The end of the range, exclusive [default: behind the last possible]", HelpName = "KEY" });
 
-    private static KeyRange Range(Invocation invocation, Option<string?> from, Option<string?> to)
+    internal static KeyRange Range(Invocation invocation, Option<string?> from, Option<string?> to)
     {
         KeyRange range = new(invocation.KeyPart(from), invocation.KeyPart(to));
         return range.IsEmpty ? throw CommandException.Usage("the range is empty: --from is not before --to") : range;

@@ -37,6 +37,7 @@ internal static class CommandTree
             MetricsCommand.Create(session),
             AdminCommands.Create(session),
             VerifyCommand.Create(session),
+            RepairCommand.Create(session),
             ShellCommand.Create(session),
             VersionCommand.Create(session),
         ];

@@ -24,17 +24,19 @@ internal static class ImportCommand
         };
         Option<bool> resume = new("--resume") { Description = "Keep a small state file beside the input, and go on where the last import of it stopped" };
         Option<bool> skipErrors = new("--skip-errors") { Description = "Leave out lines that are no records, and records that the server refuses" };
+        Option<bool> sorted = new("--sorted") { Description = "The keys rise in byte order: load all of it at once, or nothing, straight into the server's tables" };
         Option<bool> quiet = new("--quiet", "-q") { Description = "No progress" };
         return CommandTree.Command(
             session,
             "import",
             "Load records from JSON Lines or CSV",
-            [file, format, keyField, valueField, resume, skipErrors, quiet],
+            [file, format, keyField, valueField, sorted, resume, skipErrors, quiet],
             invocation => new Run(invocation)
             {
                 Path = invocation.Get(file),
                 Format = FormatOf(invocation.Get(format), invocation.Get(file)),
                 Fields = new FieldNames(invocation.Get(keyField), invocation.Get(valueField)),
+                Sorted = invocation.Get(sorted),
                 Resume = invocation.Get(resume),
                 SkipErrors = invocation.Get(skipErrors),
                 Quiet = invocation.Get(quiet),
@@ -82,6 +84,8 @@ internal static class ImportCommand
 
         public required FieldNames Fields { get; init; }
 
+        public required bool Sorted { get; init; }
+
         public required bool Resume { get; init; }
 
         public required bool SkipErrors { get; init; }
@@ -101,18 +105,24 @@ internal static class ImportCommand
                     : "in the shell the standard input holds commands; name a file");
             }
 
+            if (Sorted && Resume)
+            {
+                throw CommandException.Usage("a sorted import is all or nothing: there is no place to go on at; leave --resume or --sorted out");
+            }
+
             using Stream stream = IsInput ? invocation.Terminal.Input : new FileStream(Path, FileMode.Open, FileAccess.Read, FileShare.Read, 1);
             ImportPosition begin = Begin();
             using RecordReader reader = Open(stream, begin);
             using Progress progress = new(
                 invocation.Terminal, "records", stream is FileStream { CanSeek: true } sized ? sized.Length : 0, begin.Offset, Quiet);
             _progress = progress;
-            using Importer importer = new(
-                invocation.Store,
-                reader,
-                new ImportOptions { Name = IsInput ? "standard input" : Path, SkipErrors = SkipErrors, OnSkipped = TellSkipped, OnProgress = OnProgress },
-                begin.Records,
-                _state?.Skipped ?? 0);
+            ImportOptions options = new() { Name = IsInput ? "standard input" : Path, SkipErrors = SkipErrors, OnSkipped = TellSkipped, OnProgress = OnProgress };
+            if (Sorted)
+            {
+                return await RunSortedAsync(reader, options, progress);
+            }
+
+            using Importer importer = new(invocation.Store, reader, options, begin.Records, _state?.Skipped ?? 0);
             try
             {
                 // Reading and sending take turns on a pool thread; the thread that began only waits.
@@ -131,6 +141,25 @@ internal static class ImportCommand
                 File.Delete(StatePath);
             }
 
+            TellDone(importer.Totals, progress.Elapsed);
+            return ExitCode.Done;
+        }
+
+        private async Task<int> RunSortedAsync(RecordReader reader, ImportOptions options, Progress progress)
+        {
+            using SortedImporter importer = new(invocation.Store.BulkLoadAsync, reader, options);
+            try
+            {
+                await Task.Run(() => importer.RunAsync(invocation.Cancellation));
+            }
+            catch (Exception)
+            {
+                progress.Dispose();
+                invocation.Terminal.Say("stopped; a sorted import is all or nothing, and nothing of it is in the store (but on partitions of the memory engine, which take it batch by batch)");
+                throw;
+            }
+
+            progress.Dispose();
             TellDone(importer.Totals, progress.Elapsed);
             return ExitCode.Done;
         }

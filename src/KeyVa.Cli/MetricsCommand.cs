@@ -8,8 +8,8 @@ namespace KeyVa.Cli;
 /// <summary><c>metrics</c>: the server's figures for a person, or all of them as JSON. Stateless.</summary>
 internal static class MetricsCommand
 {
-    // Per-partition figures are shown by 'admin partition list', and indexes say nothing to a person.
-    private const string PerPartition = "keyva_partition_";
+    // Per-partition figures are shown by 'admin partition list' and 'admin engine', and indexes say nothing to a person.
+    private static readonly string[] PerPartition = ["keyva_partition_", "keyva_level_", "keyva_engine_"];
 
     public static Command Create(Session session)
     {
@@ -61,7 +61,7 @@ internal static class MetricsCommand
     });
 
     private static bool IsForPeople(RemoteMetric metric) =>
-        !metric.Name.StartsWith(PerPartition, StringComparison.Ordinal)
+        !PerPartition.Any(prefix => metric.Name.StartsWith(prefix, StringComparison.Ordinal))
         && !metric.Name.EndsWith("_sum", StringComparison.Ordinal) && !metric.Name.EndsWith("_count", StringComparison.Ordinal);
 
     /// <summary>keyva_latency_seconds{operation=get,quantile=0.99} → latency get p99.</summary>

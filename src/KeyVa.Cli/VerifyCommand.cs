@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text.Json;
 
 namespace KeyVa.Cli;
 
@@ -44,11 +45,7 @@ internal static class VerifyCommand
             json.WriteStartArray("damages"u8);
             foreach (CorruptionException damage in damages)
             {
-                json.WriteStartObject();
-                json.WriteString("file"u8, damage.File);
-                json.WriteNumber("offset"u8, damage.Offset);
-                json.WriteString("detail"u8, damage.Detail);
-                json.WriteEndObject();
+                Write(json, damage);
             }
 
             json.WriteEndArray();
@@ -60,6 +57,16 @@ internal static class VerifyCommand
 
             json.WriteEndArray();
         });
+
+    /// <summary>One damage as an object: file, offset, detail.</summary>
+    public static void Write(Utf8JsonWriter json, CorruptionException damage)
+    {
+        json.WriteStartObject();
+        json.WriteString("file"u8, damage.File);
+        json.WriteNumber("offset"u8, damage.Offset);
+        json.WriteString("detail"u8, damage.Detail);
+        json.WriteEndObject();
+    }
 
     private static void WriteText(Invocation invocation, string directory, List<string> notes, IReadOnlyList<CorruptionException> damages)
     {
@@ -77,8 +84,8 @@ internal static class VerifyCommand
         output.WriteLine(damages.Count switch
         {
             0 => $"{directory}: no damage found",
-            1 => $"{directory}: 1 damage found; restore the folder from a snapshot",
-            _ => $"{directory}: {damages.Count} damages found; restore the folder from a snapshot",
+            1 => $"{directory}: 1 damage found; restore the folder from a snapshot, or save what is intact with 'keyva repair'",
+            _ => $"{directory}: {damages.Count} damages found; restore the folder from a snapshot, or save what is intact with 'keyva repair'",
         });
     }
 }

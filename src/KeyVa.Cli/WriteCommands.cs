@@ -65,16 +65,27 @@ internal static class WriteCommands
 
     public static Command CreateDelete(Session session)
     {
-        Argument<string[]> keys = new("KEY") { Description = "The keys", Arity = ArgumentArity.OneOrMore };
+        Argument<string[]> keys = new("KEY") { Description = "The keys", Arity = ArgumentArity.ZeroOrMore };
         Option<long?> ifVersion = new("--if-version") { Description = "Only if the key (one) is at exactly this version", HelpName = "N" };
+        RemovedRange range = new();
         return CommandTree.Command(
             session,
             "del",
-            "Remove keys, all or nothing; tells how many were there. Exit code 1 if one was not",
-            [keys, ifVersion],
+            "Remove keys, all or nothing; tells how many were there. Exit code 1 if one was not. Or remove a range, whatever is in it",
+            [keys, ifVersion, range.Prefix, range.From, range.To, range.All],
             async invocation =>
             {
                 string[] texts = invocation.Get(keys);
+                if (range.IsGiven(invocation))
+                {
+                    return await RemovedRange.RunAsync(invocation, range.Read(invocation, texts.Length > 0 || invocation.Get(ifVersion) is not null));
+                }
+
+                if (texts.Length == 0)
+                {
+                    throw CommandException.Usage("no keys: write them behind the command, or give a range with --prefix, --from and --to, or --all");
+                }
+
                 if (invocation.Get(ifVersion) is not null && texts.Length > 1)
                 {
                     throw CommandException.Usage("--if-version goes with one key");

@@ -13,6 +13,12 @@ namespace KeyVa.Client;
 /// <param name="Index">The log index it holds, when done.</param>
 public readonly record struct SnapshotReport(long BytesDone, long BytesTotal, bool Done, long Version, long Index);
 
+/// <summary>How far a compaction is; the last one has <see cref="Done"/>.</summary>
+/// <param name="BytesRead">Bytes of tables read so far.</param>
+/// <param name="BytesWritten">Bytes of tables written so far.</param>
+/// <param name="Done">Whether it is complete.</param>
+public readonly record struct CompactionReport(long BytesRead, long BytesWritten, bool Done);
+
 /// <summary>A figure of a server, named as in its Prometheus text.</summary>
 /// <param name="Name">The metric.</param>
 /// <param name="Labels">Which of several of that name.</param>
@@ -98,6 +104,28 @@ public sealed class RemoteControl : IAsyncDisposable
         if (!done)
         {
             throw new StoreException($"the server at {Address} ended the snapshot of partition {partition} without saying that it is complete");
+        }
+    }
+
+    /// <summary>
+    /// Compacts a partition (null: all) down to what is alive, or the keys of a range in it, and tells how far it is until it is
+    /// done. Throws <see cref="RefusedException"/> if it is refused. Cancelling keeps what is done.
+    /// </summary>
+    public async IAsyncEnumerable<CompactionReport> CompactAsync(
+        long? partition, KeyRange range, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        Wire.CompactRequest request = new() { Partition = partition ?? 0, Range = ToRange(range) };
+        using GrpcResponses<Wire.CompactProgress> responses = _connection.Stream(Methods.Compact, request, cancellation);
+        bool done = false;
+        while (await _connection.NextAsync(responses) is { } report)
+        {
+            done |= report.Done;
+            yield return new CompactionReport(report.BytesRead, report.BytesWritten, report.Done);
+        }
+
+        if (!done)
+        {
+            throw new StoreException($"the server at {Address} ended the compaction without saying that it is complete");
         }
     }
 

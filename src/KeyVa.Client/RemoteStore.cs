@@ -108,13 +108,22 @@ public sealed class RemoteStore : IStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<WriteResult> RemoveRangeAsync(
+        ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default)
+    {
+        Wire.RangeRemoval range = new() { From = WireRecord.Lend(from), To = WireRecord.Lend(to), All = from.IsEmpty && to.IsEmpty };
+        Wire.WriteRequest request = new() { Operations = { new Wire.Operation { RemoveRange = range } } };
+        return ToResult(await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation));
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        Wire.WriteRequest request = ToRequest(batch, out bool[]? isRemoval);
+        Wire.WriteRequest request = ToRequest(batch);
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
         WriteResult result = ToResult(reply);
-        return reply.Message is null || isRemoval is null ? result : result with { Removed = Removed(isRemoval, reply.Message) };
+        return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = Removed(batch, reply.Message) };
     }
 
     /// <inheritdoc/>
@@ -139,15 +148,36 @@ public sealed class RemoteStore : IStore
     /// and batches before it stay written. The enumeration is pulled as fast as the server takes it.
     /// </summary>
     /// <returns>The version of the last batch, and how many records were written.</returns>
-    public async ValueTask<(WriteResult Result, long Records)> BulkUpsertAsync(
-        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default)
+    public ValueTask<(WriteResult Result, long Records)> BulkUpsertAsync(
+        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: false, cancellation);
+
+    /// <summary>
+    /// Loads records in strictly rising key order, over all batches, as one bulk load: all of it, at one version, or nothing
+    /// (but on partitions of the memory engine, which take it as ordinary batches). The server writes it straight into its
+    /// tables. Batches of puts without conditions; a key out of order is refused.
+    /// </summary>
+    /// <returns>The version of the load, and how many records were loaded.</returns>
+    public ValueTask<(WriteResult Result, long Records)> BulkLoadAsync(
+        IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: true, cancellation);
+
+    /// <summary>Closes the connections.</summary>
+    public ValueTask DisposeAsync()
+    {
+        _connection.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async ValueTask<(WriteResult Result, long Records)> UploadAsync(
+        IAsyncEnumerable<WriteBatch> batches, bool sorted, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(batches);
         using GrpcUpload<Wire.BulkUpsertRequest, Wire.BulkUpsertResponse> upload =
             _connection.Upload(Methods.BulkUpsert, cancellation);
         await foreach (WriteBatch batch in batches.WithCancellation(cancellation))
         {
-            if (!await upload.WriteAsync(ToBulk(batch)))
+            Wire.BulkUpsertRequest request = ToBulk(batch);
+            request.Sorted = sorted;
+            if (!await upload.WriteAsync(request))
             {
                 break;
             }
@@ -164,13 +194,6 @@ public sealed class RemoteStore : IStore
             : throw _connection.ToException(reply.Status, isRead: false, null);
     }
 
-    /// <summary>Closes the connections.</summary>
-    public ValueTask DisposeAsync()
-    {
-        _connection.Dispose();
-        return ValueTask.CompletedTask;
-    }
-
     private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
         ? new WriteResult { Version = done.Version, FailedOperation = -1 }
         : new WriteResult
@@ -181,11 +204,10 @@ public sealed class RemoteStore : IStore
             CurrentVersion = reply.Number("keyva-current-version", 0),
         };
 
-    private static Wire.WriteRequest ToRequest(WriteBatch batch, out bool[]? isRemoval)
+    private static Wire.WriteRequest ToRequest(WriteBatch batch)
     {
         Wire.WriteRequest request = new();
         request.Operations.Capacity = batch.Count;
-        isRemoval = null;
         ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
         for (int i = 0; i < batch.Count && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
         {
@@ -195,8 +217,12 @@ public sealed class RemoteStore : IStore
                 continue;
             }
 
-            isRemoval ??= new bool[batch.Count];
-            isRemoval[i] = true;
+            if (operation.IsRange)
+            {
+                request.Operations.Add(new Wire.Operation { RemoveRange = ToRange(operation) });
+                continue;
+            }
+
             request.Operations.Add(new Wire.Operation
             {
                 Remove = new Wire.Removal { Key = ByteString.CopyFrom(operation.Key), Condition = ToCondition(operation) },
@@ -233,16 +259,25 @@ public sealed class RemoteStore : IStore
         ? null
         : WireRecord.ToCondition(operation.Condition, operation.ConditionVersion, ByteString.CopyFrom(operation.ConditionValue));
 
-    /// <summary>The wire tells of each removal in order, the interface of each operation.</summary>
-    private static bool[] Removed(bool[] isRemoval, Wire.WriteResponse response)
+    private static Wire.RangeRemoval ToRange(in Operation operation) => new()
     {
+        From = ByteString.CopyFrom(operation.Key),
+        To = ByteString.CopyFrom(operation.To),
+        All = operation.Key.IsEmpty && operation.To.IsEmpty,
+    };
+
+    /// <summary>The wire tells of each removal of a key in order, the interface of each operation.</summary>
+    private static bool[] Removed(WriteBatch batch, Wire.WriteResponse response)
+    {
+        bool[] removed = new bool[batch.Count];
+        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
         int next = 0;
-        for (int i = 0; i < isRemoval.Length; i++)
+        for (int i = 0; i < removed.Length && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
         {
-            isRemoval[i] = isRemoval[i] && next < response.Removed.Count && response.Removed[next++];
+            removed[i] = operation.IsRange || (!operation.IsPut && next < response.Removed.Count && response.Removed[next++]);
         }
 
-        return isRemoval;
+        return removed;
     }
 
     private void CheckCount(int received, int asked)

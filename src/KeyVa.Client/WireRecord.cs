@@ -59,5 +59,6 @@ internal static class WireRecord
         After = Lend(options.After),
         KeysOnly = options.KeysOnly,
         Unordered = options.Unordered,
+        SkipCache = !options.FillCache,
     };
 }

@@ -46,6 +46,10 @@ public static class Methods
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
 
+    /// <summary>Compact, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<CompactRequest, CompactProgress> Compact =
+        new(ControlPlane, "Compact", CompactRequest.Parser, CompactProgress.Parser);
+
     /// <summary>Stats, as control.proto describes it.</summary>
     public static readonly GrpcMethod<StatsRequest, StatsResponse> Stats =
         new(ControlPlane, "Stats", StatsRequest.Parser, StatsResponse.Parser);

@@ -31,9 +31,15 @@ internal sealed class BulkWriter(Store store)
     public async ValueTask<GrpcResult<BulkUpsertResponse>> RunAsync(
         GrpcRequestStream<BulkUpsertRequest> requests, GrpcCallContext call)
     {
+        BulkUpsertRequest? request = await requests.ReadAsync();
+        if (request is { Sorted: true })
+        {
+            return await SortedLoad.RunAsync(store, request, requests, call);
+        }
+
         try
         {
-            while (_refusal is null && _failure is null && await requests.ReadAsync() is { } request)
+            for (; _refusal is null && _failure is null && request is not null; request = await requests.ReadAsync())
             {
                 if (!TryBegin(request, out string wrong))
                 {

@@ -17,6 +17,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
         .Unary(Methods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
         .Unary(Methods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
         .ServerStreaming(Methods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
+        .ServerStreaming(Methods.Compact, guard.ServerStreaming<CompactRequest, CompactProgress>(Operation.Other, CompactAsync))
         .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
@@ -100,6 +101,47 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
         });
         return GrpcStatus.Ok;
     }
+
+    private async ValueTask<GrpcStatus> CompactAsync(
+        CompactRequest request, GrpcResponseStream<CompactProgress> responses, GrpcCallContext call)
+    {
+        KeyRange range = ToRange(request.Range);
+        if (range.IsEmpty)
+        {
+            return GrpcRefusal.Malformed(call, "the range ends before it begins");
+        }
+
+        CompactProgress sum = new();
+        long[] partitions = request.Partition != 0
+            ? [request.Partition]
+            : [.. store.Partitions.List().Where(partition => partition.Range.Overlaps(range)).Select(partition => partition.Id)];
+        foreach (long id in partitions)
+        {
+            // It waits for the journal before it begins.
+            PartitionCompaction compaction = await Task.Factory.StartNew(
+                () => store.Partitions.BeginCompaction(id, range, call.CancellationToken), TaskCreationOptions.LongRunning);
+            while (!compaction.Completion.IsCompleted)
+            {
+                await responses.WriteAsync(Add(sum, compaction.BytesRead, compaction.BytesWritten));
+                await Task.WhenAny(compaction.Completion, Task.Delay(ProgressInterval, clock, call.CancellationToken));
+            }
+
+            CompactionResult result = await compaction.Completion;
+            if (result.Status != Status.Ok && (request.Partition != 0 || result.Status != Status.NotFound))
+            {
+                return GrpcRefusal.Of(call, result.Status, result.Detail);
+            }
+
+            sum = Add(sum, result.BytesRead, result.BytesWritten);
+        }
+
+        sum.Done = true;
+        await responses.WriteAsync(sum);
+        return GrpcStatus.Ok;
+    }
+
+    private static CompactProgress Add(CompactProgress sum, long read, long written) =>
+        new() { BytesRead = sum.BytesRead + read, BytesWritten = sum.BytesWritten + written };
 
     private ValueTask<GrpcResult<StatsResponse>> StatsAsync(StatsRequest request, GrpcCallContext call)
     {

@@ -12,6 +12,10 @@ internal ref struct JsonOperation(string place)
     private bool _hasExpiry;
     private Expiry _expiry;
     private Condition _condition;
+    private byte[]? _prefix;
+    private byte[]? _from;
+    private byte[]? _to;
+    private bool _all;
 
     /// <summary>Takes a member; the reader stands on its value.</summary>
     public void Take(ref Utf8JsonReader json, string name)
@@ -36,6 +40,22 @@ internal ref struct JsonOperation(string place)
                 _hasExpiry = true;
                 _expiry = name == "ttl" ? Ttl(ref json, here) : Expires(ref json, here);
                 break;
+            case "prefix" or "prefix64":
+                Once(_prefix is null, here);
+                _prefix = name == "prefix" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                break;
+            case "from" or "from64":
+                Once(_from is null, here);
+                _from = name == "from" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                break;
+            case "to" or "to64":
+                Once(_to is null, here);
+                _to = name == "to" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                break;
+            case "all":
+                Once(!_all, here);
+                _all = json.TokenType == JsonTokenType.True ? true : throw new JsonException($"{here} must be true");
+                break;
             default:
                 Once(_condition.Kind == ConditionKind.None, here);
                 _condition = ReadCondition(ref json, name, here);
@@ -43,9 +63,20 @@ internal ref struct JsonOperation(string place)
         }
     }
 
-    /// <summary>Adds the operation to a batch; returns whether it is a removal.</summary>
+    /// <summary>Adds the operation to a batch; returns whether it is the removal of a key.</summary>
     public readonly bool AddTo(WriteBatch batch)
     {
+        if (_op == "removeRange")
+        {
+            AddRange(batch);
+            return false;
+        }
+
+        if (_prefix is not null || _from is not null || _to is not null || _all)
+        {
+            throw new JsonException($"{place} is about one key; prefix, from, to and all go with \"op\": \"removeRange\"");
+        }
+
         if (_key is null)
         {
             throw new JsonException($"{place} has neither key nor key64");
@@ -64,8 +95,23 @@ internal ref struct JsonOperation(string place)
             case "remove":
                 throw new JsonException($"{place} removes a key and takes neither a value nor an expiry");
             default:
-                throw new JsonException($"{place}.op must be \"put\" or \"remove\"");
+                throw new JsonException($"{place}.op must be \"put\", \"remove\" or \"removeRange\"");
         }
+    }
+
+    private readonly void AddRange(WriteBatch batch)
+    {
+        if (_key is not null || _value is not null || _hasExpiry || _condition.Kind != ConditionKind.None)
+        {
+            throw new JsonException($"{place} removes a range and takes no key, value, expiry or condition");
+        }
+
+        if (!RangeBounds.TryRead(_prefix, _from, _to, _all, out KeyRange range, out string wrong))
+        {
+            throw new JsonException($"{place} {wrong}");
+        }
+
+        batch.RemoveRange(range.From.Span, range.To.Span);
     }
 
     private static void Once(bool first, string here)
@@ -120,7 +166,7 @@ internal ref struct JsonOperation(string place)
             default:
                 throw new JsonException(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{here} is not known; known are: op, key, key64, value, value64, ttl, expires, ifAbsent, ifPresent, ifVersion, ifValue, ifValue64"));
+                    $"{here} is not known; known are: op, key, key64, value, value64, ttl, expires, ifAbsent, ifPresent, ifVersion, ifValue, ifValue64, prefix, prefix64, from, from64, to, to64, all"));
         }
     }
 }

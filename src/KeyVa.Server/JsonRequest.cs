@@ -11,10 +11,11 @@ namespace KeyVa.Server;
 /// <remarks>
 /// <code>
 /// {"operations": [{"op": "put", "key": "a", "value": "1", "ttl": "10m", "ifAbsent": true},
-///                 {"op": "remove", "key64": "AP8=", "ifVersion": 42}]}
+///                 {"op": "remove", "key64": "AP8=", "ifVersion": 42},
+///                 {"op": "removeRange", "prefix": "old/"}]}
 /// {"keys": ["a", {"key64": "AP8="}]}
 /// </code>
-/// Conditions: ifAbsent and ifPresent (true), ifVersion (number), ifValue or ifValue64. Expiry: ttl (seconds, or text
+/// The bounds of a range: prefix, or from and to (each also with 64), or all (true). Conditions: ifAbsent and ifPresent (true), ifVersion (number), ifValue or ifValue64. Expiry: ttl (seconds, or text
 /// with a unit) or expires (ISO 8601).
 /// </remarks>
 internal static class JsonRequest

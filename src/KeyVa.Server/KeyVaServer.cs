@@ -37,6 +37,7 @@ public sealed class KeyVaServer : IAsyncDisposable
 
     // the sampler's
     private bool _failed;
+    private int _damagesShown;
 
     // shared, atomic
     private int _stopped;
@@ -199,6 +200,12 @@ public sealed class KeyVaServer : IAsyncDisposable
     // A store that takes no writes any more is not serving, whatever it can still read.
     private void ShowFailure()
     {
+        foreach (CorruptionException damage in Store.ScrubDamages.Skip(_damagesShown))
+        {
+            _damagesShown++;
+            _log.Damaged(damage.File, damage.Offset, damage.Detail);
+        }
+
         if (Store.Failure is { } failure && !_failed)
         {
             _failed = true;

@@ -15,13 +15,14 @@ internal sealed class MetricList(
     public List<Metric> Read()
     {
         StoreStatistics statistics = store.GetStatistics();
-        List<Metric> list = new(96);
+        List<Metric> list = new(192);
         AddStore(list, statistics);
         AddRates(list, rates.Read());
         AddStoreLatency(list, statistics);
         AddRequestLatency(list);
         AddServer(list, statistics);
         AddPartitions(list, statistics.Partitions);
+        EngineMetrics.Add(list, statistics.Partitions);
         return list;
     }
 
@@ -39,13 +40,35 @@ internal sealed class MetricList(
         Gauge(list, "keyva_journal_bytes", "Bytes of the journal alone.", statistics.JournalBytes);
         Counter(list, "keyva_journal_syncs_total", "Syncs of the journal.", statistics.JournalSyncs);
         Gauge(list, "keyva_memory_bytes", "Bytes outside the GC heap held by engines and the block cache.", statistics.MemoryBytes);
+        AddMemory(list, statistics);
         Counter(list, "keyva_cache_hits_total", "Blocks found in the block cache.", statistics.CacheHits);
         Counter(list, "keyva_cache_misses_total", "Blocks read from disk.", statistics.CacheMisses);
         long lookups = statistics.CacheHits + statistics.CacheMisses;
         Gauge(list, "keyva_cache_hit_ratio", "Share of blocks found in the block cache since the start; 0 before the first.",
             lookups == 0 ? 0 : (double)statistics.CacheHits / lookups);
+        Counter(list, "keyva_cache_evictions_total", "Blocks that left the block cache to make room.", statistics.CacheEvictions);
+        Counter(list, "keyva_table_evictions_total", "Open tables that were closed to make room.", statistics.TableEvictions);
+        list.Add(new Metric(
+            new MetricFamily("keyva_cache_policy", MetricKind.Gauge, "1, with the policy of the block cache as its label."),
+            1,
+            Labels("policy", SettingsSchema.PolicyWord(statistics.CachePolicy))));
         Gauge(list, "keyva_open_snapshots", "Snapshots (scans, readers) open now.", statistics.OpenSnapshots);
+        Counter(list, "keyva_scrubbed_bytes_total", "Bytes read in the background in search of damage.", statistics.ScrubbedBytes);
+        Counter(list, "keyva_scrub_passes_total", "Times all files were read through for that.", statistics.ScrubPasses);
+        Gauge(list, "keyva_scrub_damages", "Damaged places found so; the log names file and offset.", statistics.ScrubDamages);
+        Gauge(list, "keyva_scrub_running", "1 while all files are being read.", statistics.IsScrubbing ? 1 : 0);
         Gauge(list, "keyva_uptime_seconds", "Seconds since the store was opened.", statistics.Uptime.TotalSeconds);
+    }
+
+    private static void AddMemory(List<Metric> list, StoreStatistics statistics)
+    {
+        Gauge(list, "keyva_memory_budget_bytes", "What the lsm partitions may use together, outside the GC heap.", statistics.MemoryBudgetBytes);
+        MetricFamily family = new("keyva_memory_used_bytes", MetricKind.Gauge, "What they use of it, by kind.");
+        list.Add(new Metric(family, statistics.MemtableMemoryBytes, Labels("kind", "memtables")));
+        list.Add(new Metric(family, statistics.CacheMemoryBytes, Labels("kind", "cache")));
+        list.Add(new Metric(family, statistics.TableMemoryBytes, Labels("kind", "tables")));
+        list.Add(new Metric(family, statistics.OtherMemoryBytes, Labels("kind", "other")));
+        Gauge(list, "keyva_cache_capacity_bytes", "Bytes the block cache may have at present.", statistics.CacheCapacityBytes);
     }
 
     private static void AddRates(List<Metric> list, OperationRates rates)

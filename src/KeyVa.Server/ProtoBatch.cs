@@ -6,7 +6,7 @@ namespace KeyVa.Server;
 /// <summary>The write messages of data.proto as a batch of the store, for gRPC and REST alike. Stateless.</summary>
 internal static class ProtoBatch
 {
-    private const string NoKind = "has neither a put nor a remove";
+    private const string NoKind = "has neither a put, a remove nor a remove_range";
 
     /// <summary>Adds puts; false with what is wrong.</summary>
     internal static bool TryAdd(WriteBatch batch, RepeatedField<Put> puts, out string wrong)
@@ -51,6 +51,7 @@ internal static class ProtoBatch
             {
                 Protocol.V1.Operation.KindOneofCase.Put => TryAdd(batch, operation.Put, out wrong),
                 Protocol.V1.Operation.KindOneofCase.Remove => TryAdd(batch, operation.Remove, out wrong),
+                Protocol.V1.Operation.KindOneofCase.RemoveRange => TryAdd(batch, operation.RemoveRange, out wrong),
                 _ => false,
             };
             if (!added)
@@ -124,6 +125,17 @@ internal static class ProtoBatch
         }
 
         batch.Remove(removal.Key.Span, condition);
+        return true;
+    }
+
+    private static bool TryAdd(WriteBatch batch, RangeRemoval removal, out string wrong)
+    {
+        if (!RangeBounds.TryRead(removal.Prefix.Memory, removal.From.Memory, removal.To.Memory, removal.All, out KeyRange range, out wrong))
+        {
+            return false;
+        }
+
+        batch.RemoveRange(range.From.Span, range.To.Span);
         return true;
     }
 

@@ -1,8 +1,8 @@
-using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
+using KeyVa.Protocol.Grpc;
 using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
@@ -71,7 +71,7 @@ internal static class ProtoRecord
     {
         // Protobuf begins with Advance(0), which Kestrel refuses before it was asked for memory.
         _ = output.GetSpan();
-        message.WriteTo(new SizedRequests(output));
+        message.WriteTo(new ProtobufOutput(output));
     }
 
     /// <summary>The keys of a request, as the store wants them.</summary>
@@ -86,20 +86,5 @@ internal static class ProtoRecord
         }
 
         return list;
-    }
-
-    /// <summary>
-    /// Protobuf asks for memory without saying how much; once the client is gone, Kestrel gives none to whoever asks so, and
-    /// protobuf then writes beyond it.
-    /// </summary>
-    private sealed class SizedRequests(PipeWriter output) : IBufferWriter<byte>
-    {
-        private const int LeastBytes = 4096;
-
-        public void Advance(int count) => output.Advance(count);
-
-        public Memory<byte> GetMemory(int sizeHint = 0) => output.GetMemory(Math.Max(sizeHint, LeastBytes));
-
-        public Span<byte> GetSpan(int sizeHint = 0) => output.GetSpan(Math.Max(sizeHint, LeastBytes));
     }
 }

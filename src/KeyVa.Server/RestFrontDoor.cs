@@ -80,6 +80,9 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             case RestRoutes.List when HttpMethods.IsGet(method):
                 operation = Operation.Scan;
                 return _list.ReadAsync(context, target);
+            case RestRoutes.List when HttpMethods.IsDelete(method):
+                operation = Operation.Remove;
+                return _list.RemoveAsync(context, target);
             case RestRoutes.Batch when HttpMethods.IsPost(method):
                 operation = Operation.Write;
                 return _batches.WriteAsync(context);

@@ -1,8 +1,11 @@
+using System.Globalization;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
 
-/// <summary>The list of a range: <c>GET /kv</c>, streamed as JSON or protobuf at one snapshot. Thread-safe.</summary>
+/// <summary>
+/// A range: <c>GET /kv</c> lists it, streamed as JSON or protobuf at one snapshot; <c>DELETE /kv</c> removes it. Thread-safe.
+/// </summary>
 /// <remarks>
 /// A client that reads slowly holds a snapshot and a connection, never a thread. A failure after the first byte breaks
 /// the connection off, since a list that merely ends would look complete.
@@ -14,6 +17,39 @@ internal sealed class RestList(Store store)
         RestQuery.TryParse(target.Query, RestQuery.ListParameters, out RestQuery? query, out Problem? problem)
             ? ReadAsync(context, query)
             : problem.WriteAsync(context);
+
+    /// <summary>Answers DELETE.</summary>
+    public Task RemoveAsync(HttpContext context, in RestTarget target)
+    {
+        if (!RestQuery.TryParse(target.Query, RestQuery.RemoveParameters, out RestQuery? query, out Problem? problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
+        IHeaderDictionary headers = context.Request.Headers;
+        if (headers.IfMatch.Count > 0 || headers.IfNoneMatch.Count > 0)
+        {
+            return Problem.Malformed("a range has no entity tag: If-Match and If-None-Match go with one key").WriteAsync(context);
+        }
+
+        return RangeBounds.TryRead(query.Prefix, query.From, query.To, query.All, out KeyRange range, out string wrong)
+            ? RemoveAsync(context, range)
+            : Problem.Malformed("the range " + wrong).WriteAsync(context);
+    }
+
+    // Not cancelled when the client goes away: the write is on its way.
+    private async Task RemoveAsync(HttpContext context, KeyRange range)
+    {
+        WriteResult result = await store.RemoveRangeAsync(range.From, range.To, CancellationToken.None);
+        if (!result.IsOk)
+        {
+            await Problem.Of(result).WriteAsync(context);
+            return;
+        }
+
+        context.Response.StatusCode = StatusCodes.Status204NoContent;
+        context.Response.Headers[RestValues.VersionHeader] = result.Version.ToString(CultureInfo.InvariantCulture);
+    }
 
     private async Task ReadAsync(HttpContext context, RestQuery query)
     {

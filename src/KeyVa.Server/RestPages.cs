@@ -33,7 +33,16 @@ internal sealed class RestPages(Store store, MetricList metrics)
     /// <summary>Answers /readyz: the store reads and writes.</summary>
     public Task ReadyAsync(HttpContext context) => store.Failure is { } failure
         ? Problem.Http(StatusCodes.Status503ServiceUnavailable, "Not ready", failure.Message).WriteAsync(context)
-        : AnswerAsync(context, Text, "ready\n"u8.ToArray());
+        : AnswerAsync(context, Text, ReadyText());
+
+    // Damage that a scrub found stops nothing but the reads that need the bytes: it is said, and the node stays in service.
+    private byte[] ReadyText()
+    {
+        IReadOnlyList<CorruptionException> damages = store.ScrubDamages;
+        return damages.Count == 0
+            ? "ready\n"u8.ToArray()
+            : Encoding.UTF8.GetBytes($"ready, with {damages.Count} damaged places, the first in '{damages[0].File}' at offset {damages[0].Offset}\n");
+    }
 
     /// <summary>Answers /openapi/v1.json.</summary>
     public static Task OpenApiAsync(HttpContext context) => AnswerAsync(context, RestJson.ContentType, OpenApi);

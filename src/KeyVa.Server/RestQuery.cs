@@ -22,6 +22,9 @@ internal sealed class RestQuery
     internal static readonly string[] ListParameters =
         ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding"];
 
+    /// <summary>The parameters of <c>DELETE /kv</c>.</summary>
+    internal static readonly string[] RemoveParameters = ["prefix", "from", "to", "all", "encoding"];
+
     /// <summary>No parameters at all.</summary>
     internal static readonly RestQuery None = new();
 
@@ -51,6 +54,8 @@ internal sealed class RestQuery
     public bool KeysOnly { get; private set; }
 
     public bool Unordered { get; private set; }
+
+    public bool All { get; private set; }
 
     /// <summary>Reads a query of which only the parameters of <paramref name="known"/> are allowed.</summary>
     public static bool TryParse(
@@ -137,6 +142,8 @@ internal sealed class RestQuery
                 bool valid = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long limit);
                 Limit = limit;
                 return valid ? null : $"limit is '{value}'; allowed is: a whole number, 0 for no limit";
+            case "all":
+                return SetSwitch(name, value, on => All = on);
             case "reverse":
                 return SetSwitch(name, value, on => Reverse = on);
             case "keys-only":

@@ -19,7 +19,7 @@ internal static class RestRoutes
     internal static readonly RestRoute[] All =
     [
         new(Key, "GET, HEAD, PUT, DELETE"),
-        new(List, "GET"),
+        new(List, "GET, DELETE"),
         new(Batch, "POST"),
         new(MultiGet, "POST"),
         new(Metrics, "GET"),

@@ -23,6 +23,7 @@ internal static class ScanPages
         Reverse = request.Reverse,
         KeysOnly = request.KeysOnly,
         Unordered = request.Unordered,
+        FillCache = !request.SkipCache,
     };
 
     /// <summary>

@@ -14,6 +14,9 @@ internal sealed partial class ServerLog(ILogger log)
     [LoggerMessage(Level = LogLevel.Critical, Message = "The store takes no writes any more; reads go on. Stop the server, look after the disk, run 'keyva verify' and start again")]
     public partial void Failed(Exception failure);
 
+    [LoggerMessage(Level = LogLevel.Error, Message = "Scrub found damage in {File} at offset {Offset}: {Detail}. Restore a snapshot, or stop the server and run 'keyva repair'")]
+    public partial void Damaged(string file, long offset, string detail);
+
     [LoggerMessage(Level = LogLevel.Information, Message = "Stopping; requests under way may finish")]
     public partial void Stopping();
 

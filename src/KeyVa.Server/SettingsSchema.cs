@@ -18,6 +18,10 @@ public static class SettingsSchema
     private const long GiB = 1 << 30;
     private const long TiB = 1L << 40;
 
+    // Before the list, which is made of it.
+    private static readonly (string Word, BlockCachePolicy Policy)[] PolicyWords =
+        [("s3-fifo", BlockCachePolicy.S3Fifo), ("clock", BlockCachePolicy.Clock)];
+
     /// <summary>All settings, in the order in which they are explained.</summary>
     public static IReadOnlyList<Setting> All { get; } =
     [
@@ -44,11 +48,34 @@ public static class SettingsSchema
         Size("max-batch-bytes", new StoreOptions().MaxBatchBytes, 1, 64 * MiB,
             "The largest batch in bytes of keys and values; one value of the largest size always fits.",
             static (store, bytes) => store with { MaxBatchBytes = (int)bytes }),
+        Size("memory-budget", new StoreOptions().MemoryBudgetBytes, 0, TiB,
+            "What all lsm partitions use together: memtables, block cache, open tables, cursors; 0B: follows from the sizes below and the memory there is.",
+            static (store, bytes) => store with { MemoryBudgetBytes = bytes }),
         Size("block-cache", new StoreOptions().BlockCacheBytes, 0, TiB, "The block cache that all lsm partitions share.",
             static (store, bytes) => store with { BlockCacheBytes = bytes }),
+        Word("block-cache-policy", "What stays in the block cache: S3-FIFO keeps what is read often when everything is scanned, clock is close to LRU.",
+            PolicyWords,
+            static (store, policy) => store with { BlockCachePolicy = policy }),
         Size("memtable", new StoreOptions().MemtableBytes, MiB / 16, 4 * GiB,
             "What an lsm partition gathers in memory before it writes a table.",
             static (store, bytes) => store with { MemtableBytes = bytes }),
+        Word("compression", "How the tables of lsm partitions are compressed. All but none need a library of the system: liblz4-1, libsnappy1v5, libzstd1.",
+            [("none", Compression.None), ("lz4", Compression.Lz4), ("snappy", Compression.Snappy), ("zstandard", Compression.Zstandard)],
+            static (store, compression) => store with { Compression = compression }),
+        Word("bottommost-compression", "The compression of the deepest level, where most of the data is.",
+            [("same", (Compression?)null), ("none", Compression.None), ("lz4", Compression.Lz4), ("snappy", Compression.Snappy), ("zstandard", Compression.Zstandard)],
+            static (store, compression) => store with { BottommostCompression = compression }),
+        Number("zstd-level", new StoreOptions().ZstdLevel, 1, 22, "How hard zstandard tries.",
+            static (store, level) => store with { ZstdLevel = level }),
+        Size("zstd-dictionary", new StoreOptions().ZstdDictionaryBytes, 0, MiB,
+            "The dictionary that is trained for each table under zstandard: 0B for none, or at least 1KiB.",
+            static (store, bytes) => store with { ZstdDictionaryBytes = (int)bytes }),
+        Word("compaction", "How lsm partitions keep their tables together: leveled takes least space, tiered writes least.",
+            [("leveled", CompactionStyle.Leveled), ("tiered", CompactionStyle.Tiered)],
+            static (store, style) => store with { Compaction = style }),
+        Size("compaction-rate", new StoreOptions().CompactionBytesPerSecond, 0, TiB,
+            "What all compactions together may write per second; 0B: no limit.",
+            static (store, bytes) => store with { CompactionBytesPerSecond = bytes }),
         Number("background-threads", new StoreOptions().BackgroundThreads, 1, 64,
             "Threads for flushes, compactions and checkpoints.",
             static (store, count) => store with { BackgroundThreads = count }),
@@ -60,6 +87,12 @@ public static class SettingsSchema
         Size("journal-budget", new StoreOptions().JournalBudgetBytes, MiB, TiB,
             "Past this much journal, partitions that hold it back are flushed.",
             static (store, bytes) => store with { JournalBudgetBytes = bytes }),
+        Duration("scrub-interval", new StoreOptions().ScrubInterval, 0, 40L * 24 * 3600 * 1000,
+            "How often all files are read in the background in search of damage; 0ms: never. The first time an hour after opening.",
+            static (store, time) => store with { ScrubInterval = time }),
+        Size("scrub-rate", new StoreOptions().ScrubBytesPerSecond, 64 << 10, TiB,
+            "Bytes per second read for that, at most.",
+            static (store, bytes) => store with { ScrubBytesPerSecond = bytes }),
         Word("partitions", "Whether a new data folder begins with one partition over all keys, or with none.",
             [("default", true), ("none", false)],
             static (store, create) => store with { CreateDefaultPartition = create }),
@@ -72,6 +105,8 @@ public static class SettingsSchema
 
     internal static FrozenDictionary<string, Setting> ByVariable { get; } =
         All.ToFrozenDictionary(setting => setting.EnvironmentVariable);
+
+    internal static string PolicyWord(BlockCachePolicy policy) => PolicyWords.First(word => word.Policy == policy).Word;
 
     private static Setting Text(
         string name, string defaultText, string allowed, string description,

@@ -21,6 +21,13 @@ public interface IStore : IAsyncDisposable
     /// <summary>Removes a key; <see cref="Status.NotFound"/> if it was not there.</summary>
     ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Removes every key from <paramref name="from"/> (inclusive) up to <paramref name="to"/> (exclusive), also across
+    /// partitions, at one version; an empty bound is open. It does not look which keys are there, and ends with Ok;
+    /// <see cref="Status.Invalid"/> if the range ends where or before it begins.
+    /// </summary>
+    ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default);
+
     /// <summary>Writes a batch: all of it at one version, or nothing, also across partitions.</summary>
     ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default);
 

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using KeyVa.Engines;
 using KeyVa.Partitions;
 
@@ -5,46 +7,35 @@ namespace KeyVa;
 
 /// <summary>
 /// Goes through the records of a range at one snapshot, without copies. One thread at a time. Spans are valid until the
-/// next <see cref="MoveNext"/> or <see cref="Dispose"/>. An open cursor never blocks writers; it keeps the versions it
-/// can see from being reclaimed, so dispose it.
+/// next <see cref="MoveNext"/>, <see cref="Seek"/> or <see cref="Dispose"/>. An open cursor never blocks writers; it keeps the
+/// versions it can see from being reclaimed, so dispose it. This is a handle: copies of it are the same cursor, and none can
+/// be used once one was disposed (<see cref="ObjectDisposedException"/>; a second <see cref="Dispose"/> does nothing).
 /// </summary>
-public sealed class ScanCursor : IDisposable
+public readonly struct ScanCursor : IDisposable, IEquatable<ScanCursor>
 {
-    private readonly ScanPlan? _plan;
-    private readonly VersionOracle? _oracle;
-    private EngineCursor? _cursor;
-    private Snapshot? _snapshot;
-    private int _partition;
-    private long _returned;
+    private readonly ScanState? _state;
+    private readonly int _generation;
 
-    internal ScanCursor(Status status, string? detail)
+    internal ScanCursor(ScanState state)
     {
-        Status = status;
-        Detail = detail;
-    }
-
-    internal ScanCursor(ScanPlan plan, Snapshot snapshot, VersionOracle oracle)
-    {
-        _plan = plan;
-        _snapshot = snapshot;
-        _oracle = oracle;
-        _partition = plan.FirstPartition;
+        _state = state;
+        _generation = state.Generation;
     }
 
     /// <summary><see cref="Status.Ok"/>, or why the scan was refused (a refused cursor has no records).</summary>
-    public Status Status { get; }
+    public Status Status => State.Status;
 
     /// <summary>For a person: why it was refused; null otherwise.</summary>
-    public string? Detail { get; }
+    public string? Detail => State.Detail;
 
-    /// <summary>The snapshot's version.</summary>
-    public long SnapshotVersion => _snapshot?.Version ?? 0;
+    /// <summary>The snapshot's version; 0 if the scan was refused or its range can hold nothing.</summary>
+    public long SnapshotVersion => State.SnapshotVersion;
 
     /// <summary>The key.</summary>
     public ReadOnlySpan<byte> Key => Current.Key;
 
     /// <summary>The value; empty if only keys were asked for.</summary>
-    public ReadOnlySpan<byte> Value => _plan!.KeysOnly ? default : Current.Value;
+    public ReadOnlySpan<byte> Value => State.KeysOnly ? default : Current.Value;
 
     /// <summary>The version at which the key was written.</summary>
     public long Version => Current.Version;
@@ -55,58 +46,58 @@ public sealed class ScanCursor : IDisposable
     /// <summary>When the key expires, in milliseconds since 1970-01-01 UTC; 0: never.</summary>
     public long ExpiresAtUnixMilliseconds => Current.ExpiresAt;
 
-    private EngineCursor Current => _cursor ?? throw new InvalidOperationException("the cursor stands on no record; call MoveNext first");
-
-    /// <summary>Goes to the next record; false at the end (of the range, or at the limit).</summary>
-    public bool MoveNext()
+    private ScanState State
     {
-        if (_snapshot is null || _returned == _plan!.Limit)
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get
         {
-            return false;
-        }
-
-        while (_cursor is not null || OpenNext())
-        {
-            while (_cursor!.MoveNext())
+            ScanState? state = _state;
+            if (state is null || state.Generation != _generation)
             {
-                long expiresAt = _cursor.ExpiresAt;
-                if (expiresAt == 0 || expiresAt > _oracle!.Now())
-                {
-                    _returned++;
-                    return true;
-                }
+                ThrowDisposed();
             }
 
-            _cursor.Dispose();
-            _cursor = null;
+            return state;
         }
-
-        return false;
     }
+
+    private EngineCursor Current => State.Current;
+
+    /// <summary>Whether both are handles of one cursor.</summary>
+    public static bool operator ==(ScanCursor left, ScanCursor right) => left.Equals(right);
+
+    /// <summary>Whether they are handles of different cursors.</summary>
+    public static bool operator !=(ScanCursor left, ScanCursor right) => !left.Equals(right);
+
+    /// <summary>Goes to the next record; false at the end (of the range, or at the limit).</summary>
+    public bool MoveNext() => State.MoveNext();
+
+    /// <summary>
+    /// Moves so that the next <see cref="MoveNext"/> yields the first record at or behind <paramref name="key"/> in the
+    /// direction of the scan: forward the first key that is not below it, in reverse the first that is not above it, within
+    /// the bounds of the scan. Records count against the limit as they are returned. On a partition without key order: the
+    /// records that come in its own order at or behind the place of the key.
+    /// </summary>
+    public void Seek(ReadOnlySpan<byte> key) => State.Seek(key);
 
     /// <summary>Closes the cursor and its snapshot.</summary>
     public void Dispose()
     {
-        Snapshot? snapshot = Interlocked.Exchange(ref _snapshot, null);
-        if (snapshot is not null)
+        if (_state is { } state && state.Generation == _generation)
         {
-            _cursor?.Dispose();
-            _cursor = null;
-            snapshot.Dispose();
-            _plan!.Unpin();
+            state.Dispose();
         }
     }
 
-    private bool OpenNext()
-    {
-        if (_partition < 0 || _partition >= _plan!.Partitions.Count)
-        {
-            return false;
-        }
+    /// <inheritdoc/>
+    public bool Equals(ScanCursor other) => ReferenceEquals(_state, other._state) && _generation == other._generation;
 
-        Partition partition = _plan.Partitions[_partition];
-        _cursor = _plan.Open(partition, _snapshot!.Version, isFirst: _partition == _plan.FirstPartition);
-        _partition += _plan.Reverse ? -1 : 1;
-        return true;
-    }
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => obj is ScanCursor other && Equals(other);
+
+    [DoesNotReturn]
+    private static void ThrowDisposed() => throw new ObjectDisposedException(nameof(ScanCursor));
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(_state, _generation);
 }

@@ -25,6 +25,12 @@ public sealed record ScanOptions
     public bool KeysOnly { get; init; }
 
     /// <summary>
+    /// Whether what is read from the disk goes into the block cache. False for a scan over much that nobody else will ask for
+    /// soon: it leaves the cache to others. Default: true.
+    /// </summary>
+    public bool FillCache { get; init; } = true;
+
+    /// <summary>
     /// Accept the engine's own order where a partition is not ordered (memory engine); without it such a scan is refused
     /// with <see cref="Status.Unsupported"/>. From, To, Prefix and Reverse are then not possible on such a partition.
     /// </summary>

@@ -25,6 +25,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _getLatency = new();
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
+    private readonly Scrubber _scrubber;
     private readonly int _writeSampleMask;
     private int _disposed;
 
@@ -35,6 +36,7 @@ public sealed class Store : IStore
         _context = parts.Context!;
         _journal = parts.Journal!;
         _writeSampleMask = Options.Durability == Durability.Always ? 0 : SampleMask;
+        _scrubber = new Scrubber(_registry, _journal, _context);
     }
 
     /// <summary>The partitions.</summary>
@@ -67,6 +69,15 @@ public sealed class Store : IStore
     }
 
     /// <summary>
+    /// The damage that reading all files in the background has found since the store was opened, by file and offset; at
+    /// most 100 places. See <see cref="StoreOptions.ScrubInterval"/>.
+    /// </summary>
+    public IReadOnlyList<CorruptionException> ScrubDamages => _scrubber.Damages;
+
+    /// <summary>Begins to read all files in the background now, at <see cref="StoreOptions.ScrubBytesPerSecond"/>, unless that is under way.</summary>
+    public void BeginScrub() => _scrubber.Begin();
+
+    /// <summary>
     /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
     /// is no store, has an unknown format version, or is damaged (<see cref="CorruptionException"/>).
     /// </summary>
@@ -79,6 +90,15 @@ public sealed class Store : IStore
     /// </summary>
     public static IReadOnlyList<CorruptionException> Verify(string path, Action<string>? note = null, CancellationToken cancellation = default) =>
         StoreVerification.Run(path, new StoreEnvironment(), note, cancellation);
+
+    /// <summary>
+    /// Saves everything in a damaged data folder whose checksum fits, and reports the rest: into the folder <paramref name="to"/>
+    /// (missing or empty), or in place, with what was there moved into <c>damaged-N</c> below the folder; nothing is
+    /// destroyed. A folder without damage is left alone. The result opens, and its verification finds nothing. Throws
+    /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
+    /// </summary>
+    public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
 
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
@@ -125,43 +145,52 @@ public sealed class Store : IStore
         return Write(request, key, request.OwnCommand);
     }
 
+    /// <summary>
+    /// Removes every key from <paramref name="from"/> (inclusive) up to <paramref name="to"/> (exclusive), also across
+    /// partitions, at one version; an empty bound is open. It does not look which keys are there, and ends with Ok. On
+    /// lsm it costs as much as one write, however many keys go; on memory the partition's keys are gone through.
+    /// <see cref="Status.Invalid"/> if the range ends where or before it begins.
+    /// </summary>
+    public WriteResult RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.RemoveRange(from, to);
+        return Write(request.OwnCommand);
+    }
+
     /// <summary>Writes a batch: all of it at one version, or nothing.</summary>
     public WriteResult Write(WriteBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        CommandBuilder command = batch.Commands;
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return refusal;
-        }
-
-        PartitionMap map = _registry.Map;
-        return map.OwnerOfAll(command) is { } owner
-            ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+        return Write(batch.Commands);
     }
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
     {
-        ScanPlan? plan = Plan(options, out Status status, out string? detail);
-        if (plan is null)
-        {
-            return new ScanCursor(status, detail);
-        }
-
-        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
+        ScanState state = OpenScan(options, out ValueTask closed);
         if (!closed.IsCompletedSuccessfully)
         {
             closed.AsTask().GetAwaiter().GetResult();
         }
 
-        return new ScanCursor(plan, snapshot, _context.Oracle);
+        return new ScanCursor(state);
     }
 
+    /// <summary>
+    /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
+    /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
+    /// </summary>
+    public BulkLoader BeginBulkLoad() => new(this, _registry, _journal, _context.Oracle);
+
     /// <summary>The store's figures.</summary>
-    public StoreStatistics GetStatistics() =>
-        StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+    public StoreStatistics GetStatistics()
+    {
+        (long bytes, long passes, long damages, bool isRunning) = _scrubber.Figures;
+        StoreStatistics figures = StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+        return figures with { ScrubbedBytes = bytes, ScrubPasses = passes, ScrubDamages = damages, IsScrubbing = isRunning };
+    }
 
     /// <inheritdoc/>
     public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default)
@@ -184,7 +213,8 @@ public sealed class Store : IStore
             return new MultiReadResult { Status = status, Detail = detail, Records = [] };
         }
 
-        using Snapshot snapshot = OpenSnapshot(get.Partitions, out ValueTask closed);
+        using Snapshot snapshot = new();
+        OpenSnapshot(get.Partitions, snapshot, out ValueTask closed);
         await closed.ConfigureAwait(false);
         IReadOnlyList<Record?> records = get.Read(snapshot.Version, _context.Oracle, out int found);
         _counters.Add(Counter.Gets, keys.Count);
@@ -209,6 +239,16 @@ public sealed class Store : IStore
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Remove(key.Span, condition, blind: false);
         return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default)
+    {
+        // The batch must live until the write is done, cancelled or not: it is its finalizer that frees one left behind.
+        var batch = new WriteBatch();
+        WriteResult result = await WriteAsync(batch.RemoveRange(from.Span, to.Span), cancellation).ConfigureAwait(false);
+        batch.Dispose();
+        return result;
     }
 
     /// <inheritdoc/>
@@ -258,16 +298,37 @@ public sealed class Store : IStore
     public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
-        ScanPlan? plan = Plan(options, out Status status, out string? detail);
-        if (plan is null)
+        ScanState state = OpenScan(options, out ValueTask closed);
+        await closed.ConfigureAwait(false);
+        return new ScanCursor(state);
+    }
+
+    /// <summary>
+    /// Compacts the keys of a range, in every partition that has some, down to what is alive: what was removed, overwritten or
+    /// has expired gives its room back, but for what open snapshots see. Reads and writes go on. Cancelling keeps what is
+    /// done; fails with a <see cref="StoreException"/> if the store stops.
+    /// </summary>
+    public async Task<CompactionResult> CompactAsync(KeyRange range, CancellationToken cancellation = default)
+    {
+        long read = 0;
+        long written = 0;
+        foreach (Partition partition in _registry.Map.Partitions.ToArray().Where(partition => partition.Range.Overlaps(range)))
         {
-            return new ScanCursor(status, detail);
+            CompactionResult result = await CompactAsync(partition.Id, range, cancellation).ConfigureAwait(false);
+            read += result.BytesRead;
+            written += result.BytesWritten;
+            if (result.Status is not (Status.Ok or Status.NotFound))
+            {
+                return result with { BytesRead = read, BytesWritten = written };
+            }
         }
 
-        Snapshot snapshot = OpenSnapshot(plan.Partitions, out ValueTask closed);
-        await closed.ConfigureAwait(false);
-        return new ScanCursor(plan, snapshot, _context.Oracle);
+        return new CompactionResult(Status.Ok, read, written, null);
     }
+
+    /// <summary>As <see cref="CompactAsync(KeyRange, CancellationToken)"/>, for one partition; NotFound if there is none with this number.</summary>
+    public Task<CompactionResult> CompactAsync(long partition, CancellationToken cancellation = default) =>
+        CompactAsync(partition, KeyRange.All, cancellation);
 
     /// <summary>Closes the store: waits for writes under way, syncs the journal, stops background work.</summary>
     public async ValueTask DisposeAsync()
@@ -277,6 +338,7 @@ public sealed class Store : IStore
             return;
         }
 
+        _scrubber.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
@@ -351,40 +413,49 @@ public sealed class Store : IStore
         }
     }
 
-    private ScanPlan? Plan(ScanOptions options, out Status status, out string? detail)
+    private ScanState OpenScan(ScanOptions options, out ValueTask closed)
     {
         ArgumentNullException.ThrowIfNull(options);
         _counters.Add(Counter.Scans);
+        ScanState state = ScanState.Rent();
+        bool prepared;
         Epochs.Enter();
         try
         {
-            ScanPlan? plan = ScanPlan.Create(options, _registry.Map, out status, out detail);
-            if (status == Status.NotFound)
+            prepared = state.Plan.TryPrepare(options, _registry.Map, out Status status, out string? detail);
+            if (!prepared)
             {
-                status = Status.Ok;
+                state.Refuse(status, detail);
             }
-
-            return plan;
         }
         finally
         {
             Epochs.Exit();
         }
+
+        closed = default;
+        if (prepared)
+        {
+            OpenSnapshot(state.Plan.Partitions, state.Begin(_context.Oracle), out closed);
+        }
+
+        return state;
     }
 
     /// <summary>
     /// A snapshot of one partition stands at what is visible there. One of several stands at the newest version handed
     /// out, and may be read once each of them has closed it.
     /// </summary>
-    private Snapshot OpenSnapshot(IReadOnlyList<Partition> partitions, out ValueTask closed)
+    private void OpenSnapshot(ArraySegment<Partition> partitions, Snapshot snapshot, out ValueTask closed)
     {
         closed = default;
         if (partitions.Count == 1)
         {
-            return _context.Snapshots.Open(partitions[0].Engine);
+            _context.Snapshots.Open(partitions[0].Engine, snapshot);
+            return;
         }
 
-        Snapshot snapshot = _context.Snapshots.Open(_context.Oracle);
+        _context.Snapshots.Open(_context.Oracle, snapshot);
         foreach (Partition partition in partitions)
         {
             ValueTask one = partition.Writer.WaitUntilClosed(snapshot.Version);
@@ -394,16 +465,27 @@ public sealed class Store : IStore
                 break;
             }
         }
-
-        return snapshot;
     }
 
-    private static async ValueTask WaitForAll(IReadOnlyList<Partition> partitions, long version)
+    private static async ValueTask WaitForAll(ArraySegment<Partition> partitions, long version)
     {
         foreach (Partition partition in partitions)
         {
             await partition.Writer.WaitUntilClosed(version).ConfigureAwait(false);
         }
+    }
+
+    private WriteResult Write(CommandBuilder command)
+    {
+        if (Refuse(command, out WriteResult refusal))
+        {
+            return refusal;
+        }
+
+        PartitionMap map = _registry.Map;
+        return map.OwnerOfAll(command) is { } owner
+            ? Write(SyncWriteRequest.ForThisThread, owner, command)
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
     }
 
     private bool Refuse(CommandBuilder command, out WriteResult refusal)
@@ -415,7 +497,7 @@ public sealed class Store : IStore
             return false;
         }
 
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.DuplicateKey, Detail = detail });
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
         return true;
     }
 
@@ -477,6 +559,14 @@ public sealed class Store : IStore
         return cancellation.CanBeCanceled && !result.IsCompleted
             ? new ValueTask<WriteResult>(result.AsTask().WaitAsync(cancellation))
             : result;
+    }
+
+    // The journal is waited for: not on the caller's thread, nor on one of the pool.
+    private async Task<CompactionResult> CompactAsync(long partition, KeyRange range, CancellationToken cancellation)
+    {
+        PartitionCompaction compaction = await Task.Factory.StartNew(
+            () => _registry.BeginCompaction(partition, range, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+        return await compaction.Completion.ConfigureAwait(false);
     }
 
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)

@@ -37,12 +37,18 @@ public class StorageException : StoreException
     public int Errno { get; }
 }
 
-/// <summary>The disk, the quota or a configured limit leaves no room (ENOSPC, EDQUOT).</summary>
+/// <summary>The disk, the quota or the limit of open files leaves no room (ENOSPC, EDQUOT, EMFILE, ENFILE).</summary>
 public sealed class StorageFullException : StorageException
 {
     /// <summary>The operation <paramref name="operation"/> on <paramref name="path"/> found no room.</summary>
     public StorageFullException(string operation, string path, int errno)
         : base(operation, path, errno, "no space left on device")
+    {
+    }
+
+    /// <summary>As above, in the words of the operating system.</summary>
+    public StorageFullException(string operation, string path, int errno, string error)
+        : base(operation, path, errno, error)
     {
     }
 }

@@ -1,4 +1,5 @@
 using KeyVa.Engines;
+using KeyVa.Engines.Lsm;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
@@ -18,17 +19,12 @@ internal static class StoreFigures
         TimeSpan uptime)
     {
         var partitions = new List<PartitionInfo>();
-        long hits = 0;
-        long misses = 0;
         Epochs.Enter();
         try
         {
             foreach (Partition partition in registry.Map.Partitions)
             {
                 partitions.Add(partition.Describe());
-                EngineStatistics engine = partition.Engine.GetStatistics();
-                hits += engine.CacheHits;
-                misses += engine.CacheMisses;
             }
         }
         finally
@@ -36,6 +32,7 @@ internal static class StoreFigures
             Epochs.Exit();
         }
 
+        BlockCache cache = context.BlockCache;
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -52,8 +49,17 @@ internal static class StoreFigures
             JournalBytes = journal.Bytes,
             JournalSyncs = journal.Syncs,
             MemoryBytes = partitions.Sum(p => p.MemoryBytes) + context.BlockCache.UsedBytes,
-            CacheHits = hits,
-            CacheMisses = misses,
+            MemoryBudgetBytes = cache.Memory.Bytes,
+            MemtableMemoryBytes = cache.Memory.Memtables,
+            CacheMemoryBytes = cache.UsedBytes + cache.RetiredBytes,
+            TableMemoryBytes = cache.Memory.Used(MemoryKind.Tables),
+            OtherMemoryBytes = cache.Memory.Other,
+            CachePolicy = cache.Policy,
+            CacheCapacityBytes = cache.Capacity,
+            CacheEvictions = cache.Evictions,
+            TableEvictions = cache.Tables.Evictions,
+            CacheHits = cache.Hits,
+            CacheMisses = cache.Misses,
             OpenSnapshots = context.Snapshots.Count,
             Uptime = uptime,
             Partitions = partitions,

@@ -19,8 +19,12 @@ internal sealed class StoreOpening : IDisposable
 {
     public const string LockName = "LOCK";
 
+    /// <summary>More threads than this on one compaction would wait for the disk.</summary>
+    private const int MaxThreadsPerCompaction = 8;
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
+    private readonly EngineOptions _engineOptions;
     private readonly string _directory;
     private readonly List<string> _notes = [];
 
@@ -30,6 +34,7 @@ internal sealed class StoreOpening : IDisposable
         _options = options;
         _environment = environment;
         Check(options);
+        _engineOptions = EngineOptions(options, environment);
     }
 
     public IDisposable? FolderLock { get; private set; }
@@ -78,7 +83,14 @@ internal sealed class StoreOpening : IDisposable
             _notes.Add($"replayed {replay.Applied} groups from the journal");
         }
 
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.Ingestion?.DeleteLeftovers();
+        }
+
         ReleaseJournal();
+        Context.IsOpen = true;
+        Context.BlockCache.Memory.Serve();
     }
 
     public void Dispose()
@@ -90,6 +102,7 @@ internal sealed class StoreOpening : IDisposable
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
+        Context?.CompactionRate?.Dispose();
         Context?.ReleaseCache();
         FolderLock?.Dispose();
     }
@@ -111,10 +124,51 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
+        if (options.ScrubBytesPerSecond < 64 << 10 || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("scrub-rate must be at least 64KiB, scrub-interval 0 to 40 days");
+        }
+
+        if (options.ZstdLevel is < 1 or > 22 || options.ZstdDictionaryBytes is not (0 or >= 1 << 10 and <= BlockDecompressor.MaxDictionaryBytes))
+        {
+            throw new StoreException($"zstd-level is {options.ZstdLevel} and must be 1 to 22; zstd-dictionary is {options.ZstdDictionaryBytes} and must be 0 or {1 << 10} to {BlockDecompressor.MaxDictionaryBytes}");
+        }
+
+        if (options.MemoryBudgetBytes is not 0 and < MemoryBudget.MinBytes)
+        {
+            throw new StoreException($"memory-budget is {options.MemoryBudgetBytes}; it must be at least {MemoryBudget.MinBytes}, or 0 to follow from the other sizes");
+        }
+
         if (options.BackgroundThreads < 1 || options.MaxQueuedWrites < 1)
         {
             throw new StoreException("background-threads and max-queued-writes must be at least 1");
         }
+
+        if (options.CompactionBytesPerSecond < 0)
+        {
+            throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
+        }
+    }
+
+    private static EngineOptions EngineOptions(StoreOptions options, StoreEnvironment environment)
+    {
+        var asked = new EngineOptions
+        {
+            MemtableBytes = options.MemtableBytes,
+            Compression = options.Compression,
+            BottommostCompression = options.BottommostCompression,
+            ZstdLevel = options.ZstdLevel,
+            ZstdDictionaryBytes = options.ZstdDictionaryBytes,
+            CompactionStyle = options.Compaction,
+            CompactionBytesPerSecond = options.CompactionBytesPerSecond,
+            MaxSubCompactions = Math.Min(options.BackgroundThreads, MaxThreadsPerCompaction),
+        };
+        EngineOptions engine = environment.Engine?.Invoke(asked) ?? asked;
+
+        // Better now, before anything is touched, than when the first memtable is full.
+        engine.CompressionLibraries.Require(engine.Compression);
+        engine.CompressionLibraries.Require(engine.BottommostCompression ?? engine.Compression);
+        return engine;
     }
 
     private void CheckNewFolder(IFileSystem files)
@@ -134,7 +188,20 @@ internal sealed class StoreOpening : IDisposable
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
         }
+
+        // The catalog is durable before anything is put into these; without it, a new store would take over their files.
+        if (HasEntries(files, StoreContext.JournalDirectoryOf(_directory)) || HasEntries(files, StoreContext.PartitionsDirectoryOf(_directory)))
+        {
+            throw MissingCatalog(_directory);
+        }
     }
+
+    /// <summary>What is said of a folder that has data and no catalog.</summary>
+    public static CorruptionException MissingCatalog(string directory) => new(
+        Path.Combine(directory, Catalog.FileName), 0, "the catalog is missing, though there are a journal or partitions (a snapshot that was broken off looks the same)");
+
+    public static bool HasEntries(IFileSystem files, string directory) =>
+        files.DirectoryExists(directory) && files.List(directory).Count > 0;
 
     private void SyncParents(IFileSystem files)
     {
@@ -170,18 +237,22 @@ internal sealed class StoreOpening : IDisposable
             background = OwnThreads = new BackgroundThreads(_options.BackgroundThreads);
         }
 
-        var engine = new EngineOptions { MemtableBytes = _options.MemtableBytes };
+        EngineOptions engine = _engineOptions;
+        long budget = _options.MemoryBudgetBytes != 0
+            ? _options.MemoryBudgetBytes
+            : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
         return new StoreContext
         {
             FileSystem = _environment.FileSystem,
             Directory = _directory,
             Options = _options,
-            EngineOptions = _environment.Engine?.Invoke(engine) ?? engine,
+            EngineOptions = _engineOptions,
+            CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),
             Snapshots = new SnapshotList(),
-            BlockCache = new BlockCache(_options.BlockCacheBytes),
+            BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
 

@@ -26,11 +26,53 @@ public sealed record StoreOptions
     /// <summary>The largest batch in bytes of keys and values; one of a single operation is bound by the value's limit instead. Default: 1 MiB.</summary>
     public int MaxBatchBytes { get; init; } = 1 << 20;
 
-    /// <summary>Bytes of the block cache that all lsm partitions share. Default: 256 MiB.</summary>
+    /// <summary>
+    /// Bytes of memory outside the GC heap that all lsm partitions use together: memtables, block cache, indexes and
+    /// filters of open tables, blocks and buffers of cursors and compactions. At least 8 MiB. When memtables need it the cache
+    /// shrinks, down to an eighth of this; when they need nearly all of it, the largest is flushed and writers are slowed.
+    /// Default, 0: what the cache, five memtables and 64 MiB take together, but at most half of the memory of
+    /// the machine or of the process's control group.
+    /// </summary>
+    public long MemoryBudgetBytes { get; init; }
+
+    /// <summary>Bytes of the block cache that all lsm partitions share, as far as the memory budget allows. Default: 256 MiB.</summary>
     public long BlockCacheBytes { get; init; } = 256L << 20;
+
+    /// <summary>What stays in the block cache. Default: <see cref="BlockCachePolicy.S3Fifo"/>.</summary>
+    public BlockCachePolicy BlockCachePolicy { get; init; }
 
     /// <summary>Bytes a memtable of an lsm partition takes before it is flushed. Default: 64 MiB.</summary>
     public long MemtableBytes { get; init; } = 64L << 20;
+
+    /// <summary>
+    /// How tables that lsm partitions write are compressed; present ones stay as they are until a compaction. Opening
+    /// fails if the library is missing. Default: <see cref="Compression.None"/>, which needs none.
+    /// </summary>
+    public Compression Compression { get; init; }
+
+    /// <summary>
+    /// The compression of the deepest level of an lsm partition, where most of its data is and least is written. Default:
+    /// null, the same as <see cref="Compression"/>.
+    /// </summary>
+    public Compression? BottommostCompression { get; init; }
+
+    /// <summary>How hard <see cref="Compression.Zstandard"/> tries, 1 to 22. Default: 3.</summary>
+    public int ZstdLevel { get; init; } = 3;
+
+    /// <summary>
+    /// Bytes of the dictionary that is trained for each table under <see cref="Compression.Zstandard"/>, 1 KiB to 1 MiB;
+    /// 0: none. It makes blocks of small, similar values smaller, and writing tables slower. Default: 0.
+    /// </summary>
+    public int ZstdDictionaryBytes { get; init; }
+
+    /// <summary>How lsm partitions keep their tables together; may change from one opening to the next. Default: <see cref="CompactionStyle.Leveled"/>.</summary>
+    public CompactionStyle Compaction { get; init; } = CompactionStyle.Leveled;
+
+    /// <summary>
+    /// Bytes per second that all compactions together may write; 0: no limit. Flushes are not held back. If compactions cannot
+    /// keep up with the writes at this rate, writers are slowed down. Default: 0.
+    /// </summary>
+    public long CompactionBytesPerSecond { get; init; }
 
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
@@ -38,8 +80,17 @@ public sealed record StoreOptions
     /// <summary>Writers that may wait for one partition; the next one gets <see cref="Status.Busy"/>. Default: 4096.</summary>
     public int MaxQueuedWrites { get; init; } = 4096;
 
-    /// <summary>Bytes of one journal segment. Default: 64 MiB.</summary>
-    public long JournalSegmentBytes { get; init; } = 64L << 20;
+    /// <summary>Bytes of one journal segment. Default: 8 MiB.</summary>
+    public long JournalSegmentBytes { get; init; } = 8L << 20;
+
+    /// <summary>
+    /// How often all files are read in the background in search of damage: from the beginning of one pass to that of the next;
+    /// the first begins an hour after opening, or an interval if that is shorter. Zero: never. Default: 7 days.
+    /// </summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromDays(7);
+
+    /// <summary>At most so many bytes per second are read for that, 64 KiB or more. Default: 8 MiB.</summary>
+    public long ScrubBytesPerSecond { get; init; } = 8L << 20;
 
     /// <summary>Past this many bytes of journal, partitions that hold it back are flushed. Default: 1 GiB.</summary>
     public long JournalBudgetBytes { get; init; } = 1L << 30;

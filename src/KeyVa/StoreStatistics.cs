@@ -45,6 +45,33 @@ public sealed record StoreStatistics
     /// <summary>Bytes outside the GC heap held by engines and the block cache.</summary>
     public long MemoryBytes { get; init; }
 
+    /// <summary>What the lsm partitions may use together (see <see cref="StoreOptions.MemoryBudgetBytes"/>). The next four are its parts.</summary>
+    public long MemoryBudgetBytes { get; init; }
+
+    /// <summary>Bytes of memtables, written to or waiting for their flush.</summary>
+    public long MemtableMemoryBytes { get; init; }
+
+    /// <summary>Bytes of blocks in the cache, those evicted that readers may still see among them.</summary>
+    public long CacheMemoryBytes { get; init; }
+
+    /// <summary>Bytes of the indexes and filters of open tables.</summary>
+    public long TableMemoryBytes { get; init; }
+
+    /// <summary>Bytes of flushed memtables that readers hold, of buffers of cursors and compactions, and of spare pieces of memtables.</summary>
+    public long OtherMemoryBytes { get; init; }
+
+    /// <summary>What stays in the block cache.</summary>
+    public BlockCachePolicy CachePolicy { get; init; }
+
+    /// <summary>Bytes that the block cache may have at present; less than its size while memtables need them.</summary>
+    public long CacheCapacityBytes { get; init; }
+
+    /// <summary>Blocks that left the cache to make room.</summary>
+    public long CacheEvictions { get; init; }
+
+    /// <summary>Tables that were closed to make room.</summary>
+    public long TableEvictions { get; init; }
+
     /// <summary>Blocks found in the block cache.</summary>
     public long CacheHits { get; init; }
 
@@ -53,6 +80,18 @@ public sealed record StoreStatistics
 
     /// <summary>Snapshots (scans, readers) open now.</summary>
     public int OpenSnapshots { get; init; }
+
+    /// <summary>Bytes read in the background in search of damage.</summary>
+    public long ScrubbedBytes { get; init; }
+
+    /// <summary>How often all files have been read through for that.</summary>
+    public long ScrubPasses { get; init; }
+
+    /// <summary>Damaged places that were found so; see <see cref="Store.ScrubDamages"/>.</summary>
+    public long ScrubDamages { get; init; }
+
+    /// <summary>Whether all files are being read now.</summary>
+    public bool IsScrubbing { get; init; }
 
     /// <summary>How long the store has been open.</summary>
     public TimeSpan Uptime { get; init; }

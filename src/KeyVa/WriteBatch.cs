@@ -3,7 +3,7 @@ using KeyVa.Partitions;
 namespace KeyVa;
 
 /// <summary>
-/// Puts and removals that happen together or not at all, at one version. A key may stand in a batch once. Not
+/// Puts and removals (of keys and of ranges) that happen together or not at all, at one version. A key may stand in a batch once. Not
 /// thread-safe; may be cleared and used again once its write is done. A batch holds memory outside the GC heap until it
 /// is disposed.
 /// </summary>
@@ -28,6 +28,16 @@ public sealed class WriteBatch : IDisposable
     public WriteBatch Remove(ReadOnlySpan<byte> key, Condition condition = default, bool blind = false)
     {
         Commands.Remove(key, condition, blind);
+        return this;
+    }
+
+    /// <summary>
+    /// Adds the removal of every key from <paramref name="from"/> (inclusive) up to <paramref name="to"/> (exclusive); an
+    /// empty bound is open. It takes what was there before the batch: what the batch itself puts stays, wherever it stands.
+    /// </summary>
+    public WriteBatch RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        Commands.RemoveRange(from, to);
         return this;
     }
 

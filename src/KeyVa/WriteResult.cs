@@ -15,7 +15,7 @@ public readonly struct WriteResult
     /// <summary>After <see cref="Status.ConditionFailed"/>: the key's version as it is; 0 if it does not exist.</summary>
     public long CurrentVersion { get; init; }
 
-    /// <summary>For each operation of a batch, in order: true if it was a removal and the key was there. Empty for a single write.</summary>
+    /// <summary>For each operation of a batch, in order: true if it was a removal and the key was there (a removal of a range does not look, and is always true). Empty for a single write.</summary>
     public ReadOnlyMemory<bool> Removed { get; init; }
 
     /// <summary>For a person: what was refused and what to do; null when done.</summary>

@@ -38,11 +38,12 @@ public sealed class CommandFuzzTests : Fuzzing
         while (OperationEncoding.TryRead(ref rest, out Operation operation))
         {
             Inside(input, operation.Key);
+            Inside(input, operation.To);
             Inside(input, operation.Value);
             Inside(input, operation.ConditionValue);
             Assert.True(rest.Length < before);
             before = rest.Length;
-            found.Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            found.Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 
@@ -79,6 +80,7 @@ public sealed class CommandFuzzTests : Fuzzing
                 new WriteOptions { Expiry = Expiry.InMilliseconds(5 + i), Condition = Condition.IfValue(new byte[i]) });
             OperationEncoding.AppendPut(buffer, "k"u8, "v"u8, new WriteOptions { Condition = Condition.IfVersion(i) });
             OperationEncoding.AppendRemove(buffer, "gone"u8, Condition.IfPresent, blind: i % 2 == 0);
+            OperationEncoding.AppendRemoveRange(buffer, i % 2 == 0 ? "from"u8 : default, i % 3 == 0 ? "to"u8 : default);
         }
 
         return buffer.Written.ToArray();
@@ -87,7 +89,7 @@ public sealed class CommandFuzzTests : Fuzzing
     private static byte[] Group(int commands)
     {
         using NativeBuffer buffer = new();
-        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), 7, 1_700_000_000_000, commands);
+        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), hasRanges: true, 7, 1_700_000_000_000, commands);
         for (int i = 0; i < commands; i++)
         {
             byte[] operations = Operations(i + 1);

@@ -13,13 +13,15 @@ public sealed class ParserFuzzTests : Fuzzing
 
     private static readonly byte[][] Queries = Texts(
         "prefix=a%20b&limit=10&reverse", "from=a&to=b&keys-only=true&unordered=1", "encoding=base64url&prefix=AP8&after=YQ",
-        "ttl=10m&encoding=percent", "limit=0&limit=1", "a=b&&=&", "ttl=1.5s");
+        "ttl=10m&encoding=percent", "limit=0&limit=1", "a=b&&=&", "ttl=1.5s",
+        "all=true&prefix=a", "all");
 
     private static readonly byte[][] Batches = Texts(
         """{"operations": [{"op": "put", "key": "a", "value": "1", "ttl": "10m", "ifAbsent": true}, {"op": "remove", "key64": "AP8=", "ifVersion": 42}]}""",
         """{"operations": [{"op": "put", "key64": "AP8=", "value64": "AAEC", "expires": "2030-01-01T00:00:00Z", "ifValue64": "AA=="}]}""",
         """{"operations": [{"op": "put", "key": "\ud83d\ude00", "value": "x", "ttl": 60, "ifValue": "x"}]}""",
         """{"operations": [{"op": "\ud83d", "expires": "\ud83d", "ttl": "\ud83d", "key64": "\ud83d"}]}""",
+        """{"operations": [{"op": "removeRange", "from": "a", "to64": "AP8="}, {"op": "removeRange", "prefix": "p"}, {"op": "removeRange", "all": true}]}""",
         """{"keys": ["a", {"key64": "AP8="}, "\u0000"]}""");
 
     private static readonly byte[][] Configurations = Texts(
@@ -66,7 +68,13 @@ public sealed class ParserFuzzTests : Fuzzing
     {
         string text = Encoding.Latin1.GetString(input);
         RestTarget target = RestTarget.Split("/kv?" + text);
-        string[] known = random.Next(3) switch { 0 => RestQuery.KeyParameters, 1 => RestQuery.PutParameters, _ => RestQuery.ListParameters };
+        string[] known = random.Next(4) switch
+        {
+            0 => RestQuery.KeyParameters,
+            1 => RestQuery.PutParameters,
+            2 => RestQuery.RemoveParameters,
+            _ => RestQuery.ListParameters,
+        };
         bool read = RestQuery.TryParse(target.Query, known, out RestQuery? query, out Problem? problem);
         Assert.True(read ? query is not null && problem is null : problem is not null);
         Assert.True(!read || query!.Limit >= 0);

@@ -19,7 +19,7 @@ internal sealed class CrashSimulation
     private readonly SimulatedTime _time = new();
     private readonly StoreModel _model = new();
     private readonly StoreOptions _options;
-    private readonly EngineOptions _engineOptions;
+    private EngineOptions _engineOptions;
     private readonly bool _twoPartitions;
     private readonly int _keys;
 
@@ -55,13 +55,18 @@ internal sealed class CrashSimulation
             Level0Tables = _random.Next(2, 5),
             Level1Bytes = 1 << _random.Next(14, 17),
             LevelMultiplier = _random.Next(2, 6),
+            CompactionStyle = (CompactionStyle)_random.Next(2),
+            MaxSubCompactions = _random.Next(1, 4),
             CheckpointAfterBytes = 1 << _random.Next(13, 16),
+            Compression = (Compression)(_random.Next(2) * _random.Next(4)),
+            BottommostCompression = _random.Next(3) == 0 ? (Compression)_random.Next(4) : null,
+            ZstdDictionaryBytes = _random.Next(3) == 0 ? 512 : 0,
         };
     }
 
     /// <summary>How the store was set up, for the report of a failing seed.</summary>
     public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"seed {_seed}, {_options.Engine}, {_options.Durability}, two partitions {_twoPartitions}, {_keys} keys, operation {_operation}");
+        string.Create(CultureInfo.InvariantCulture, $"seed {_seed}, {_options.Engine}, {_engineOptions.CompactionStyle}, {_options.Durability}, two partitions {_twoPartitions}, {_keys} keys, operation {_operation}");
 
     public void Run()
     {
@@ -162,14 +167,28 @@ internal sealed class CrashSimulation
             case < 11:
                 Remove();
                 break;
-            case < 14:
+            case 11 when _random.Next(2) == 0:
+                RemoveRange();
+                break;
+            case < 13:
                 Batch();
+                break;
+            case 13:
+                Load();
                 break;
             case 14:
                 _time.Advance(_random.Next(1, 5000));
                 break;
             case 15:
-                Snapshot();
+                if (_random.Next(2) == 0)
+                {
+                    Compact();
+                }
+                else
+                {
+                    Snapshot();
+                }
+
                 break;
             case 16:
                 CheckKey(Key());
@@ -246,6 +265,38 @@ internal sealed class CrashSimulation
         }
     }
 
+    /// <summary>A range removal; now and then with a put in its midst, which stays.</summary>
+    private void RemoveRange()
+    {
+        (string from, string to) = Range();
+        var changes = _model.Keys.Where(key => IsWithin(key, from, to)).Select(key => (key, (ModelValue?)null)).ToList();
+        if (_random.Next(3) > 0)
+        {
+            WriteResult removed = _store.RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
+            Expect(removed, Status.Ok, $"remove [{from}, {to})");
+            _model.Add(new ModelWrite(changes));
+            return;
+        }
+
+        using var batch = new WriteBatch();
+        string kept = Key();
+        string value = Value();
+        batch.Put(Encoding.ASCII.GetBytes(kept), Encoding.ASCII.GetBytes(value)).RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
+        WriteResult result = _store.Write(batch);
+        Expect(result, Status.Ok, $"remove [{from}, {to}) and put {kept}");
+        _model.Add(new ModelWrite([.. changes, (kept, new ModelValue(value, result.Version, 0))]));
+    }
+
+    private (string From, string To) Range()
+    {
+        string from = _random.Next(6) == 0 ? "" : Key();
+        string to = _random.Next(6) == 0 ? "" : Key();
+        return to.Length == 0 || string.CompareOrdinal(from, to) < 0 ? (from, to) : from == to ? (from, to + "~") : (to, from);
+    }
+
+    private static bool IsWithin(string key, string from, string to) =>
+        string.CompareOrdinal(key, from) >= 0 && (to.Length == 0 || string.CompareOrdinal(key, to) < 0);
+
     private void Batch()
     {
         using var batch = new WriteBatch();
@@ -278,6 +329,42 @@ internal sealed class CrashSimulation
         }
     }
 
+    /// <summary>A bulk load, now and then given up; the memory engine has none that are all or nothing.</summary>
+    private void Load()
+    {
+        if (_store.Partitions.List().Any(static partition => partition.Engine != EngineKind.Lsm))
+        {
+            Batch();
+            return;
+        }
+
+        using BulkLoader loader = _store.BeginBulkLoad();
+        var changes = new List<(string Key, string Value, long ExpiresAt)>();
+        foreach (string key in new SortedSet<string>(Enumerable.Range(0, _random.Next(0, 40)).Select(_ => Key()), StringComparer.Ordinal))
+        {
+            string value = Value();
+            (WriteOptions options, long expiresAt) = Options();
+            if (loader.Add(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options.Expiry) != Status.Ok)
+            {
+                throw new InvalidOperationException(loader.Detail);
+            }
+
+            changes.Add((key, value, expiresAt));
+        }
+
+        if (_random.Next(6) == 0)
+        {
+            return;
+        }
+
+        WriteResult result = loader.Complete();
+        Expect(result, Status.Ok, "load");
+        if (changes.Count > 0)
+        {
+            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, (ModelValue?)new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
+        }
+    }
+
     private void Snapshot()
     {
         string target = $"/snapshot-{_operation}";
@@ -294,6 +381,14 @@ internal sealed class CrashSimulation
         }
 
         _files.DeleteDirectory(target);
+    }
+
+    /// <summary>Begins a manual compaction, of all or a part; it goes on whenever jobs run, until the end or a crash.</summary>
+    private void Compact()
+    {
+        PartitionInfo[] partitions = [.. _store.Partitions.List()];
+        byte[] from = Encoding.ASCII.GetBytes(_random.Next(2) == 0 ? "" : Key());
+        _store.Partitions.BeginCompaction(partitions[_random.Next(partitions.Length)].Id, new KeyRange(from, default));
     }
 
     private void CheckKey(string key)
@@ -350,6 +445,11 @@ internal sealed class CrashSimulation
 
     private void Open()
     {
+        if (_random.Next(4) == 0)
+        {
+            _engineOptions = _engineOptions with { CompactionStyle = (CompactionStyle)_random.Next(2) };
+        }
+
         var environment = new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work, Engine = _ => _engineOptions };
         _store = Store.Open(Directory, _options, environment);
     }

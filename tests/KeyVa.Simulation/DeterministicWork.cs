@@ -23,7 +23,8 @@ internal sealed class DeterministicWork(Random random) : IBackgroundWork
 
     public void ScheduleAfter(BackgroundJob job, TimeSpan delay) => Schedule(job);
 
-    public void Pause(TimeSpan delay) => RunOne();
+    /// <summary>The caller may hold a writer's role: jobs that ask for it are not for now.</summary>
+    public void Pause(TimeSpan delay) => RunOne(JobPriority.Compaction);
 
     public void Cancel(BackgroundJob job)
     {
@@ -35,12 +36,12 @@ internal sealed class DeterministicWork(Random random) : IBackgroundWork
     }
 
     /// <summary>Runs one job: the most urgent kind first, by chance among its like; false if there is none.</summary>
-    public bool RunOne()
+    public bool RunOne(JobPriority lowest = JobPriority.Checkpoint)
     {
         BackgroundJob job;
         lock (_lock)
         {
-            BackgroundJob[] ready = [.. _queue.Where(j => !_running.Contains(j))];
+            BackgroundJob[] ready = [.. _queue.Where(j => j.Priority <= lowest && !_running.Contains(j))];
             if (ready.Length == 0)
             {
                 return false;

@@ -21,6 +21,9 @@ internal sealed class StoreModel
     /// <summary>Writes so far.</summary>
     public int Count => _writes.Count;
 
+    /// <summary>The keys that are there, expired ones too.</summary>
+    public IEnumerable<string> Keys => _newest.Keys;
+
     public void Add(ModelWrite write)
     {
         _writes.Add(write);

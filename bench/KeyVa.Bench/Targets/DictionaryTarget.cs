@@ -49,6 +49,17 @@ internal sealed class DictionaryTarget : Target<DictionaryTarget.Session>
             return true;
         }
 
+        public bool Read(ReadOnlySpan<byte> key, Span<byte> value)
+        {
+            if (!map.TryGetValue(key, out byte[]? found))
+            {
+                return false;
+            }
+
+            found.CopyTo(value);
+            return true;
+        }
+
         public void Delete(ReadOnlySpan<byte> key) => map.TryRemove(key, out _);
 
         public long Scan(ReadOnlyMemory<byte> from, bool reverse, long limit, ref ulong touched) =>

@@ -12,6 +12,9 @@ internal interface ISession : IDisposable
     /// <summary>Reads a key and touches its value (length and last byte) without a copy. Whether it was there.</summary>
     bool Get(ReadOnlySpan<byte> key, ref ulong touched);
 
+    /// <summary>Reads a key and copies its value, which fits. Whether it was there.</summary>
+    bool Read(ReadOnlySpan<byte> key, Span<byte> value);
+
     /// <summary>Removes a key.</summary>
     void Delete(ReadOnlySpan<byte> key);
 

@@ -10,14 +10,13 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
     public override string Settings => engine == EngineKind.Lsm
         ? $"journal on, block cache {options.BlockCacheBytes >> 20} MiB, memtable {options.MemtableBytes >> 20} MiB x 5, " +
           "Bloom filter 10 bits/key, blocks 4 KiB, 2 background threads, level 0 at 4/20/36 files, level 1 256 MiB x 10, " +
-          "files 64 MiB, compression none"
+          $"files 64 MiB, compression {options.Compression.ToString().ToLowerInvariant()}"
         : isVolatile ? "volatile: no journal, nothing durable" : "journal on, checkpoints after 256 MiB";
 
     public override string? Refuses(Work work) => work switch
     {
         Work.ScanForward or Work.ScanReverse or Work.SeekRandom when engine == EngineKind.Memory => "the memory engine has no order",
         Work.PutSync when isVolatile => "a volatile store is not durable",
-        _ when engine == EngineKind.Lsm && options.Compression != Compression.None => "this version of KeyVa has no block compression",
         _ => null,
     };
 
@@ -29,6 +28,7 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         BlockCacheBytes = options.BlockCacheBytes,
         MemtableBytes = options.MemtableBytes,
         BackgroundThreads = 2,
+        Compression = options.Compression == Compression.Lz4 ? KeyVa.Compression.Lz4 : KeyVa.Compression.None,
     });
 
     /// <summary>A snapshot contains all that was acknowledged before it, so it begins with a flush; its copy is not wanted.</summary>
@@ -84,9 +84,15 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
             return lease.Status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {lease.Status}");
         }
 
+        public bool Read(ReadOnlySpan<byte> key, Span<byte> value)
+        {
+            Status status = store.TryGet(key, value, out _);
+            return status == Status.Ok || (status == Status.NotFound ? false : throw new InvalidOperationException($"get ended with {status}"));
+        }
+
         public void Delete(ReadOnlySpan<byte> key)
         {
-            WriteResult result = store.Remove(key);
+            WriteResult result = store.Remove(key, blind: true);
             if (!result.IsOk)
             {
                 throw new InvalidOperationException($"remove ended with {result.Status}: {result.Detail}");

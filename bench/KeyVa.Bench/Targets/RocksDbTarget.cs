@@ -121,6 +121,28 @@ internal sealed unsafe class RocksDbTarget(BenchOptions options) : Target<RocksD
             return true;
         }
 
+        public bool Read(ReadOnlySpan<byte> key, Span<byte> value)
+        {
+            byte* error = null;
+            nint slice;
+            fixed (byte* k = key)
+            {
+                slice = rocksdb_get_pinned(db, readOptions, k, (nuint)key.Length, &error);
+            }
+
+            Check(error);
+            if (slice == 0)
+            {
+                return false;
+            }
+
+            nuint length;
+            byte* found = rocksdb_pinnableslice_value(slice, &length);
+            new ReadOnlySpan<byte>(found, (int)length).CopyTo(value);
+            rocksdb_pinnableslice_destroy(slice);
+            return true;
+        }
+
         public void Delete(ReadOnlySpan<byte> key)
         {
             byte* error = null;

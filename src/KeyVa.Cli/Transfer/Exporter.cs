@@ -17,7 +17,7 @@ internal sealed class Exporter
     public Exporter(IStore store, ScanOptions options, TransferFormat format, Action<long, long> onProgress)
     {
         _store = store;
-        _options = options;
+        _options = options with { FillCache = false };
         _format = format;
         _onProgress = onProgress;
     }

@@ -69,7 +69,7 @@ internal static class GrpcFrame
         }
         WritePrefix(output.GetSpan(PrefixBytes), 0, length);
         output.Advance(PrefixBytes);
-        message.WriteTo(output);
+        message.WriteTo(new ProtobufOutput(output));
         return PrefixBytes + length;
     }
 

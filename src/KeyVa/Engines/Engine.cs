@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
 
 namespace KeyVa.Engines;
@@ -7,8 +8,8 @@ namespace KeyVa.Engines;
 /// Holds the state of one partition: every version of a key, ordered by key and then by version, newest first.
 /// </summary>
 /// <remarks>
-/// <para>Thread-safety. <see cref="Admit"/>, <see cref="Put"/>, <see cref="Remove"/> and <see cref="EndGroup"/> belong to
-/// the partition's writer: one thread at a time, handed over with a full fence. Everything else may run on any thread at
+/// <para>Thread-safety. <see cref="Admit"/>, <see cref="Put"/>, <see cref="Remove"/>, <see cref="RemoveRange"/> and <see cref="EndGroup"/>
+/// belong to the partition's writer: one thread at a time, handed over with a full fence. Everything else may run on any thread at
 /// any time and never waits for the writer.</para>
 /// <para>Invariants.
 /// 1. Versions given to Put and Remove rise strictly per key, and never fall between calls.
@@ -65,6 +66,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>See invariant 3.</summary>
     public abstract long DurableIndex { get; }
 
+    /// <summary>How bulk loads come in; null on an engine that takes them as ordinary batches.</summary>
+    public virtual Ingestion? Ingestion => null;
+
     /// <summary>
     /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch
     /// the damage go on.
@@ -83,6 +87,13 @@ internal abstract class Engine : ISnapshotSource, IDisposable
 
     /// <summary>Writes a tombstone.</summary>
     public abstract void Remove(ReadOnlySpan<byte> key, long version, long stamp);
+
+    /// <summary>
+    /// Removes every key of [<paramref name="from"/>, <paramref name="to"/>) whose newest version is below
+    /// <paramref name="version"/> (so the writes of the same command stay, in whatever order they come); an empty bound is
+    /// open. The range is not empty.
+    /// </summary>
+    public abstract void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp);
 
     /// <summary>Ends a group: publishes its versions and notes its index. Overrides do their part and then call the base.</summary>
     public virtual void EndGroup(long index, long version, long stamp)
@@ -112,14 +123,27 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// at version <paramref name="at"/> (expired ones among them), in key order (or reverse). On an engine that is not ordered, the bounds must be open and
     /// reverse false; the order is then the engine's own, stable while keys come and go.
     /// The caller holds a snapshot at <paramref name="at"/> (never Latest or Newest) for as long as the cursor lives.
+    /// <paramref name="fillCache"/>: whether blocks that have to be read go into the block cache.
     /// </summary>
-    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse);
+    public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true);
 
     /// <summary>
     /// Starts moving everything applied so far into the engine's own files, in the background; <see cref="DurableIndex"/>
     /// rises and <see cref="EngineContext.DurableAdvanced"/> is called when done. Writer only.
     /// </summary>
     public abstract void BeginFlush();
+
+    /// <summary>
+    /// Gives back room that only time has freed, a bounded amount: what has expired where nobody writes. Writer only; see
+    /// <see cref="EngineContext.Settle"/>.
+    /// </summary>
+    public abstract void Settle();
+
+    /// <summary>
+    /// Begins to compact a range of keys (empty bounds are open) down to what is alive. Writer only; the caller has called
+    /// <see cref="BeginFlush"/> just before. An engine without files in order completes it at once.
+    /// </summary>
+    public abstract void BeginCompaction(PartitionCompaction request, KeyRange range);
 
     /// <summary>
     /// Writes a copy of the engine's state to a new folder (hard links where possible): a folder that <c>Open</c> of the
@@ -131,6 +155,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
 
     /// <summary>Reads every byte of the engine's files and returns what is damaged; empty: nothing.</summary>
     public abstract IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation);
+
+    /// <summary>Begins to read the engine's files past all caches; null if it has none.</summary>
+    public virtual ScrubPass? BeginScrub() => null;
 
     public abstract EngineStatistics GetStatistics();
 
@@ -177,4 +204,7 @@ internal readonly record struct EngineStatistics
 
     /// <summary>Time that writers were slowed down by <see cref="Engine.Admit"/>.</summary>
     public TimeSpan Throttled { get; init; }
+
+    /// <summary>The tree's figures; null on other engines.</summary>
+    public LsmStatistics? Lsm { get; init; }
 }

@@ -34,6 +34,21 @@ internal sealed class EngineContext
     /// </summary>
     public Action? SyncLog { get; init; }
 
+    /// <summary>What compactions may write per second, all partitions together; null: no limit.</summary>
+    public CompactionRate? CompactionRate { get; init; }
+
+    /// <summary>
+    /// Calls <see cref="Engine.Settle"/> on the partition's writer; if told so, after it has logged and applied an empty group,
+    /// so that the log's stamp moves though nobody writes. On a background thread; it may wait for the disk. Null: nobody does that.
+    /// </summary>
+    public Action<bool>? Settle { get; init; }
+
+    /// <summary>
+    /// Has the partition's writer call <see cref="Engine.BeginFlush"/> as soon as it can; never blocks. Called on a
+    /// background thread, when this engine's memtable is the one to go so that the store stays within its memory.
+    /// </summary>
+    public Action? RequestFlush { get; init; }
+
     /// <summary>Called, on a background thread, after the engine's durable index has risen.</summary>
     public Action? DurableAdvanced { get; init; }
 }

@@ -2,7 +2,8 @@ namespace KeyVa.Engines;
 
 /// <summary>
 /// Walks over the keys of a range as they are at a snapshot. One thread at a time. Spans are valid until the next call
-/// of <see cref="MoveNext"/>, <see cref="Seek"/> or <see cref="Dispose"/>. A new cursor stands before the first key.
+/// of <see cref="MoveNext"/>, <see cref="Seek"/> or <see cref="Dispose"/>. A new cursor stands before the first key. Its
+/// user forgets it when it has disposed it, once: an engine may hand the object out again.
 /// </summary>
 internal abstract class EngineCursor : IDisposable
 {

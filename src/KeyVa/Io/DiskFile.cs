@@ -60,6 +60,9 @@ internal sealed unsafe class DiskFile : StorageFile
         return done;
     }
 
+    // Its error is of no use: the reads that follow have their own.
+    public override void Prefetch(long offset, long length) => _ = Posix.Advise(_descriptor, offset, length, Posix.WillNeed);
+
     public override void Write(long offset, ReadOnlySpan<byte> data)
     {
         CheckWritable("pwrite");

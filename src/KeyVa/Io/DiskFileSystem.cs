@@ -128,19 +128,9 @@ internal sealed unsafe class DiskFileSystem : IFileSystem
     public IDisposable? TryLock(string path)
     {
         FileDescriptor descriptor = OpenDescriptor("open", path, Posix.ReadWrite | Posix.CreateFile);
-        int errno;
-        do
+        if (!TryLock(descriptor, path))
         {
-            errno = Posix.Lock(descriptor, Posix.LockExclusive | Posix.LockNonBlocking) == 0
-                ? 0
-                : Marshal.GetLastPInvokeError();
-        }
-        while (errno == Posix.Interrupted);
-
-        if (errno != 0)
-        {
-            descriptor.Dispose();
-            return errno == Posix.WouldBlock ? null : throw Posix.Failure("flock", path, errno);
+            return null;
         }
 
         var file = new DiskFile(path, descriptor, writable: true);
@@ -160,6 +150,33 @@ internal sealed unsafe class DiskFileSystem : IFileSystem
         }
 
         return file;
+    }
+
+    public IDisposable? TryLockUnchanged(string path)
+    {
+        FileDescriptor descriptor = OpenDescriptor("open", path, Posix.ReadOnly);
+        return TryLock(descriptor, path) ? new DiskFile(path, descriptor, writable: false) : null;
+    }
+
+    // Closes the descriptor unless it holds the lock.
+    private static bool TryLock(FileDescriptor descriptor, string path)
+    {
+        int errno;
+        do
+        {
+            errno = Posix.Lock(descriptor, Posix.LockExclusive | Posix.LockNonBlocking) == 0
+                ? 0
+                : Marshal.GetLastPInvokeError();
+        }
+        while (errno == Posix.Interrupted);
+
+        if (errno == 0)
+        {
+            return true;
+        }
+
+        descriptor.Dispose();
+        return errno == Posix.WouldBlock ? false : throw Posix.Failure("flock", path, errno);
     }
 
     private static FileDescriptor OpenDescriptor(string operation, string path, int flags)

@@ -18,4 +18,5 @@ internal enum FileOperation
     HardLink,
     SyncDirectory,
     Lock,
+    Prefetch,
 }

@@ -44,4 +44,7 @@ internal interface IFileSystem
 
     /// <summary>Takes an exclusive lock on a file, created if missing; null if another process (or store) holds it.</summary>
     IDisposable? TryLock(string path);
+
+    /// <summary>As <see cref="TryLock"/> on a file that exists, without writing anything: for readers, on read-only disks too.</summary>
+    IDisposable? TryLockUnchanged(string path);
 }

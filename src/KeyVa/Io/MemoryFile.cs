@@ -43,6 +43,15 @@ internal sealed class MemoryFile : StorageFile
         }
     }
 
+    // A hint: it is counted, and never fails.
+    public override void Prefetch(long offset, long length)
+    {
+        lock (_owner.Gate)
+        {
+            _ = _owner.Faults.Next(FileOperation.Prefetch, Path);
+        }
+    }
+
     public override void Write(long offset, ReadOnlySpan<byte> data)
     {
         _owner.Faults.Before?.Invoke(FileOperation.Write, Path);

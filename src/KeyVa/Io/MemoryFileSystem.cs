@@ -294,6 +294,16 @@ internal sealed class MemoryFileSystem : IFileSystem
         }
     }
 
+    public IDisposable? TryLockUnchanged(string path)
+    {
+        lock (Gate)
+        {
+            Enter(FileOperation.Lock, "flock", path);
+            MemoryContent content = FileAt("open", path);
+            return _locked.Add(content) ? new Hold(this, content, new MemoryFile(this, path, content, writable: false)) : null;
+        }
+    }
+
     /// <summary>Counts an operation and fails it if so planned. The caller holds the lock.</summary>
     internal void Enter(FileOperation operation, string name, string path)
     {

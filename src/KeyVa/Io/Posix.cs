@@ -36,6 +36,8 @@ internal static unsafe partial class Posix
 
     public const int SeekEnd = 2;
 
+    public const int WillNeed = 3;
+
     public const int NoEntry = 2;
     public const int Interrupted = 4;
     public const int InputOutput = 5;
@@ -46,6 +48,8 @@ internal static unsafe partial class Posix
     public const int CrossDevice = 18;
     public const int NotDirectory = 20;
     public const int IsDirectory = 21;
+    public const int TooManyOpenFilesInSystem = 23;
+    public const int TooManyOpenFiles = 24;
     public const int NoSpace = 28;
     public const int TooManyLinks = 31;
     public const int NotEmpty = 39;
@@ -105,6 +109,10 @@ internal static unsafe partial class Posix
     [LibraryImport(Library, EntryPoint = "posix_fallocate")]
     public static partial int PosixFallocate(FileDescriptor file, long offset, long length);
 
+    /// <summary>Returns the error itself.</summary>
+    [LibraryImport(Library, EntryPoint = "posix_fadvise")]
+    public static partial int Advise(FileDescriptor file, long offset, long length, int advice);
+
     [LibraryImport(Library, EntryPoint = "ftruncate", SetLastError = true)]
     public static partial int Truncate(FileDescriptor file, long length);
 
@@ -129,9 +137,12 @@ internal static unsafe partial class Posix
     [LibraryImport(Library, EntryPoint = "statvfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Statistics(string path, FileSystemStatistics* result);
 
-    /// <summary>The exception for an error number: disk full is a kind of its own.</summary>
+    /// <summary>
+    /// The exception for an error number. A full disk is a kind of its own, and so is the limit of open files: nothing has
+    /// happened, and it passes.
+    /// </summary>
     public static StorageException Failure(string operation, string path, int errno) =>
-        errno is NoSpace or QuotaExceeded
-            ? new StorageFullException(operation, path, errno)
+        errno is NoSpace or QuotaExceeded or TooManyOpenFiles or TooManyOpenFilesInSystem
+            ? new StorageFullException(operation, path, errno, Marshal.GetPInvokeErrorMessage(errno))
             : new StorageException(operation, path, errno, Marshal.GetPInvokeErrorMessage(errno));
 }

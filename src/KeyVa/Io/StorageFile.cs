@@ -23,6 +23,14 @@ internal abstract class StorageFile : IDisposable
     /// <summary>Reads from <paramref name="offset"/> until the buffer is full or the file ends; returns the bytes read.</summary>
     public abstract int Read(long offset, Span<byte> destination);
 
+    /// <summary>
+    /// A hint that this range will be read soon: the system may begin to read it. Returns at once, never fails, and means
+    /// nothing for what a read returns.
+    /// </summary>
+    public virtual void Prefetch(long offset, long length)
+    {
+    }
+
     /// <summary>Writes all of <paramref name="data"/>; short writes are completed.</summary>
     public abstract void Write(long offset, ReadOnlySpan<byte> data);
 

@@ -23,13 +23,13 @@ internal sealed class GroupBuilder : IDisposable
     private WriteSegment[] _segments = new WriteSegment[16];
     private int _pieceCount;
     private int _stagedFrom;
-    private int _records;
     private long _length;
     private int _checksumCount;
     private uint[] _checksums = new uint[64];
 
     /// <summary>Bytes an entry takes in a group.</summary>
-    public static int Size(JournalEntry entry) => JournalFormat.RecordBytes(entry.Positions.Length, entry.Payload.Length);
+    public static int Size(JournalEntry entry) =>
+        JournalFormat.Align(JournalFormat.RecordHeadBytes(entry.Positions, entry.Payload.Length) + entry.Payload.Length);
 
     public void Begin()
     {
@@ -37,7 +37,6 @@ internal sealed class GroupBuilder : IDisposable
         _staging.Append(JournalFormat.GroupHeaderBytes);
         _pieceCount = 0;
         _stagedFrom = 0;
-        _records = 0;
         _checksumCount = 0;
         _length = JournalFormat.GroupHeaderBytes;
     }
@@ -47,16 +46,11 @@ internal sealed class GroupBuilder : IDisposable
         ReadOnlySpan<LogPosition> positions = entry.Positions;
         ReadOnlySpan<byte> payload = entry.Payload.Written;
         Debug.Assert(positions.Length is > 0 and <= JournalFormat.MaxPositions, "a record is for somebody");
-        int size = Size(entry);
-        int head = JournalFormat.RecordHeaderBytes + (positions.Length * JournalFormat.PositionBytes);
+        int head = JournalFormat.RecordHeadBytes(positions, payload.Length);
+        int size = JournalFormat.Align(head + payload.Length);
         Span<byte> header = _staging.Append(head);
         int headerAt = _staging.Length - head;
-        BinaryPrimitives.WriteUInt32LittleEndian(header[4..], (uint)payload.Length);
-        header[8] = (byte)entry.Kind;
-        header[9] = 0;
-        BinaryPrimitives.WriteUInt16LittleEndian(header[10..], (ushort)positions.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(header[12..], 0);
-        MemoryMarshal.AsBytes(positions).CopyTo(header[JournalFormat.RecordHeaderBytes..]);
+        JournalFormat.WriteRecordHead(header, entry.Kind, positions, payload.Length);
         uint checksum = Crc32C.Extend(Crc32C.Compute(header[4..]), payload);
 
         if (payload.Length <= CopiedPayloadBytes)
@@ -74,7 +68,6 @@ internal sealed class GroupBuilder : IDisposable
         checksum = Crc32C.Extend(checksum, padding);
         BinaryPrimitives.WriteUInt32LittleEndian(_staging.Slice(headerAt, sizeof(uint)), checksum);
         AddChecksum(checksum);
-        _records++;
         _length += size;
     }
 
@@ -92,11 +85,10 @@ internal sealed class GroupBuilder : IDisposable
             Salt = salt,
             Offset = offset,
             Synced = synced,
-            Records = _records,
         });
-        uint checksum = Crc32C.Compute(header[8..]);
+        uint checksum = JournalFormat.HeaderChecksum(header);
         checksum = Crc32C.Extend(checksum, MemoryMarshal.AsBytes(_checksums.AsSpan(0, _checksumCount)));
-        BinaryPrimitives.WriteUInt32LittleEndian(header[4..], checksum);
+        JournalFormat.WriteGroupChecksum(header, checksum);
         return checksum;
     }
 

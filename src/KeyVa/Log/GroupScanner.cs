@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using KeyVa.Io;
 
 namespace KeyVa.Log;
@@ -14,11 +13,13 @@ internal sealed class GroupScanner : IDisposable
 
     private readonly NativeBuffer _window = new(WindowBytes);
     private StorageFile? _file;
+    private uint _version;
     private ulong _salt;
     private long _base;
     private long _limit;
     private long _windowAt;
     private int _groupLength;
+    private LogPosition[] _positions = new LogPosition[1];
 
     /// <summary>Where in the file the next group is expected.</summary>
     public long Position { get; private set; }
@@ -36,6 +37,7 @@ internal sealed class GroupScanner : IDisposable
     public void Begin(StorageFile file, in SegmentHeader header, long limit)
     {
         _file = file;
+        _version = header.Version;
         _salt = header.Salt;
         _base = header.Base;
         _limit = limit;
@@ -65,61 +67,150 @@ internal sealed class GroupScanner : IDisposable
 
     /// <summary>Hands the group's records to a reader, those with a position that it asks for.</summary>
     public void ReadRecords<TReader>(ref TReader reader)
+        where TReader : IRecordVisitor, allows ref struct =>
+        ReadRecords(Position - _groupLength, Group, ref reader);
+
+    /// <summary>As above, for a group that <see cref="TryGroup"/> found.</summary>
+    public void ReadRecords<TReader>(long groupAt, in GroupHeader header, ref TReader reader)
         where TReader : IRecordVisitor, allows ref struct
     {
-        ReadOnlySpan<byte> group = View(Position - _groupLength, _groupLength);
-        int at = JournalFormat.GroupHeaderBytes;
-        for (int i = 0; i < Group.Records; i++)
+        ReadOnlySpan<byte> group = View(groupAt, header.Length);
+        for (int at = HeaderBytes(header.Version); at < group.Length;)
         {
-            int length = JournalFormat.RecordLength(group[at..]);
-            ReadOnlySpan<byte> record = group.Slice(at, length);
-            int payload = BinaryPrimitives.ReadInt32LittleEndian(record[4..]);
-            int positions = BinaryPrimitives.ReadUInt16LittleEndian(record[10..]);
-            int payloadAt = JournalFormat.RecordHeaderBytes + (positions * JournalFormat.PositionBytes);
-            reader.Visit(new JournalRecord
-            {
-                Kind = (RecordKind)record[8],
-                Positions = MemoryMarshal.Cast<byte, LogPosition>(
-                    record[JournalFormat.RecordHeaderBytes..payloadAt]),
-                Payload = record.Slice(payloadAt, payload),
-            });
-            at += length;
+            TryReadHead(group[at..], header.Version, out RecordHead head);
+            Visit(group.Slice(at, head.Length), header.Version, head, ref reader);
+            at += head.Length;
         }
+    }
+
+    /// <summary>The header that stands at a place, if it is one of a group or something near it; nothing of it was checked.</summary>
+    public bool TryPeek(long at, out GroupHeader header, out bool hasMagic)
+    {
+        int bytes = HeaderBytes(_version);
+        ReadOnlySpan<byte> head = at + bytes <= _limit ? View(at, bytes) : default;
+        bool there = head.Length == bytes;
+        hasMagic = there && (_version == JournalFormat1.Version ? JournalFormat1.HasGroupMagic(head) : JournalFormat.HasGroupMagic(head));
+        header = !there ? default
+            : _version == JournalFormat1.Version ? JournalFormat1.ReadGroupHeader(head)
+            : JournalFormat.ReadGroupHeader(head);
+        return there;
+    }
+
+    /// <summary>Whether a group's salt is the one that its segment's header names.</summary>
+    public static bool IsSalt(in GroupHeader header, ulong salt) =>
+        header.Salt == (header.Version == JournalFormat1.Version ? salt : (uint)salt);
+
+    /// <summary>Bytes of a group's header.</summary>
+    public static int HeaderBytes(uint version) =>
+        version == JournalFormat1.Version ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
+
+    /// <summary>
+    /// Hands over the one record at a place, if its checksum fits, whatever its group is like. <paramref name="length"/>:
+    /// the bytes it says it has, checked or not; 0 if what is there cannot be a record.
+    /// </summary>
+    public bool TryRecord<TReader>(long at, ref TReader reader, out int length)
+        where TReader : IRecordVisitor, allows ref struct
+    {
+        length = 0;
+        if (!TryReadHead(View(at, (int)Math.Clamp(_limit - at, 0, JournalFormat.MaxRecordHeadBytes)), _version, out RecordHead head)
+            || head.Length > _limit - at)
+        {
+            return false;
+        }
+
+        length = head.Length;
+        ReadOnlySpan<byte> record = View(at, length);
+        if (record.Length != length
+            || BinaryPrimitives.ReadUInt32LittleEndian(record) != Crc32C.Compute(record[4..])
+            || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest))
+        {
+            return false;
+        }
+
+        Visit(record, _version, head, ref reader);
+        return true;
+    }
+
+    private static bool TryReadHead(ReadOnlySpan<byte> from, uint version, out RecordHead head) =>
+        version == JournalFormat1.Version ? JournalFormat1.TryReadRecordHead(from, out head) : JournalFormat.TryReadRecordHead(from, out head);
+
+    private void Visit<TReader>(ReadOnlySpan<byte> record, uint version, in RecordHead head, ref TReader reader)
+        where TReader : IRecordVisitor, allows ref struct
+    {
+        if (_positions.Length < head.Positions)
+        {
+            _positions = new LogPosition[head.Positions];
+        }
+
+        if (version == JournalFormat1.Version)
+        {
+            JournalFormat1.ReadPositions(record, head, _positions);
+        }
+        else
+        {
+            JournalFormat.ReadPositions(record, head, _positions);
+        }
+
+        reader.Visit(new JournalRecord
+        {
+            Kind = head.Kind,
+            Positions = _positions.AsSpan(0, head.Positions),
+            Payload = record.Slice(head.PayloadAt, head.PayloadLength),
+        });
     }
 
     /// <summary>
     /// Whether an intact group begins at a place in the file; with a salt it must also carry that and stand where it says.
-    /// Its chain is not looked at.
+    /// Its chain is not looked at. Where the segment's header is not known, a group of any version will do.
     /// </summary>
-    public bool TryGroup(long at, ulong? salt, out GroupHeader header)
+    public bool TryGroup(long at, ulong? salt, out GroupHeader header) =>
+        _version == 0
+            ? TryGroupOf(JournalFormat.Version, at, salt, out header) || TryGroupOf(JournalFormat1.Version, at, salt, out header)
+            : TryGroupOf(_version, at, salt, out header);
+
+    private bool TryGroupOf(uint version, long at, ulong? salt, out GroupHeader header)
     {
         header = default;
-        if (at + JournalFormat.GroupHeaderBytes > _limit)
+        int headerBytes = HeaderBytes(version);
+        if (at + headerBytes > _limit)
         {
             return false;
         }
 
-        ReadOnlySpan<byte> head = View(at, JournalFormat.GroupHeaderBytes);
-        if (head.Length < JournalFormat.GroupHeaderBytes
-            || BinaryPrimitives.ReadUInt32LittleEndian(head) != JournalFormat.GroupMagic)
+        bool first = version == JournalFormat1.Version;
+        ReadOnlySpan<byte> head = View(at, headerBytes);
+        if (head.Length < headerBytes || !(first ? JournalFormat1.HasGroupMagic(head) : JournalFormat.HasGroupMagic(head)))
         {
             return false;
         }
 
-        header = JournalFormat.ReadGroupHeader(head);
-        if (header.Length < JournalFormat.GroupHeaderBytes
+        header = first ? JournalFormat1.ReadGroupHeader(head) : JournalFormat.ReadGroupHeader(head);
+        if (header.Length < headerBytes
             || header.Length % JournalFormat.Alignment != 0
             || header.Length > _limit - at
             || header.Records < 0
+            || header.Synced < 0
             || header.Synced > header.Offset
             || (salt is { } expected
-                && (header.Salt != expected || header.Offset != _base + at - JournalFormat.SegmentHeaderBytes)))
+                && (!IsSalt(header, expected) || header.Offset != _base + at - JournalFormat.SegmentHeaderBytes)))
         {
             return false;
         }
 
         ReadOnlySpan<byte> group = View(at, header.Length);
-        return group.Length == header.Length && JournalFormat.IsIntact(group, header);
+        if (group.Length != header.Length)
+        {
+            return false;
+        }
+
+        if (first)
+        {
+            return JournalFormat1.IsIntact(group, header);
+        }
+
+        bool intact = JournalFormat.IsIntact(group, header, out int records);
+        header = header with { Records = records };
+        return intact;
     }
 
     /// <summary>

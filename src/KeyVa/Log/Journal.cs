@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines;
 using KeyVa.Io;
 
 namespace KeyVa.Log;
@@ -124,6 +125,10 @@ internal sealed class Journal : IDisposable
         {
             segments.Add(CreateFirst(files, options));
         }
+        else
+        {
+            files.Announce(segments[^1].Header.Sequence + 1);
+        }
 
         var recovery = new JournalRecovery
         {
@@ -134,6 +139,9 @@ internal sealed class Journal : IDisposable
         };
         return new Journal(options, files, segments, scan, recovery, time);
     }
+
+    /// <summary>Begins to read all segments from the disk, while appends go on.</summary>
+    public ScrubPass BeginScrub() => new JournalScrub(_segments);
 
     /// <summary>Reads all records from the beginning; once, after opening and before the first append.</summary>
     public void Replay(IJournalReader reader)
@@ -297,7 +305,7 @@ internal sealed class Journal : IDisposable
     private static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
     {
         const long sequence = 1;
-        var header = new SegmentHeader { Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
+        var header = new SegmentHeader { Version = JournalFormat.Version, Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
         StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
             ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
         JournalWriter.Start(file, header);

@@ -10,6 +10,9 @@ internal enum RecordKind : byte
 
     /// <summary>A commit over several partitions: applied in each of the record's participants.</summary>
     Commit = 2,
+
+    /// <summary>A bulk load: the tables that it adds to each of the record's participants.</summary>
+    Ingest = 3,
 }
 
 /// <summary>One partition's place in the log: which index a record takes there.</summary>

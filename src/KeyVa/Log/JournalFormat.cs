@@ -6,7 +6,7 @@ namespace KeyVa.Log;
 
 /// <summary>
 /// The bytes of the journal; drawn for readers in docs/format.md (Journal), which must agree with this file.
-/// Everything is little-endian; groups and records begin at multiples of 8.
+/// Everything is little-endian; groups and records begin at multiples of 4.
 /// <code>
 /// segment   [ header, 512 bytes ][ group ][ group ] ... zeros to the end of the file
 ///
@@ -14,33 +14,39 @@ namespace KeyVa.Log;
 ///           32 i64 base offset   40 i64 synced offset           48 u32 checksum of the last group before
 ///           52 zeros            508 u32 CRC32C of bytes 0..508
 ///
-/// group      0 u32 magic "KVGR"   4 u32 checksum   8 u32 length  12 u32 checksum of the group before
-///           16 u64 salt          24 i64 offset    32 i64 synced offset
-///           40 u32 records       44 u32 0         48 records
+/// group      0 u16 magic "KG"     2 u48 offset     8 u32 checksum    12 u32 length
+///           16 u32 checksum of the group before   20 u32 low half of the salt
+///           24 u32 offset less synced offset, all ones if it is larger: then nothing is said of syncs    28 records
 ///
 /// record     0 u32 CRC32C of the record from byte 4 to its end, padding included
-///            4 u32 payload length    8 u8 kind   9 u8 0   10 u16 positions   12 u32 0
-///           16 positions: i64 partition, i64 term, i64 index   then payload   then zeros to a multiple of 8
+///            4 u8 kind, varint payload length, varint positions
+///              positions: varint partition, varint term, varint index   then payload   then zeros to a multiple of 4
 /// </code>
-/// A group's checksum is the CRC32C of its bytes 8..48 followed by the checksums of its records: so every byte is
-/// covered once. Offsets are absolute: they count the bytes of all groups since the journal began, headers left out.
-/// A mark is a group without records.
+/// A group's checksum is the CRC32C of its bytes 0..8 and 12..28 followed by the checksums of its records: so every byte
+/// is covered once. Offsets are absolute: they count the bytes of all groups since the journal began, headers left out.
+/// A mark is a group without records. Version 1 is read as well, see <see cref="JournalFormat1"/>.
 /// </summary>
 internal static class JournalFormat
 {
-    public const uint Version = 1;
+    public const uint Version = 2;
     public const int SegmentHeaderBytes = 512;
-    public const int GroupHeaderBytes = 48;
-    public const int RecordHeaderBytes = 16;
-    public const int PositionBytes = 24;
-    public const int Alignment = 8;
-    public const uint GroupMagic = 0x5247564B; // "KVGR"
+    public const int GroupHeaderBytes = 28;
+    public const int Alignment = 4;
 
-    /// <summary>Positions of one record: two bytes count them.</summary>
+    /// <summary>Positions of one record: bounds what is taken for a record that is none.</summary>
     public const int MaxPositions = ushort.MaxValue;
 
     /// <summary>Payload bytes of one record.</summary>
     public const int MaxPayloadBytes = 256 << 20;
+
+    /// <summary>Bytes of a record's head at most, positions included.</summary>
+    public const int MaxRecordHeadBytes = RecordFixedBytes + (Varint.MaxLength * (2 + (3 * MaxPositions)));
+
+    private const int RecordFixedBytes = 5;
+    private const ushort GroupMagic = 0x474B; // "KG"
+    private const int ChecksumAt = 8;
+    private const int BehindChecksum = 12;
+    private const int OffsetBits = 48;
 
     private const ulong SegmentMagic = 0x4C4E4A415659454B; // "KEYVAJNL"
     private const int SegmentHeaderChecksumAt = SegmentHeaderBytes - sizeof(uint);
@@ -59,8 +65,81 @@ internal static class JournalFormat
 
     public static int Align(int length) => (length + Alignment - 1) & -Alignment;
 
-    public static int RecordBytes(int positions, int payload) =>
-        Align(RecordHeaderBytes + (positions * PositionBytes) + payload);
+    /// <summary>Bytes of a record's head.</summary>
+    public static int RecordHeadBytes(ReadOnlySpan<LogPosition> positions, int payload)
+    {
+        int bytes = RecordFixedBytes + Varint.Length((ulong)payload) + Varint.Length((ulong)positions.Length);
+        foreach (LogPosition position in positions)
+        {
+            bytes += Varint.Length((ulong)position.Partition) + Varint.Length((ulong)position.Term) + Varint.Length((ulong)position.Index);
+        }
+
+        return bytes;
+    }
+
+    /// <summary>Writes a record's head but for its checksum.</summary>
+    public static void WriteRecordHead(Span<byte> to, RecordKind kind, ReadOnlySpan<LogPosition> positions, int payload)
+    {
+        to[4] = (byte)kind;
+        int at = RecordFixedBytes;
+        at += Varint.Write(to[at..], (ulong)payload);
+        at += Varint.Write(to[at..], (ulong)positions.Length);
+        foreach (LogPosition position in positions)
+        {
+            at += Varint.Write(to[at..], (ulong)position.Partition);
+            at += Varint.Write(to[at..], (ulong)position.Term);
+            at += Varint.Write(to[at..], (ulong)position.Index);
+        }
+
+        Debug.Assert(at == to.Length, "the head has the bytes that were counted");
+    }
+
+    /// <summary>
+    /// Reads the head of the record that begins here; false if what is there cannot be one. <paramref name="from"/> holds at
+    /// least the head; the record may be longer.
+    /// </summary>
+    public static bool TryReadRecordHead(ReadOnlySpan<byte> from, out RecordHead head)
+    {
+        head = default;
+        int at = RecordFixedBytes;
+        if (from.Length <= at || !TryReadVarint(from, ref at, out ulong payload) || !TryReadVarint(from, ref at, out ulong positions)
+            || payload > MaxPayloadBytes || positions is 0 or > MaxPositions)
+        {
+            return false;
+        }
+
+        int positionsAt = at;
+        for (int i = 0; i < 3 * (int)positions; i++)
+        {
+            if (!TryReadVarint(from, ref at, out _))
+            {
+                return false;
+            }
+        }
+
+        head = new RecordHead((RecordKind)from[4], (int)positions, positionsAt, at, (int)payload, Align(at + (int)payload));
+        return true;
+    }
+
+    /// <summary>Reads the positions of a record whose head was read.</summary>
+    public static void ReadPositions(ReadOnlySpan<byte> record, in RecordHead head, Span<LogPosition> positions)
+    {
+        int at = head.PositionsAt;
+        for (int i = 0; i < head.Positions; i++)
+        {
+            TryReadVarint(record, ref at, out ulong partition);
+            TryReadVarint(record, ref at, out ulong term);
+            TryReadVarint(record, ref at, out ulong index);
+            positions[i] = new LogPosition((long)partition, (long)term, (long)index);
+        }
+    }
+
+    private static bool TryReadVarint(ReadOnlySpan<byte> from, ref int at, out ulong value)
+    {
+        int taken = Varint.Read(from[at..], out value);
+        at += taken;
+        return taken > 0;
+    }
 
     public static void WriteSegmentHeader(Span<byte> to, in SegmentHeader header)
     {
@@ -91,14 +170,15 @@ internal static class JournalFormat
         }
 
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(from[8..]);
-        if (version != Version)
+        if (version is not (JournalFormat1.Version or Version))
         {
             throw new StoreException(
-                $"'{path}' has journal format version {version}; this program knows version {Version}: use the one that wrote it");
+                $"'{path}' has journal format version {version}; this program knows versions {JournalFormat1.Version} and {Version}: use the one that wrote it");
         }
 
         header = new SegmentHeader
         {
+            Version = version,
             Sequence = BinaryPrimitives.ReadInt64LittleEndian(from[16..]),
             Salt = BinaryPrimitives.ReadUInt64LittleEndian(from[24..]),
             Base = BinaryPrimitives.ReadInt64LittleEndian(from[32..]),
@@ -111,76 +191,72 @@ internal static class JournalFormat
     /// <summary>Writes all of a group's header but its checksum.</summary>
     public static void WriteGroupHeader(Span<byte> to, in GroupHeader header)
     {
-        BinaryPrimitives.WriteUInt32LittleEndian(to, GroupMagic);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[8..], (uint)header.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[12..], header.Previous);
-        BinaryPrimitives.WriteUInt64LittleEndian(to[16..], header.Salt);
-        BinaryPrimitives.WriteInt64LittleEndian(to[24..], header.Offset);
-        BinaryPrimitives.WriteInt64LittleEndian(to[32..], header.Synced);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[40..], (uint)header.Records);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[44..], 0);
+        Debug.Assert(header.Offset >> OffsetBits == 0, "a journal never comes that far");
+        BinaryPrimitives.WriteUInt64LittleEndian(to, GroupMagic | ((ulong)header.Offset << 16));
+        BinaryPrimitives.WriteUInt32LittleEndian(to[BehindChecksum..], (uint)header.Length);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[16..], header.Previous);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[20..], (uint)header.Salt);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[24..], (uint)Math.Min(header.Offset - header.Synced, uint.MaxValue));
     }
+
+    /// <summary>The first part of a group's checksum: its header.</summary>
+    public static uint HeaderChecksum(ReadOnlySpan<byte> header) =>
+        Crc32C.Extend(Crc32C.Compute(header[..ChecksumAt]), header[BehindChecksum..GroupHeaderBytes]);
+
+    public static void WriteGroupChecksum(Span<byte> header, uint checksum) =>
+        BinaryPrimitives.WriteUInt32LittleEndian(header[ChecksumAt..], checksum);
+
+    /// <summary>Whether these bytes begin as a group does.</summary>
+    public static bool HasGroupMagic(ReadOnlySpan<byte> from) => BinaryPrimitives.ReadUInt16LittleEndian(from) == GroupMagic;
 
     /// <summary>Reads a group's header; nothing of it is to be trusted yet.</summary>
-    public static GroupHeader ReadGroupHeader(ReadOnlySpan<byte> from) => new()
+    public static GroupHeader ReadGroupHeader(ReadOnlySpan<byte> from)
     {
-        Checksum = BinaryPrimitives.ReadUInt32LittleEndian(from[4..]),
-        Length = BinaryPrimitives.ReadInt32LittleEndian(from[8..]),
-        Previous = BinaryPrimitives.ReadUInt32LittleEndian(from[12..]),
-        Salt = BinaryPrimitives.ReadUInt64LittleEndian(from[16..]),
-        Offset = BinaryPrimitives.ReadInt64LittleEndian(from[24..]),
-        Synced = BinaryPrimitives.ReadInt64LittleEndian(from[32..]),
-        Records = BinaryPrimitives.ReadInt32LittleEndian(from[40..]),
-    };
+        long offset = (long)(BinaryPrimitives.ReadUInt64LittleEndian(from) >> 16);
+        uint behind = BinaryPrimitives.ReadUInt32LittleEndian(from[24..]);
+        return new GroupHeader
+        {
+            Version = Version,
+            Checksum = BinaryPrimitives.ReadUInt32LittleEndian(from[ChecksumAt..]),
+            Length = BinaryPrimitives.ReadInt32LittleEndian(from[BehindChecksum..]),
+            Previous = BinaryPrimitives.ReadUInt32LittleEndian(from[16..]),
+            Salt = BinaryPrimitives.ReadUInt32LittleEndian(from[20..]),
+            Offset = offset,
+            Synced = behind == uint.MaxValue ? 0 : offset - behind,
+        };
+    }
 
     /// <summary>Whether a whole group's bytes are what was written: structure, every record's checksum, the group's.</summary>
-    public static bool IsIntact(ReadOnlySpan<byte> group, in GroupHeader header)
+    public static bool IsIntact(ReadOnlySpan<byte> group, in GroupHeader header, out int records)
     {
-        uint checksum = Crc32C.Compute(group[8..GroupHeaderBytes]);
-        int at = GroupHeaderBytes;
-        for (int i = 0; i < header.Records; i++)
+        records = 0;
+        uint checksum = HeaderChecksum(group);
+        for (int at = GroupHeaderBytes; at < group.Length; records++)
         {
-            int length = RecordLength(group[at..]);
-            if (length == 0)
+            ReadOnlySpan<byte> rest = group[at..];
+            if (!TryReadRecordHead(rest, out RecordHead head) || head.Length > rest.Length
+                || Crc32C.Compute(rest[4..head.Length]) != BinaryPrimitives.ReadUInt32LittleEndian(rest))
             {
                 return false;
             }
 
-            ReadOnlySpan<byte> record = group.Slice(at, length);
-            if (Crc32C.Compute(record[4..]) != BinaryPrimitives.ReadUInt32LittleEndian(record))
-            {
-                return false;
-            }
-
-            checksum = Crc32C.Extend(checksum, record[..4]);
-            at += length;
+            checksum = Crc32C.Extend(checksum, rest[..4]);
+            at += head.Length;
         }
 
-        return at == group.Length && checksum == header.Checksum;
-    }
-
-    /// <summary>The bytes of the record that begins here, or 0 if what is there cannot be one.</summary>
-    public static int RecordLength(ReadOnlySpan<byte> from)
-    {
-        if (from.Length < RecordHeaderBytes)
-        {
-            return 0;
-        }
-
-        uint payload = BinaryPrimitives.ReadUInt32LittleEndian(from[4..]);
-        if (payload > MaxPayloadBytes)
-        {
-            return 0;
-        }
-
-        int length = RecordBytes(BinaryPrimitives.ReadUInt16LittleEndian(from[10..]), (int)payload);
-        return length <= from.Length ? length : 0;
+        return checksum == header.Checksum;
     }
 }
+
+/// <summary>Where the parts of a record are, counted from its first byte.</summary>
+internal readonly record struct RecordHead(RecordKind Kind, int Positions, int PositionsAt, int PayloadAt, int PayloadLength, int Length);
 
 /// <summary>What a segment's header says.</summary>
 internal readonly record struct SegmentHeader
 {
+    /// <summary>The format of the segment's groups.</summary>
+    public uint Version { get; init; }
+
     public required long Sequence { get; init; }
 
     /// <summary>A random number that every group of the segment repeats.</summary>
@@ -199,6 +275,8 @@ internal readonly record struct SegmentHeader
 /// <summary>What a group's header says.</summary>
 internal readonly record struct GroupHeader
 {
+    public uint Version { get; init; }
+
     public uint Checksum { get; init; }
 
     /// <summary>Bytes of the group, its header included.</summary>
@@ -206,11 +284,13 @@ internal readonly record struct GroupHeader
 
     public required uint Previous { get; init; }
 
+    /// <summary>The segment's salt; its low half alone from version 2 on.</summary>
     public required ulong Salt { get; init; }
 
     public required long Offset { get; init; }
 
     public required long Synced { get; init; }
 
-    public required int Records { get; init; }
+    /// <summary>Known once the group was found intact.</summary>
+    public int Records { get; init; }
 }

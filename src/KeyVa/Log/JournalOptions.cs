@@ -11,13 +11,13 @@ internal sealed record JournalOptions
     public TimeSpan SyncInterval { get; init; } = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Bytes of one segment file, preallocated.</summary>
-    public long SegmentBytes { get; init; } = 64L << 20;
+    public long SegmentBytes { get; init; } = 8L << 20;
 
     /// <summary>Past this many bytes of segments, partitions that hold the oldest one are asked to flush.</summary>
     public long BudgetBytes { get; init; } = 1L << 30;
 
     /// <summary>Kept on the disk so that removals go on when it is full.</summary>
-    public long ReserveBytes { get; init; } = 16L << 20;
+    public long ReserveBytes { get; init; } = 8L << 20;
 
     /// <summary>Idle time after which the journal notes what it has synced.</summary>
     public TimeSpan IdleMark { get; init; } = TimeSpan.FromMilliseconds(200);

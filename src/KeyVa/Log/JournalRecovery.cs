@@ -48,7 +48,8 @@ internal sealed record JournalRecovery
                 Path = scanned.Path,
                 File = file,
                 Header = scanned.Header,
-                Capacity = Math.Max(file.Length, end),
+                // Nothing is written behind groups of an older version: the next group begins a segment.
+                Capacity = scanned.Header.Version == JournalFormat.Version ? Math.Max(file.Length, end) : end,
                 End = scanned.End,
                 Ranges = scanned.Ranges,
             });

@@ -111,6 +111,14 @@ internal sealed class JournalScan : IDisposable
             }
 
             ReadTail();
+            if (Damage is null && Segments.Count == 0 && sequences.Count > 0 && sequences[0] > 1)
+            {
+                // Only the very first segment may be without a header: a later one had one before it that was in use.
+                Damage = Tail is { } remains
+                    ? new CorruptionException(remains.File, 0, "the header of the first segment is unreadable")
+                    : new CorruptionException(PathOf(sequences[0] - 1), 0, $"the segment is missing: {sequences[0]} was never used");
+                Tail = null;
+            }
         }
     }
 

@@ -277,6 +277,7 @@ internal sealed class JournalWriter : IDisposable
         Debug.Assert(_options.Durability != Durability.Always || _synced == _end, "each group was synced before the next");
         var header = new SegmentHeader
         {
+            Version = JournalFormat.Version,
             Sequence = sequence,
             Salt = _options.NextSalt(),
             Base = _end,

@@ -5,6 +5,7 @@ namespace KeyVa.Log;
 /// <summary>
 /// Makes the journal's files: segments, one spare segment ahead of need, and the reserve that keeps removals going on a
 /// full disk. A file is handed out only when its room is taken and its name durable, so that using it needs one header.
+/// The spare has its name, without room, as soon as the segment before it is in use: if that one is deleted, the gap shows it.
 /// <see cref="PrepareSpare"/> runs on the sync thread, everything else on the flusher's; the lock lets one wait for the other.
 /// </summary>
 internal sealed class SegmentFiles : IDisposable
@@ -20,6 +21,9 @@ internal sealed class SegmentFiles : IDisposable
     private readonly Lock _gate = new();
     private StorageFile? _spare;
     private long _spareSequence;
+
+    /// <summary>The spare has its room, and its name is durable.</summary>
+    private bool _spareReady;
     private long _taken;
 
     public SegmentFiles(IFileSystem fileSystem, string directory, JournalOptions options)
@@ -41,10 +45,36 @@ internal sealed class SegmentFiles : IDisposable
     {
         lock (_gate)
         {
-            if (_spare is null && sequence > _taken && !_fileSystem.FileExists(PathOf(sequence)))
+            if (_spare is not null && _spareSequence == sequence && !_spareReady)
+            {
+                _spareReady = TryFinish(_spare, _options.SegmentBytes);
+            }
+            else if (_spare is null && sequence > _taken && !_fileSystem.FileExists(PathOf(sequence)))
             {
                 _spare = TryCreate(PathOf(sequence), _options.SegmentBytes);
                 _spareSequence = sequence;
+                _spareReady = true;
+            }
+        }
+    }
+
+    /// <summary>Gives the segment of a sequence its name ahead of need; costs no sync. Not having it is no failure.</summary>
+    public void Announce(long sequence)
+    {
+        lock (_gate)
+        {
+            if (_spare is null && sequence > _taken && !_fileSystem.FileExists(PathOf(sequence)))
+            {
+                try
+                {
+                    _spare = _fileSystem.Create(PathOf(sequence));
+                    _spareSequence = sequence;
+                    _spareReady = false;
+                }
+                catch (StorageFullException)
+                {
+                    // PrepareSpare tries again.
+                }
             }
         }
     }
@@ -56,18 +86,24 @@ internal sealed class SegmentFiles : IDisposable
         {
             if (_spare is { } spare && _spareSequence == sequence)
             {
-                if (spare.Length < needed && !TryAllocate(spare, needed))
+                if (!(_spareReady && spare.Length >= needed) && !TryFinish(spare, Math.Max(_spareReady ? 0 : _options.SegmentBytes, needed)))
                 {
                     return null;
                 }
 
                 _spare = null;
                 _taken = sequence;
+                Announce(sequence + 1);
                 return spare;
             }
 
             StorageFile? file = TryCreate(PathOf(sequence), Math.Max(_options.SegmentBytes, needed));
-            _taken = file is null ? _taken : sequence;
+            if (file is not null)
+            {
+                _taken = sequence;
+                Announce(sequence + 1);
+            }
+
             return file;
         }
     }
@@ -82,21 +118,31 @@ internal sealed class SegmentFiles : IDisposable
                 return null;
             }
 
-            using (StorageFile reserve = _fileSystem.Open(ReservePath, writable: false))
+            try
             {
-                if (reserve.Length < needed)
+                using (StorageFile reserve = _fileSystem.Open(ReservePath, writable: false))
                 {
-                    return null;
+                    if (reserve.Length < needed)
+                    {
+                        return null;
+                    }
                 }
-            }
 
-            // Its name may be that of a spare too small for what is needed: the rename replaces that.
-            _spare?.Dispose();
-            _spare = null;
-            _fileSystem.Rename(ReservePath, PathOf(sequence));
-            _fileSystem.SyncDirectory(_directory);
-            _taken = sequence;
-            return _fileSystem.Open(PathOf(sequence), writable: true);
+                // Its name may be that of a spare too small for what is needed: the rename replaces that.
+                _spare?.Dispose();
+                _spare = null;
+                _fileSystem.Rename(ReservePath, PathOf(sequence));
+                _fileSystem.SyncDirectory(_directory);
+                StorageFile segment = _fileSystem.Open(PathOf(sequence), writable: true);
+                _taken = sequence;
+                Announce(sequence + 1);
+                return segment;
+            }
+            catch (StorageFullException)
+            {
+                // No descriptor is left; what was renamed already, the next attempt takes by its new name.
+                return null;
+            }
         }
     }
 
@@ -143,7 +189,8 @@ internal sealed class SegmentFiles : IDisposable
         StorageFile? file = null;
         try
         {
-            file = _fileSystem.Create(path);
+            // A file that could neither be completed nor deleted is taken again.
+            file = _fileSystem.FileExists(path) ? _fileSystem.Open(path, writable: true) : _fileSystem.Create(path);
             file.Allocate(bytes);
             file.Sync();
             _fileSystem.SyncDirectory(_directory);
@@ -154,7 +201,7 @@ internal sealed class SegmentFiles : IDisposable
             if (file is not null)
             {
                 file.Dispose();
-                Delete(path);
+                TryDelete(path);
             }
 
             return null;
@@ -166,12 +213,30 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    private static bool TryAllocate(StorageFile file, long bytes)
+    private void TryDelete(string path)
     {
+        try
+        {
+            Delete(path);
+        }
+        catch (StorageFullException)
+        {
+            // The folder could not be opened to be synced, for want of descriptors; the file or its name may be left.
+        }
+    }
+
+    private bool TryFinish(StorageFile file, long bytes)
+    {
+        if (_fileSystem.FreeBytes(_directory) < bytes - file.Length)
+        {
+            return false;
+        }
+
         try
         {
             file.Allocate(bytes);
             file.Sync();
+            _fileSystem.SyncDirectory(_directory);
             return true;
         }
         catch (StorageFullException)

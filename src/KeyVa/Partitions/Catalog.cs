@@ -24,7 +24,7 @@ internal sealed class Catalog
     public const string FileName = "CATALOG";
     public const int Format = 1;
 
-    private const string TemporaryName = "CATALOG.tmp";
+    public const string TemporaryName = "CATALOG.tmp";
     private const int HeaderBytes = 54;
     private const long MaxBytes = 256L << 20;
 
@@ -82,18 +82,16 @@ internal sealed class Catalog
             throw new CorruptionException(path, 0, "this is no KeyVa catalog");
         }
 
-        int format = BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..]);
-        if (bytes.Length >= HeaderBytes + 4
-            && BinaryPrimitives.ReadUInt32LittleEndian(bytes[^4..]) == Crc32C.Compute(bytes[..^4]))
+        // Every version keeps magic, format and the checksum where they are: a damaged format number is no newer format.
+        if (bytes.Length < HeaderBytes + 4 || BinaryPrimitives.ReadUInt32LittleEndian(bytes[^4..]) != Crc32C.Compute(bytes[..^4]))
         {
-            return format == Format
-                ? DecodeBody(path, bytes[..^4])
-                : throw new StoreException($"'{path}' has format version {format}, this program knows up to {Format}; use a newer KeyVa for this data folder");
+            throw new CorruptionException(path, 0, "the catalog's checksum does not fit");
         }
 
-        throw format > Format
-            ? new StoreException($"'{path}' has format version {format}, this program knows up to {Format}; use a newer KeyVa for this data folder")
-            : new CorruptionException(path, 0, "the catalog's checksum does not fit");
+        int format = BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..]);
+        return format == Format
+            ? DecodeBody(path, bytes[..^4])
+            : throw new StoreException($"'{path}' has format version {format}, this program knows up to {Format}; use a newer KeyVa for this data folder");
     }
 
     private static Catalog DecodeBody(string path, ReadOnlySpan<byte> bytes)

@@ -31,15 +31,30 @@ internal static class CommandApplier
 
     /// <summary>
     /// Writes a command whose conditions hold. <paramref name="removed"/>, if not empty, gets for each operation whether
-    /// it removed a key.
+    /// it removed a key; a removal of a range does not look, and always counts as one.
     /// </summary>
+    /// <remarks>
+    /// A range takes what was there before the command: its puts stay, and its removals of single keys say whether the
+    /// key was there, wherever they stand. So ranges come last, and pass over what has the command's version.
+    /// </remarks>
     public static void Write(Engine engine, ReadOnlySpan<byte> command, long version, long stamp, Span<bool> removed, ref CommandOutcome outcome)
     {
+        ReadOnlySpan<byte> whole = command;
+        bool hasRanges = false;
         for (int i = 0; OperationEncoding.TryRead(ref command, out Operation operation); i++)
         {
             if (operation.IsPut)
             {
                 engine.Put(operation.Key, version, stamp, operation.ExpiresAt(stamp), operation.Value);
+            }
+            else if (operation.IsRange)
+            {
+                hasRanges = true;
+                outcome.RemovedCount++;
+                if (!removed.IsEmpty)
+                {
+                    removed[i] = true;
+                }
             }
             else if (operation.IsBlind || Exists(engine, operation.Key, stamp))
             {
@@ -53,7 +68,23 @@ internal static class CommandApplier
         }
 
         Debug.Assert(command.IsEmpty, "a command is operations and nothing else");
+        if (hasRanges)
+        {
+            WriteRanges(engine, whole, version, stamp);
+        }
+
         outcome.Status = Status.Ok;
+    }
+
+    private static void WriteRanges(Engine engine, ReadOnlySpan<byte> command, long version, long stamp)
+    {
+        while (OperationEncoding.TryRead(ref command, out Operation operation))
+        {
+            if (operation.IsRange)
+            {
+                engine.RemoveRange(operation.Key, operation.To, version, stamp);
+            }
+        }
     }
 
     private static bool Exists(Engine engine, ReadOnlySpan<byte> key, long stamp)

@@ -12,8 +12,12 @@ internal sealed class CommandBuilder : IDisposable
     private const int KeptBytes = 1 << 16;
     private const int SmallBatch = 8;
 
+    /// <summary>In the place of a key's offset: the operation is about a range.</summary>
+    private const int NoKey = -1;
+
     private int[] _keyOffsets = new int[SmallBatch];
     private int[] _buckets = [];
+    private bool _hasTable;
 
     public int Count { get; private set; }
 
@@ -29,6 +33,12 @@ internal sealed class CommandBuilder : IDisposable
     public int LongestKey { get; private set; }
 
     public bool HasRemovals { get; private set; }
+
+    /// <summary>Whether it removes a range: its record has format 2 then.</summary>
+    public bool HasRanges { get; private set; }
+
+    /// <summary>The first removal of a range that ends where or before it begins; -1 if there is none.</summary>
+    public int EmptyRange { get; private set; } = -1;
 
     /// <summary>Whether nothing in it needs room: such a command may use the disk reserve.</summary>
     public bool OnlyRemovals { get; private set; } = true;
@@ -57,6 +67,23 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Removes [from, to); empty bounds are open.</summary>
+    public void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        NoteOffset(NoKey);
+        LongestKey = Math.Max(LongestKey, Math.Max(from.Length, to.Length));
+        HasRemovals = true;
+        HasRanges = true;
+        DataBytes += from.Length + to.Length;
+        if (EmptyRange < 0 && !to.IsEmpty && from.SequenceCompareTo(to) >= 0)
+        {
+            EmptyRange = Count;
+        }
+
+        OperationEncoding.AppendRemoveRange(Buffer, from, to);
+        Count++;
+    }
+
     public void Clear()
     {
         Buffer.Clear(KeptBytes);
@@ -70,12 +97,15 @@ internal sealed class CommandBuilder : IDisposable
             _buckets.AsSpan().Clear();
         }
 
+        _hasTable = false;
         Count = 0;
         DataBytes = 0;
         LongestValue = 0;
         ShortestKey = int.MaxValue;
         LongestKey = 0;
         HasRemovals = false;
+        HasRanges = false;
+        EmptyRange = -1;
         OnlyRemovals = true;
         DuplicateKey = -1;
     }
@@ -93,16 +123,21 @@ internal sealed class CommandBuilder : IDisposable
     {
         ShortestKey = Math.Min(ShortestKey, key.Length);
         LongestKey = Math.Max(LongestKey, key.Length);
+        NoteOffset(Buffer.Length);
+        if (DuplicateKey < 0 && Count > 0 && IsDuplicate(key))
+        {
+            DuplicateKey = Count;
+        }
+    }
+
+    private void NoteOffset(int offset)
+    {
         if (Count == _keyOffsets.Length)
         {
             Array.Resize(ref _keyOffsets, Count * 2);
         }
 
-        _keyOffsets[Count] = Buffer.Length;
-        if (DuplicateKey < 0 && Count > 0 && IsDuplicate(key))
-        {
-            DuplicateKey = Count;
-        }
+        _keyOffsets[Count] = offset;
     }
 
     private ReadOnlySpan<byte> KeyAt(int operation)
@@ -119,7 +154,7 @@ internal sealed class CommandBuilder : IDisposable
         {
             for (int i = 0; i < Count; i++)
             {
-                if (KeyAt(i).SequenceEqual(key))
+                if (_keyOffsets[i] != NoKey && KeyAt(i).SequenceEqual(key))
                 {
                     return true;
                 }
@@ -128,12 +163,16 @@ internal sealed class CommandBuilder : IDisposable
             return false;
         }
 
-        if (Count == SmallBatch || Count * 2 > _buckets.Length)
+        if (!_hasTable || Count * 2 > _buckets.Length)
         {
+            _hasTable = true;
             _buckets = new int[Math.Max(SmallBatch * 8, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Count * 4))];
             for (int i = 0; i < Count; i++)
             {
-                Insert(KeyAt(i), i);
+                if (_keyOffsets[i] != NoKey)
+                {
+                    Insert(KeyAt(i), i);
+                }
             }
         }
 

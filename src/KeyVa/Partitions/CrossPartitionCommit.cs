@@ -24,6 +24,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private readonly TimeProvider _time;
     private readonly TaskCompletionSource<WriteResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private bool _hasRanges;
     private int _acquired;
     private ITimer? _admission;
     private long _version;
@@ -55,18 +56,23 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 break;
             }
 
+            if (operation.IsRange)
+            {
+                if (!AddRange(parts, map, operation, i))
+                {
+                    return Task.FromResult(Refusals.BadNode(i));
+                }
+
+                continue;
+            }
+
             Partition? owner = map.Find(operation.Key);
             if (owner is null)
             {
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
-            if (!parts.TryGetValue(owner.Id, out Part? part))
-            {
-                parts.Add(owner.Id, part = new Part(owner.Writer));
-            }
-
-            part.Add(before[..^bytes.Length], i);
+            PartOf(parts, owner).Add(before[..^bytes.Length], i);
         }
 
         Part[] ordered = [.. parts.Values];
@@ -76,7 +82,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
 
         Journal? log = ordered[0].Writer.IsVolatile ? null : journal;
-        var commit = new CrossPartitionCommit(ordered, command.Count, log, oracle, time) { MayUseReserve = command.OnlyRemovals };
+        var commit = new CrossPartitionCommit(ordered, command.Count, log, oracle, time)
+        {
+            MayUseReserve = command.OnlyRemovals,
+            _hasRanges = command.HasRanges,
+        };
         commit.AcquireNext();
         return commit._completion.Task;
     }
@@ -97,6 +107,31 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
             Finish(Outcome == AppendOutcome.Full ? Refusals.Full : Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")));
         }
+    }
+
+    private static Part PartOf(SortedDictionary<long, Part> parts, Partition owner)
+    {
+        if (!parts.TryGetValue(owner.Id, out Part? part))
+        {
+            parts.Add(owner.Id, part = new Part(owner.Writer));
+        }
+
+        return part;
+    }
+
+    /// <summary>
+    /// Splits a range by the partitions that own it; false if this node does not own all of it (all keys: all it owns).
+    /// </summary>
+    private static bool AddRange(SortedDictionary<long, Part> parts, PartitionMap map, in Operation operation, int number)
+    {
+        bool isEverything = operation.Key.IsEmpty && operation.To.IsEmpty;
+        ArraySegment<Partition> owners = map.Cover(operation.Key, operation.To, out bool complete);
+        foreach (Partition owner in owners)
+        {
+            PartOf(parts, owner).AddRange(owner.Range, operation.Key, operation.To, number);
+        }
+
+        return owners.Count > 0 && (complete || isEverything);
     }
 
     private void AcquireNext() => _parts[_acquired].Writer.Enter(new Turn(this));
@@ -204,7 +239,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Encode()
     {
         Span<byte> header = Payload.Append(GroupEntry.HeaderBytes);
-        GroupEntry.WriteHeader(header, _version, _stamp, _parts.Length);
+        GroupEntry.WriteHeader(header, _hasRanges, _version, _stamp, _parts.Length);
         for (int i = 0; i < _parts.Length; i++)
         {
             _positions[i] = _parts[i].Writer.NextPosition();
@@ -278,6 +313,16 @@ internal sealed class CrossPartitionCommit : JournalEntry
         public void Add(ReadOnlySpan<byte> operation, int number)
         {
             Command.Append(operation);
+            _operations.Add(number);
+        }
+
+        /// <summary>Adds what a removed range and the partition's own have in common.</summary>
+        public void AddRange(KeyRange own, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, int number)
+        {
+            ReadOnlySpan<byte> ownTo = own.To.Span;
+            bool endsHere = !to.IsEmpty && (ownTo.IsEmpty || to.SequenceCompareTo(ownTo) < 0);
+            OperationEncoding.AppendRemoveRange(
+                Command, from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span, endsHere ? to : ownTo);
             _operations.Add(number);
         }
 

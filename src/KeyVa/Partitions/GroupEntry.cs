@@ -6,7 +6,7 @@ namespace KeyVa.Partitions;
 /// <summary>
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
-///   format    1 byte  = 1
+///   format    1 byte  1; 2 if a command removes a range; 3 for a bulk load, whose commands are the tables of a partition (see StagedTable)
 ///   version   8 bytes version of the first command; the others follow by one
 ///   stamp     8 bytes Unix milliseconds, never falling along the log
 ///   count     4 bytes
@@ -16,11 +16,18 @@ namespace KeyVa.Partitions;
 internal sealed class GroupEntry(long partition, Action completed) : JournalEntry
 {
     public const int HeaderBytes = 21;
+
+    /// <summary>Without removals of ranges, as it always was: a build that does not know them reads it.</summary>
     public const byte Format = 1;
+    public const byte FormatWithRanges = 2;
+
+    /// <summary>The payload of a bulk load: builds that know none refuse it.</summary>
+    public const byte IngestFormat = 3;
 
     private const int KeptBytes = 4 << 20;
 
     private readonly LogPosition[] _positions = [new LogPosition(partition, 0, 0)];
+    private bool _hasRanges;
 
     public override ReadOnlySpan<LogPosition> Positions => _positions;
 
@@ -31,6 +38,7 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
         _positions[0] = new LogPosition(_positions[0].Partition, term, index);
         Kind = RecordKind.Commands;
         MayUseReserve = true;
+        _hasRanges = false;
         Count = 0;
         Payload.Clear(KeptBytes);
         Payload.Append(HeaderBytes);
@@ -41,16 +49,20 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
         Payload.AppendUInt32((uint)command.Buffer.Length);
         Payload.Append(command.Buffer.Written);
         MayUseReserve &= command.OnlyRemovals;
+        _hasRanges |= command.HasRanges;
         Count++;
     }
 
-    public void Seal(long version, long stamp) => WriteHeader(Payload.Slice(0, HeaderBytes), version, stamp, Count);
+    public void Seal(long version, long stamp) => WriteHeader(Payload.Slice(0, HeaderBytes), _hasRanges, version, stamp, Count);
 
     public override void Completed() => completed();
 
-    public static void WriteHeader(Span<byte> header, long version, long stamp, int count)
+    public static void WriteHeader(Span<byte> header, bool hasRanges, long version, long stamp, int count) =>
+        WriteHeader(header, hasRanges ? FormatWithRanges : Format, version, stamp, count);
+
+    public static void WriteHeader(Span<byte> header, byte format, long version, long stamp, int count)
     {
-        header[0] = Format;
+        header[0] = format;
         BinaryPrimitives.WriteInt64LittleEndian(header[1..], version);
         BinaryPrimitives.WriteInt64LittleEndian(header[9..], stamp);
         BinaryPrimitives.WriteInt32LittleEndian(header[17..], count);
@@ -79,7 +91,7 @@ internal ref struct GroupReader
     public static bool TryOpen(ReadOnlySpan<byte> payload, out GroupReader reader)
     {
         reader = default;
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] != GroupEntry.Format)
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat))
         {
             return false;
         }

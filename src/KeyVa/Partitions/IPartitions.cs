@@ -20,4 +20,11 @@ public interface IPartitions
     /// folder by itself, that <see cref="Store"/> opens, and contains everything acknowledged before this call.
     /// </summary>
     PartitionSnapshot BeginSnapshot(long id, string directory, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Begins to compact the keys of a range of a partition (empty bounds are open) down to what is alive: what was removed,
+    /// overwritten or has expired gives its room back, but for what open snapshots see. Reads and writes go on. Waits for the
+    /// journal once; the work is done in the background.
+    /// </summary>
+    PartitionCompaction BeginCompaction(long id, KeyRange range, CancellationToken cancellation = default);
 }

@@ -14,16 +14,17 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
 
     public void Read(in JournalRecord record)
     {
-        if (!GroupReader.TryOpen(record.Payload, out GroupReader group))
+        if (!GroupReader.TryOpen(record.Payload, out GroupReader group) || (record.Kind == RecordKind.Ingest) != (record.Payload[0] == GroupEntry.IngestFormat))
         {
             throw new StoreException($"the journal's record {record.Positions[0].Index} of partition {record.Positions[0].Partition} has an unknown format; use a newer KeyVa for this data folder");
         }
 
-        oracle.Recover(record.Kind == RecordKind.Commit ? group.Version : group.Version + group.Count - 1, group.Stamp);
+        bool hasParts = record.Kind is RecordKind.Commit or RecordKind.Ingest;
+        oracle.Recover(hasParts ? group.Version : group.Version + group.Count - 1, group.Stamp);
         for (int i = 0; i < record.Positions.Length; i++)
         {
             ReadOnlySpan<byte> part = default;
-            if (record.Kind == RecordKind.Commit)
+            if (hasParts)
             {
                 bool read = group.TryRead(out part);
                 Debug.Assert(read, "a commit has a part for each position");
@@ -41,13 +42,17 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
     {
         if (index != writer.Engine.AppliedIndex + 1)
         {
-            throw new StoreException($"the journal goes on with index {index} of partition {writer.PartitionId}, but the partition's files end at {writer.Engine.AppliedIndex}: files of the data folder are missing; restore it from a snapshot");
+            throw new CorruptionException(writer.Engine.Context.Directory, 0, $"the journal goes on with index {index} of partition {writer.PartitionId}, but the partition's files end at {writer.Engine.AppliedIndex}: files are missing or cut");
         }
 
         writer.AdmitReplay(record.Payload.Length);
         if (record.Kind == RecordKind.Commit)
         {
             writer.ReplayCommit(part, group.Version, group.Stamp);
+        }
+        else if (record.Kind == RecordKind.Ingest)
+        {
+            writer.ReplayIngest(part, group.Version, group.Stamp);
         }
         else
         {

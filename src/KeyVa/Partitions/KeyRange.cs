@@ -13,6 +13,19 @@ public readonly struct KeyRange
     /// <summary>All keys.</summary>
     public static KeyRange All => default;
 
+    /// <summary>The keys that begin with a prefix; an empty one: all keys.</summary>
+    public static KeyRange WithPrefix(ReadOnlyMemory<byte> prefix)
+    {
+        // The first key behind them: without trailing 0xff bytes, which nothing goes beyond, and one higher at its end.
+        byte[] end = prefix.Span.TrimEnd((byte)0xff).ToArray();
+        if (end.Length > 0)
+        {
+            end[^1]++;
+        }
+
+        return new KeyRange(prefix, end);
+    }
+
     /// <summary>The first key; empty: from the first possible key.</summary>
     public ReadOnlyMemory<byte> From { get; }
 

@@ -14,7 +14,7 @@ internal sealed class MultiGet : IDisposable
     }
 
     /// <summary>The partitions that own the keys, each once.</summary>
-    public IReadOnlyList<Partition> Partitions => _pinned;
+    public ArraySegment<Partition> Partitions => _pinned.ToArray();
 
     /// <summary>Finds and pins the owners; a refusal leaves nothing pinned.</summary>
     public static MultiGet Create(IReadOnlyList<ReadOnlyMemory<byte>> keys, PartitionMap map, out Status status, out string? detail)

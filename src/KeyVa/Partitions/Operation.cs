@@ -3,7 +3,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>One put or removal of a command, as read from its bytes.</summary>
+/// <summary>One put or removal of a key, or the removal of a range, of a command, as read from its bytes.</summary>
 internal readonly ref struct Operation
 {
     public bool IsPut { get; init; }
@@ -11,7 +11,13 @@ internal readonly ref struct Operation
     /// <summary>A removal that does not ask whether the key was there.</summary>
     public bool IsBlind { get; init; }
 
+    /// <summary>A removal of [<see cref="Key"/>, <see cref="To"/>); empty bounds are open.</summary>
+    public bool IsRange { get; init; }
+
     public ReadOnlySpan<byte> Key { get; init; }
+
+    /// <summary>The end of a range.</summary>
+    public ReadOnlySpan<byte> To { get; init; }
 
     public ReadOnlySpan<byte> Value { get; init; }
 
@@ -43,11 +49,13 @@ internal readonly ref struct Operation
 /// <summary>
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
-///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal
+///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
+///             128: removal of a range (format 2 of the record)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
+///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
 /// </code>
 /// </summary>
 internal static class OperationEncoding
@@ -58,6 +66,7 @@ internal static class OperationEncoding
     private const int ExpiryBit = 16;
     private const int RelativeBit = 32;
     private const int BlindBit = 64;
+    private const int RangeHead = 128;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -86,6 +95,13 @@ internal static class OperationEncoding
         AppendCondition(buffer, condition);
     }
 
+    public static void AppendRemoveRange(NativeBuffer buffer, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
+    {
+        AppendHeadAndKey(buffer, RangeHead, from);
+        buffer.AppendVarint((ulong)to.Length);
+        buffer.Append(to);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -100,6 +116,11 @@ internal static class OperationEncoding
         if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> key))
         {
             return false;
+        }
+
+        if (head >= RangeHead)
+        {
+            return TryReadRange(ref bytes, head, key, rest, out operation);
         }
 
         long expiry = 0;
@@ -135,6 +156,20 @@ internal static class OperationEncoding
             ConditionVersion = version,
             ConditionValue = expected,
         };
+        bytes = rest;
+        return true;
+    }
+
+    private static bool TryReadRange(
+        scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
+    {
+        operation = default;
+        if (head != RangeHead || !TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
+        {
+            return false;
+        }
+
+        operation = new Operation { IsRange = true, Key = from, To = to };
         bytes = rest;
         return true;
     }

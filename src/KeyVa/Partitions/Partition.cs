@@ -92,6 +92,7 @@ internal sealed class Partition
             StorageBytes = statistics.StorageBytes,
             MemoryBytes = statistics.MemoryBytes,
             QueuedWrites = Writer.Queued,
+            Lsm = statistics.Lsm,
         };
     }
 

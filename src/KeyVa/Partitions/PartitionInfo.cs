@@ -35,6 +35,9 @@ public sealed record PartitionInfo
 
     /// <summary>Calls that wait for the partition's writer.</summary>
     public int QueuedWrites { get; init; }
+
+    /// <summary>The figures of its tree; null if the engine is another, or the information came from a server.</summary>
+    public LsmStatistics? Lsm { get; init; }
 }
 
 /// <summary>How a change of partitions ended.</summary>

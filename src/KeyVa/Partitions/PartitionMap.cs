@@ -37,7 +37,7 @@ internal sealed class PartitionMap
         while (OperationEncoding.TryRead(ref bytes, out Operation operation))
         {
             owner ??= Find(operation.Key);
-            if (owner is null || !owner.Range.Contains(operation.Key))
+            if (owner is null || !owner.Range.Contains(operation.Key) || (operation.IsRange && EndsBehind(operation.To, owner)))
             {
                 return null;
             }
@@ -89,6 +89,10 @@ internal sealed class PartitionMap
         complete &= reached.IsEmpty || (!to.IsEmpty && reached.SequenceCompareTo(to) >= 0);
         return new ArraySegment<Partition>(_partitions, first, end - first);
     }
+
+    /// <summary>Whether a range that ends at <paramref name="to"/> (empty: open) goes beyond a partition.</summary>
+    private static bool EndsBehind(ReadOnlySpan<byte> to, Partition partition) =>
+        !partition.Range.To.IsEmpty && (to.IsEmpty || to.SequenceCompareTo(partition.Range.To.Span) > 0);
 
     private static bool EndsBefore(Partition partition, ReadOnlySpan<byte> key) =>
         !partition.Range.To.IsEmpty && partition.Range.To.Span.SequenceCompareTo(key) <= 0;

@@ -117,6 +117,36 @@ internal sealed class PartitionRegistry : IPartitions
         return snapshot;
     }
 
+    public PartitionCompaction BeginCompaction(long id, KeyRange range, CancellationToken cancellation = default)
+    {
+        var compaction = new PartitionCompaction(cancellation);
+        if (!Map.TryFind(id, out Partition? partition))
+        {
+            compaction.Complete(Status.NotFound, string.Create(CultureInfo.InvariantCulture, $"there is no partition {id}; 'keyva admin partition list' shows them"));
+            return compaction;
+        }
+
+        // What has expired by the clock counts as expired for the log from here on.
+        var copy = new KeyRange(range.From.ToArray(), range.To.ToArray());
+        WriteResult stamped = partition.Writer.WriteEmptyGroup();
+        partition.Writer.Enter(new ExclusiveAction(writer =>
+        {
+            if (!stamped.IsOk || writer.Closed != Status.Ok)
+            {
+                compaction.Complete(stamped.IsOk ? writer.Closed : stamped.Status, stamped.Detail ?? "the partition is closed");
+                return;
+            }
+
+            if (!partition.Definition.IsVolatile)
+            {
+                writer.Engine.BeginFlush();
+            }
+
+            writer.Engine.BeginCompaction(compaction, copy);
+        }));
+        return compaction;
+    }
+
     /// <summary>The journal is past its budget: these partitions move what they have into their files.</summary>
     public void Flush(IReadOnlyList<long> partitions)
     {
@@ -231,6 +261,7 @@ internal sealed class PartitionRegistry : IPartitions
         }
 
         Engine? engine = null;
+        PartitionWriter? writer = null;
         var context = new EngineContext
         {
             FileSystem = _context.FileSystem,
@@ -241,7 +272,23 @@ internal sealed class PartitionRegistry : IPartitions
             BlockCache = _context.BlockCache,
             Time = _context.Time,
             Volatile = definition.IsVolatile,
+            CompactionRate = _context.CompactionRate,
+            Settle = append =>
+            {
+                if (_context.IsOpen && Volatile.Read(ref writer) is { } opened)
+                {
+                    Settle(opened, append);
+                }
+            },
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
+            RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
+            {
+                // Once the partition is closed its engine may be gone.
+                if (role.Closed == Status.Ok)
+                {
+                    role.Engine.BeginFlush();
+                }
+            })),
             DurableAdvanced = () =>
             {
                 if (Volatile.Read(ref engine) is { } opened)
@@ -251,7 +298,7 @@ internal sealed class PartitionRegistry : IPartitions
             },
         };
         Volatile.Write(ref engine, definition.Engine == EngineKind.Memory ? MemoryEngine.Open(context) : LsmEngine.Open(context));
-        var writer = new PartitionWriter(
+        Volatile.Write(ref writer, new PartitionWriter(
             definition.Id,
             engine!,
             definition.IsVolatile ? null : _journal,
@@ -259,8 +306,25 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Background,
             _context.Time,
             _context.Options.MaxQueuedWrites,
-            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile);
-        return new Partition(definition, engine!, writer, _context);
+            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
+        return new Partition(definition, engine!, writer!, _context);
+    }
+
+    private static void Settle(PartitionWriter writer, bool append)
+    {
+        if (append && !writer.WriteEmptyGroup().IsOk)
+        {
+            // Full, failed or closed: the engine asks again later, if it still needs to.
+            return;
+        }
+
+        writer.Enter(new ExclusiveAction(static writer =>
+        {
+            if (writer.Closed == Status.Ok)
+            {
+                writer.Engine.Settle();
+            }
+        }));
     }
 
     /// <summary>A partition's folder outlives its removal from the catalog by a crash: it goes now.</summary>

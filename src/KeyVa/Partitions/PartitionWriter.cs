@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Engines;
+using KeyVa.Engines.Lsm;
 using KeyVa.Log;
 
 namespace KeyVa.Partitions;
@@ -141,6 +142,19 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
     }
 
+    /// <summary>
+    /// Logs and applies a group without operations and waits for it: the log's stamp comes up to the clock, which only the
+    /// log may decide.
+    /// </summary>
+    public WriteResult WriteEmptyGroup()
+    {
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.Begin(request.OwnCommand);
+        Write(request);
+        return request.Result;
+    }
+
     /// <summary>Writes a command; the request is completed here, or later from another thread.</summary>
     public void WriteAsync(AsyncWriteRequest request)
     {
@@ -253,6 +267,15 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         var outcome = default(CommandOutcome);
         CommandApplier.Write(_engine, command, version, stamp, default, ref outcome);
+        EndApply(version, stamp);
+    }
+
+    /// <summary>While opening: applies this partition's part of a bulk load.</summary>
+    public void ReplayIngest(ReadOnlySpan<byte> tables, long version, long stamp)
+    {
+        Ingestion ingestion = _engine.Ingestion
+            ?? throw new StoreException($"the journal holds a bulk load for partition {PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
+        ingestion.Replay(tables, new LogMark(_index + 1, version, stamp));
         EndApply(version, stamp);
     }
 

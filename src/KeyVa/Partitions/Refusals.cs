@@ -88,6 +88,12 @@ internal static class Refusals
             return Status.TooLarge;
         }
 
+        if (command.EmptyRange >= 0)
+        {
+            detail = "the range is empty: it ends where or before it begins";
+            return Status.Invalid;
+        }
+
         if (command.LongestValue > options.MaxValueBytes)
         {
             detail = string.Create(CultureInfo.InvariantCulture, $"a value of {command.LongestValue} bytes exceeds the limit of {options.MaxValueBytes} bytes (max-value-bytes)");

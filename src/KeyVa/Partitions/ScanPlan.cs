@@ -1,84 +1,101 @@
+using System.Diagnostics;
 using KeyVa.Engines;
+using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>A scan request made concrete: its bounds, and the partitions that it goes through, pinned.</summary>
-internal sealed class ScanPlan
+/// <summary>
+/// A scan request made concrete: its bounds, and the partitions that it goes through, pinned. Used again and again by its
+/// <see cref="ScanState"/>.
+/// </summary>
+internal sealed class ScanPlan : IDisposable
 {
-    private readonly byte[] _from;
-    private readonly byte[] _to;
-    private readonly byte[] _seek;
+    /// <summary>Bytes of a bound that are kept for the next scan.</summary>
+    private const int KeptBytes = 16 << 10;
 
-    private ScanPlan(ScanOptions options, byte[] from, byte[] to, byte[] seek, Partition[] partitions, int first)
+    private readonly NativeBuffer _from = new(64);
+    private readonly NativeBuffer _to = new(64);
+    private readonly NativeBuffer _after = new(64);
+    private bool _fillCache;
+
+    /// <summary>A part of the map's own array, which never changes.</summary>
+    public ArraySegment<Partition> Partitions { get; private set; } = ArraySegment<Partition>.Empty;
+
+    /// <summary>Where the scan begins; it goes on upwards, or downwards in reverse.</summary>
+    public int FirstPartition { get; private set; }
+
+    public bool Reverse { get; private set; }
+
+    public bool KeysOnly { get; private set; }
+
+    public long Limit { get; private set; }
+
+    /// <summary>The resume token: the scan goes on behind this key; empty: none.</summary>
+    public ReadOnlySpan<byte> After => _after.Written;
+
+    /// <summary>Checks the request and pins the partitions; false with the reason if it is refused, or Ok if nothing is in the range.</summary>
+    public bool TryPrepare(ScanOptions options, PartitionMap map, out Status status, out string? detail)
     {
-        _from = from;
-        _to = to;
-        _seek = seek;
-        Partitions = partitions;
-        FirstPartition = first;
+        Debug.Assert(Partitions.Count == 0, "what the plan held was let go");
+        SetLowerBound(options);
+        SetUpperBound(options, out bool impossible);
+        if (!Check(options, impossible, out bool isEmpty, out status, out detail) || isEmpty)
+        {
+            return false;
+        }
+
+        _after.Clear(KeptBytes);
+        _after.Append(options.After.Span);
         Reverse = options.Reverse;
         KeysOnly = options.KeysOnly;
         Limit = options.Limit == 0 ? long.MaxValue : options.Limit;
-    }
-
-    public IReadOnlyList<Partition> Partitions { get; }
-
-    /// <summary>Where the scan begins; it goes on upwards, or downwards in reverse.</summary>
-    public int FirstPartition { get; }
-
-    public bool Reverse { get; }
-
-    public bool KeysOnly { get; }
-
-    public long Limit { get; }
-
-    /// <summary>Checks the request and pins the partitions; null with the reason if it is refused.</summary>
-    public static ScanPlan? Create(ScanOptions options, PartitionMap map, out Status status, out string? detail)
-    {
-        byte[] from = LowerBound(options);
-        byte[] to = UpperBound(options, out bool impossible);
-        if (!Check(options, from, to, impossible, out status, out detail))
-        {
-            return null;
-        }
-
-        bool isEverything = from.Length == 0 && to.Length == 0;
-        byte[] seek = options.After.ToArray();
-        Partition[] partitions = [.. map.Cover(from, to, out bool complete)];
+        _fillCache = options.FillCache;
+        bool isEverything = _from.Length == 0 && _to.Length == 0;
+        ArraySegment<Partition> partitions = map.Cover(_from.Written, _to.Written, out bool complete);
         if (!complete && !isEverything)
         {
             status = Status.BadNode;
             detail = "this node does not own all of the range; 'keyva admin partition list' shows what it owns";
-            return null;
+            return false;
         }
 
-        int first = options.Reverse ? partitions.Length - 1 : 0;
-        if (seek.Length > 0)
+        if (!CheckOrder(options, partitions, isEverything, out status, out detail) || !TryPin(partitions, out status, out detail))
         {
-            first = StartAfter(partitions, seek, options.Reverse);
+            return false;
         }
 
-        if (!CheckOrder(options, partitions, isEverything, out status, out detail))
+        Partitions = partitions;
+        FirstPartition = Reverse ? partitions.Count - 1 : 0;
+        if (_after.Length > 0)
         {
-            return null;
+            FirstPartition = PartitionFor(_after.Written, inclusive: false);
         }
 
-        var plan = new ScanPlan(options, from, to, seek, partitions, first);
-        return plan.Pin(out status, out detail) ? plan : null;
+        return true;
     }
 
-    /// <summary>Opens a partition's cursor, behind the resume token in the first one.</summary>
-    public EngineCursor Open(Partition partition, long version, bool isFirst)
+    /// <summary>Opens a partition's cursor.</summary>
+    public EngineCursor Open(Partition partition, long version)
     {
-        bool after = isFirst && _seek.Length > 0;
-        if (!partition.Engine.IsOrdered)
+        Engine engine = partition.Engine;
+        return engine.IsOrdered
+            ? engine.OpenCursor(_from.Written, _to.Written, version, Reverse, _fillCache)
+            : engine.OpenCursor(default, default, version, reverse: false, _fillCache);
+    }
+
+    /// <summary>
+    /// The first partition in the scan's direction that may have keys behind this one or, if <paramref name="inclusive"/>, at
+    /// it; -1 or the number of partitions if none has.
+    /// </summary>
+    public int PartitionFor(ReadOnlySpan<byte> key, bool inclusive)
+    {
+        int partition = Reverse ? Partitions.Count - 1 : 0;
+        while (partition >= 0 && partition < Partitions.Count && IsPassed(Partitions[partition].Range, key, inclusive))
         {
-            EngineCursor unordered = partition.Engine.OpenCursor(default, default, version, reverse: false);
-            return after && partition.Range.Contains(_seek) ? new CursorAfter(unordered, _seek) : unordered;
+            partition += Reverse ? -1 : 1;
         }
 
-        EngineCursor cursor = partition.Engine.OpenCursor(_from, _to, version, Reverse);
-        return after ? new CursorAfter(cursor, _seek) : cursor;
+        return partition;
     }
 
     public void Unpin()
@@ -87,36 +104,54 @@ internal sealed class ScanPlan
         {
             partition.Unpin();
         }
+
+        Partitions = ArraySegment<Partition>.Empty;
     }
 
-    private static byte[] LowerBound(ScanOptions options) =>
-        options.Prefix.Span.SequenceCompareTo(options.From.Span) > 0 ? options.Prefix.ToArray() : options.From.ToArray();
+    /// <summary>Gives the memory back; for a plan that is not used again.</summary>
+    public void Dispose()
+    {
+        _from.Dispose();
+        _to.Dispose();
+        _after.Dispose();
+    }
+
+    private void SetLowerBound(ScanOptions options)
+    {
+        _from.Clear(KeptBytes);
+        _from.Append(options.Prefix.Span.SequenceCompareTo(options.From.Span) > 0 ? options.Prefix.Span : options.From.Span);
+    }
 
     /// <summary>The smaller of the given bound and the first key behind the prefix.</summary>
-    private static byte[] UpperBound(ScanOptions options, out bool impossible)
+    private void SetUpperBound(ScanOptions options, out bool impossible)
     {
-        byte[] to = options.To.ToArray();
+        ReadOnlySpan<byte> to = options.To.Span;
+        _to.Clear(KeptBytes);
         impossible = false;
-        if (options.Prefix.IsEmpty)
-        {
-            return to;
-        }
-
         ReadOnlySpan<byte> prefix = options.Prefix.Span.TrimEnd((byte)0xff);
-        byte[] end = prefix.ToArray();
-        if (end.Length > 0)
+        if (prefix.Length > 0)
         {
-            end[^1]++;
+            _to.Append(prefix);
+            _to.Slice(prefix.Length - 1, 1)[0]++;
         }
 
         // The prefix and the range may have no key in common: that is an empty scan, not an error.
-        impossible = (to.Length > 0 && to.AsSpan().SequenceCompareTo(options.Prefix.Span) <= 0)
-            || (end.Length > 0 && options.From.Span.SequenceCompareTo(end) >= 0);
-        return to.Length == 0 || (end.Length > 0 && end.AsSpan().SequenceCompareTo(to) < 0) ? end : to;
+        if (!options.Prefix.IsEmpty)
+        {
+            impossible = (to.Length > 0 && to.SequenceCompareTo(options.Prefix.Span) <= 0)
+                || (_to.Length > 0 && options.From.Span.SequenceCompareTo(_to.Written) >= 0);
+        }
+
+        if (to.Length > 0 && (_to.Length == 0 || to.SequenceCompareTo(_to.Written) < 0))
+        {
+            _to.Clear();
+            _to.Append(to);
+        }
     }
 
-    private static bool Check(ScanOptions options, byte[] from, byte[] to, bool impossible, out Status status, out string? detail)
+    private bool Check(ScanOptions options, bool impossible, out bool isEmpty, out Status status, out string? detail)
     {
+        isEmpty = false;
         status = Status.Invalid;
         detail = null;
         if (options.Limit < 0)
@@ -127,42 +162,36 @@ internal sealed class ScanPlan
         {
             detail = "the range ends before it begins: 'from' is above 'to'";
         }
-        else if (impossible || (to.Length > 0 && from.AsSpan().SequenceCompareTo(to) >= 0))
-        {
-            status = Status.NotFound;
-        }
         else
         {
+            isEmpty = impossible || (_to.Length > 0 && _from.Written.SequenceCompareTo(_to.Written) >= 0);
             status = Status.Ok;
         }
 
         return status == Status.Ok;
     }
 
-    private static int StartAfter(Partition[] partitions, byte[] key, bool reverse)
+    private bool IsPassed(KeyRange range, ReadOnlySpan<byte> key, bool inclusive)
     {
-        int first = reverse ? partitions.Length - 1 : 0;
-        while (first >= 0 && first < partitions.Length && Passed(partitions[first].Range, key, reverse))
+        if (!Reverse)
         {
-            first += reverse ? -1 : 1;
+            return !range.To.IsEmpty && range.To.Span.SequenceCompareTo(key) <= 0;
         }
 
-        return first;
+        int order = range.From.Span.SequenceCompareTo(key);
+        return inclusive ? order > 0 : order >= 0;
     }
 
-    private static bool Passed(KeyRange range, byte[] key, bool reverse) =>
-        reverse
-            ? range.From.Span.SequenceCompareTo(key) >= 0
-            : !range.To.IsEmpty && range.To.Span.SequenceCompareTo(key) <= 0;
-
-    private static bool CheckOrder(ScanOptions options, Partition[] partitions, bool isEverything, out Status status, out string? detail)
+    private static bool CheckOrder(ScanOptions options, ArraySegment<Partition> partitions, bool isEverything, out Status status, out string? detail)
     {
-        Partition? unordered = Array.Find(partitions, p => !p.Engine.IsOrdered);
-        if (unordered is not null && (!options.Unordered || !isEverything || options.Reverse))
+        foreach (Partition partition in partitions)
         {
-            status = Status.Unsupported;
-            detail = $"partition {unordered.Id} is on the memory engine, which keeps no key order; ask for an unordered scan without bounds, prefix and reverse, or use the lsm engine";
-            return false;
+            if (!partition.Engine.IsOrdered && (!options.Unordered || !isEverything || options.Reverse))
+            {
+                status = Status.Unsupported;
+                detail = $"partition {partition.Id} is on the memory engine, which keeps no key order; ask for an unordered scan without bounds, prefix and reverse, or use the lsm engine";
+                return false;
+            }
         }
 
         status = Status.Ok;
@@ -170,15 +199,15 @@ internal sealed class ScanPlan
         return true;
     }
 
-    private bool Pin(out Status status, out string? detail)
+    private static bool TryPin(ArraySegment<Partition> partitions, out Status status, out string? detail)
     {
-        for (int i = 0; i < Partitions.Count; i++)
+        for (int i = 0; i < partitions.Count; i++)
         {
-            if (!Partitions[i].TryPin())
+            if (!partitions[i].TryPin())
             {
                 while (--i >= 0)
                 {
-                    Partitions[i].Unpin();
+                    partitions[i].Unpin();
                 }
 
                 status = Status.BadNode;
@@ -190,49 +219,5 @@ internal sealed class ScanPlan
         status = Status.Ok;
         detail = null;
         return true;
-    }
-
-    /// <summary>Begins behind a key: seeks to it and leaves it out if it is still there.</summary>
-    private sealed class CursorAfter : EngineCursor
-    {
-        private readonly EngineCursor _cursor;
-        private readonly byte[] _after;
-        private bool _begun;
-
-        public CursorAfter(EngineCursor cursor, byte[] after)
-        {
-            _cursor = cursor;
-            _after = after;
-            cursor.Seek(after);
-        }
-
-        public override ReadOnlySpan<byte> Key => _cursor.Key;
-
-        public override ReadOnlySpan<byte> Value => _cursor.Value;
-
-        public override long Version => _cursor.Version;
-
-        public override long Stamp => _cursor.Stamp;
-
-        public override long ExpiresAt => _cursor.ExpiresAt;
-
-        public override bool MoveNext()
-        {
-            if (_begun)
-            {
-                return _cursor.MoveNext();
-            }
-
-            _begun = true;
-            return _cursor.MoveNext() && (!_cursor.Key.SequenceEqual(_after) || _cursor.MoveNext());
-        }
-
-        public override void Seek(ReadOnlySpan<byte> key)
-        {
-            _begun = true;
-            _cursor.Seek(key);
-        }
-
-        public override void Dispose() => _cursor.Dispose();
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KeyVa.Engines;
 
 namespace KeyVa.Partitions;
@@ -15,7 +16,9 @@ namespace KeyVa.Partitions;
 internal sealed class SnapshotList
 {
     private readonly Lock _lock = new();
-    private readonly LinkedList<Horizon> _open = new();
+    private Snapshot? _first;
+    private Snapshot? _last;
+    private int _count;
     private long _oldestVersion = long.MaxValue;
     private long _oldestStamp = long.MaxValue;
 
@@ -26,7 +29,7 @@ internal sealed class SnapshotList
         {
             lock (_lock)
             {
-                return _open.Count;
+                return _count;
             }
         }
     }
@@ -50,8 +53,11 @@ internal sealed class SnapshotList
         }
     }
 
-    /// <summary>Opens a snapshot at the source's newest version.</summary>
-    public Snapshot Open(ISnapshotSource source)
+    /// <summary>
+    /// Opens a snapshot at the source's newest version. <paramref name="into"/>: a closed one of this or another list that is
+    /// used again; null: a new one.
+    /// </summary>
+    public Snapshot Open(ISnapshotSource source, Snapshot? into = null)
     {
         lock (_lock)
         {
@@ -64,10 +70,11 @@ internal sealed class SnapshotList
 
             Interlocked.MemoryBarrier();
             long stamp = source.SnapshotStamp;
-            var node = new LinkedListNode<Horizon>(new Horizon(source.SnapshotVersion, stamp));
-            Insert(node);
+            Snapshot snapshot = into ?? new Snapshot();
+            snapshot.Begin(this, new Horizon(source.SnapshotVersion, stamp));
+            Insert(snapshot);
             PublishOldest();
-            return new Snapshot(this, node);
+            return snapshot;
         }
     }
 
@@ -79,19 +86,20 @@ internal sealed class SnapshotList
     {
         lock (_lock)
         {
-            var node = new LinkedListNode<Horizon>(new Horizon(version, stamp));
-            Insert(node);
+            var snapshot = new Snapshot();
+            snapshot.Begin(this, new Horizon(version, stamp));
+            Insert(snapshot);
             PublishOldest();
-            return new Snapshot(this, node);
+            return snapshot;
         }
     }
 
-    internal void Close(LinkedListNode<Horizon> node)
+    internal void Close(Snapshot snapshot)
     {
         lock (_lock)
         {
-            bool oldest = _open.First == node;
-            _open.Remove(node);
+            bool oldest = _first == snapshot;
+            Remove(snapshot);
             if (oldest)
             {
                 PublishOldest();
@@ -100,53 +108,93 @@ internal sealed class SnapshotList
     }
 
     /// <summary>By rising version. Snapshots of different partitions come nearly in order, so the way is short.</summary>
-    private void Insert(LinkedListNode<Horizon> node)
+    private void Insert(Snapshot snapshot)
     {
-        LinkedListNode<Horizon>? before = _open.Last;
-        while (before is not null && before.Value.Version > node.Value.Version)
+        Snapshot? before = _last;
+        while (before is not null && before.Version > snapshot.Version)
         {
             before = before.Previous;
         }
 
+        Snapshot? next = before is null ? _first : before.Next;
+        snapshot.Previous = before;
+        snapshot.Next = next;
         if (before is null)
         {
-            _open.AddFirst(node);
+            _first = snapshot;
         }
         else
         {
-            _open.AddAfter(before, node);
+            before.Next = snapshot;
         }
+
+        if (next is null)
+        {
+            _last = snapshot;
+        }
+        else
+        {
+            next.Previous = snapshot;
+        }
+
+        _count++;
+    }
+
+    private void Remove(Snapshot snapshot)
+    {
+        if (snapshot.Previous is null)
+        {
+            _first = snapshot.Next;
+        }
+        else
+        {
+            snapshot.Previous.Next = snapshot.Next;
+        }
+
+        if (snapshot.Next is null)
+        {
+            _last = snapshot.Previous;
+        }
+        else
+        {
+            snapshot.Next.Previous = snapshot.Previous;
+        }
+
+        snapshot.Previous = null;
+        snapshot.Next = null;
+        _count--;
     }
 
     private void PublishOldest()
     {
-        Horizon? oldest = _open.First?.Value;
-        Volatile.Write(ref _oldestStamp, oldest?.Stamp ?? long.MaxValue);
-        Volatile.Write(ref _oldestVersion, oldest?.Version ?? long.MaxValue);
+        Volatile.Write(ref _oldestStamp, _first?.Stamp ?? long.MaxValue);
+        Volatile.Write(ref _oldestVersion, _first?.Version ?? long.MaxValue);
     }
 }
 
-/// <summary>An open snapshot. Dispose it to let the store forget what only it can see; a second dispose does nothing.</summary>
+/// <summary>
+/// An open snapshot, and a link of its list. Dispose it to let the store forget what only it can see; a second dispose does
+/// nothing. Once closed it may be opened again by its owner.
+/// </summary>
 internal sealed class Snapshot : IDisposable
 {
-    private readonly SnapshotList _list;
-    private LinkedListNode<Horizon>? _node;
+    private SnapshotList? _list;
 
-    internal Snapshot(SnapshotList list, LinkedListNode<Horizon> node)
+    // The list's, under its lock.
+    internal Snapshot? Previous;
+    internal Snapshot? Next;
+
+    public long Version { get; private set; }
+
+    public long Stamp { get; private set; }
+
+    internal void Begin(SnapshotList list, Horizon at)
     {
+        Debug.Assert(_list is null, "a snapshot is opened again only when it is closed");
         _list = list;
-        _node = node;
-        Version = node.Value.Version;
+        Version = at.Version;
+        Stamp = at.Stamp;
     }
 
-    public long Version { get; }
-
-    public void Dispose()
-    {
-        LinkedListNode<Horizon>? node = Interlocked.Exchange(ref _node, null);
-        if (node is not null)
-        {
-            _list.Close(node);
-        }
-    }
+    public void Dispose() => Interlocked.Exchange(ref _list, null)?.Close(this);
 }

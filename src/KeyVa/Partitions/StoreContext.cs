@@ -9,6 +9,7 @@ internal sealed class StoreContext
 {
     // The store itself and each open engine use the cache; the last one to let go frees it.
     private int _cacheUsers = 1;
+    private bool _isOpen;
 
     public required IFileSystem FileSystem { get; init; }
 
@@ -27,6 +28,16 @@ internal sealed class StoreContext
     public required SnapshotList Snapshots { get; init; }
 
     public required BlockCache BlockCache { get; init; }
+
+    /// <summary>What all compactions together may write; null: no limit.</summary>
+    public CompactionRate? CompactionRate { get; init; }
+
+    /// <summary>Whether the journal has been replayed: from then on the store writes of its own accord.</summary>
+    public bool IsOpen
+    {
+        get => Volatile.Read(ref _isOpen);
+        set => Volatile.Write(ref _isOpen, value);
+    }
 
     public void RetainCache() => Interlocked.Increment(ref _cacheUsers);
 

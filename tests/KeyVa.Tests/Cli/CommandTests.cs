@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using KeyVa.Cli;
 using KeyVa.Tests.Client;
 using Xunit;
@@ -35,6 +36,44 @@ public sealed class CommandTests : IAsyncLifetime
         await Expect(0, "greeting\thello\n", "", "scan", "--prefix", "gr");
         await Expect(0, "c\t3\n", "", "scan", "--limit", "1", "--from", "b", "--to", "z");
         await Expect(2, "", "keyva: the last key 'b' has no value; write KEY VALUE KEY VALUE …\n", "mset", "a", "1", "b");
+    }
+
+    [Fact]
+    public async Task ASortedImportIsAllOrNothing()
+    {
+        string file = Path.Combine(_directory, "sorted.jsonl");
+        string[] lines = [.. Enumerable.Range(0, 9000).Select(static i => $"{{\"key\":\"k{i:00000}\",\"value\":\"v{i}\"}}")];
+        await File.WriteAllLinesAsync(file, lines);
+        (int code, byte[] output, _, _) = await Run([], "import", file, "--sorted", "-q");
+        Assert.Equal(0, code);
+        Assert.StartsWith("imported 9,000 records", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
+        await Expect(0, "v8999", "", "get", "k08999");
+        await Expect(2, "", null, "import", file, "--sorted", "--resume", "-q");
+        string unsorted = Path.Combine(_directory, "unsorted.jsonl");
+        await File.WriteAllLinesAsync(unsorted, [.. lines.Select(static line => line.Replace("k0", "x0", StringComparison.Ordinal)), lines[0]]);
+        (code, _, string error, _) = await Run([], "import", unsorted, "--sorted", "-q");
+        Assert.Equal(2, code);
+        Assert.Contains("unsorted.jsonl:9001: the key 'k00000' does not come behind the one before it", error, StringComparison.Ordinal);
+        await Expect(1, "", null, "get", "x00000");
+    }
+
+    [Fact]
+    public async Task RangesAreRemoved()
+    {
+        await Expect(0, "version 1\n", "", "mset", "a", "1", "b1", "2", "b2", "3", "c", "4", "d", "5");
+        await Expect(0, "removed the range, version 2\n", "", "del", "--prefix", "b");
+        await Expect(0, "a\nc\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "{\"version\":3}\n", "", "del", "--from", "c", "--to", "d", "--json");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(2, "", "keyva: keys and --if-version do not go with a range\n", "del", "a", "--prefix", "b");
+        await Expect(2, "", "keyva: the range is empty: --from is not before --to\n", "del", "--from", "c", "--to", "b");
+        string none = "keyva: give --prefix, or --from and --to (one of them may be left out), or --all; none of them empty\n";
+        await Expect(2, "", none, "del", "--prefix", "");
+        await Expect(2, "", none, "del", "--prefix", "a", "--all");
+        await Expect(2, "", "keyva: no keys: write them behind the command, or give a range with --prefix, --from and --to, or --all\n", "del");
+        await Expect(0, "a\nd\n", "", "scan", "--keys-only");
+        await Expect(0, "removed the range, version 4\n", "", "del", "--all");
+        await Expect(0, "", "", "scan");
     }
 
     [Fact]
@@ -95,7 +134,7 @@ public sealed class CommandTests : IAsyncLifetime
         (int missing, byte[] found, _, _) = await Run([], "mget", "a", "x", "--json");
         Assert.Equal(1, missing);
         Assert.Contains("{\"found\":false,\"key\":\"x\",", Encoding.UTF8.GetString(found), StringComparison.Ordinal);
-        foreach (string[] command in (string[][])[["metrics"], ["version"], ["admin", "partition", "list"], ["verify", await SnapshotAsync()], ["export", Path.Combine(_directory, "x.csv")]])
+        foreach (string[] command in (string[][])[["metrics"], ["version"], ["admin", "partition", "list"], ["admin", "engine"], ["admin", "compact"], ["verify", await SnapshotAsync()], ["export", Path.Combine(_directory, "x.csv")]])
         {
             (int code, byte[] output, string error, _) = await Run([], [.. command, "--json"]);
             Assert.True(code == 0, error);
@@ -155,11 +194,32 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task EnginesAreCompactedAndShown()
+    {
+        await Expect(0, "version 1\n", "", "set", "a", "1");
+        await Expect(0, "version 2\n", "", "set", "a", "2");
+        (int code, byte[] compacted, string error, _) = await Run([], "admin", "compact", "--partition", "1");
+        Assert.True(code == 0, error);
+        Assert.Matches(@"^compacted [\d.,]+ B to [\d.,]+ B\n$", Encoding.UTF8.GetString(compacted));
+        (_, byte[] table, _, _) = await Run([], "admin", "engine");
+        string text = Encoding.UTF8.GetString(table);
+        Assert.Matches(@"^partition 1\nLEVEL +TABLES +BYTES +TARGET +SCORE +TOMBSTONES +READ ABOVE +READ LEVEL +WRITTEN +W-AMP +COMPACTIONS +MOVES +TIME *\n", text);
+        Assert.Matches(@"\n6 +1 ", text);
+        Assert.Contains("write amplification ", text, StringComparison.Ordinal);
+        await Expect(0, Encoding.UTF8.GetString(table), "", "admin", "engine", "--partition", "1");
+        await Expect(4, "", null, "admin", "engine", "--partition", "9");
+        await Expect(1, "", null, "admin", "compact", "--partition", "9");
+        await Expect(2, "", null, "admin", "compact", "--from", "b", "--to", "a");
+    }
+
+    [Fact]
     public async Task DamageIsFoundInASnapshot()
     {
         string snapshot = await SnapshotAsync();
+        string before = Listing(snapshot);
         (int sound, byte[] output, string error, _) = await Run([], "verify", snapshot);
         Assert.True(sound == 0, error);
+        Assert.Equal(before, Listing(snapshot));
         Assert.EndsWith($"{snapshot}: no damage found\n", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
         (int inUse, _, _, _) = await Run([], "verify", _server.Directory);
         Assert.Equal(4, inUse);
@@ -171,7 +231,26 @@ public sealed class CommandTests : IAsyncLifetime
         Assert.Equal(5, damaged);
         Assert.Contains($"damage: {largest} at offset ", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
         await Expect(2, "", null, "verify", Path.Combine(_directory, "none"));
+        before = Listing(snapshot);
+        string repaired = Path.Combine(_directory, "repaired");
+        (int lost, output, error, _) = await Run([], "repair", snapshot, "--to", repaired, "--json");
+        Assert.True(lost == 5, error);
+        using JsonDocument report = JsonDocument.Parse(output);
+        Assert.Equal(largest, report.RootElement.GetProperty("losses")[0].GetProperty("file").GetString());
+        Assert.Equal(before, Listing(snapshot));
+        (int clean, _, error, _) = await Run([], "verify", repaired);
+        Assert.True(clean == 0, error);
+        await Expect(4, "", null, "repair", snapshot, "--to", repaired);
+        (lost, output, _, _) = await Run([], "repair", snapshot);
+        Assert.Equal(5, lost);
+        Assert.Contains($"what was replaced is in {snapshot}/damaged-1", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
+        (clean, output, _, _) = await Run([], "repair", snapshot);
+        Assert.Equal(0, clean);
+        Assert.Contains("nothing was changed", Encoding.UTF8.GetString(output), StringComparison.Ordinal);
     }
+
+    private static string Listing(string folder) => string.Join('\n', Directory.GetFiles(folder, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)
+        .Select(static file => $"{file} {new FileInfo(file).Length} {File.GetLastWriteTimeUtc(file):O}"));
 
     [Fact]
     public async Task AScriptRunsInTheShell()

@@ -137,6 +137,9 @@ internal sealed class FakeStore : IStore
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default) =>
         throw new NotSupportedException();
 
+    public ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private static List<(byte[] Key, byte[] Value, long Expires)> Decode(WriteBatch batch)

@@ -30,6 +30,9 @@ internal sealed class ServedProcess : IDisposable
 
     public string ControlAddress { get; private set; } = "";
 
+    /// <summary>The most memory it ever had resident.</summary>
+    public long PeakResidentBytes => _process.PeakWorkingSet64;
+
     /// <summary>What the server has logged.</summary>
     public string Errors
     {

@@ -150,6 +150,67 @@ public sealed class RemoteStoreTests
     }
 
     [Fact]
+    public async Task ASortedStreamIsOneLoadAndAKeyOutOfOrderEndsItWithNothing()
+    {
+        await using TestServer server = await TestServer.StartAsync();
+        await using RemoteStore store = server.Connect();
+        (WriteResult result, long records) = await store.BulkLoadAsync(Sorted(0, 3000, last: null));
+        Assert.Equal((Status.Ok, 3000), (result.Status, records));
+        Assert.Equal(result.Version, (await store.GetAsync(Bytes("s00000"))).Record.Version);
+        Assert.Equal(result.Version, (await store.GetAsync(Bytes("s02999"))).Record.Version);
+        (result, records) = await store.BulkLoadAsync(Sorted(3000, 4000, last: "s03500"));
+        Assert.Equal((Status.Invalid, 0), (result.Status, records));
+        Assert.Contains("record 1001 of the load: its key 's03500' comes before the one added last, 's03999'", result.Detail, StringComparison.Ordinal);
+        Assert.False((await store.GetAsync(Bytes("s03000"))).Found);
+    }
+
+    private static async IAsyncEnumerable<WriteBatch> Sorted(int from, int to, string? last)
+    {
+        using WriteBatch batch = new();
+        for (int i = from; i < to; i++)
+        {
+            batch.Put(Bytes($"s{i:00000}"), Bytes("value"));
+            if (batch.Count == 100)
+            {
+                yield return batch;
+                await Task.Yield();
+                batch.Clear();
+            }
+        }
+
+        if (last is not null)
+        {
+            yield return batch.Put(Bytes(last), Bytes("value"));
+        }
+    }
+
+    [Fact]
+    public async Task RangesAreRemovedAsInAnEmbeddedStore()
+    {
+        await using TestServer server = await TestServer.StartAsync();
+        await using RemoteStore store = server.Connect();
+        using WriteBatch batch = new();
+        foreach (string key in new[] { "a", "b", "c", "d" })
+        {
+            batch.Put(Bytes(key), Bytes("1"));
+        }
+
+        Assert.True((await store.WriteAsync(batch)).IsOk);
+        WriteResult removed = await store.RemoveRangeAsync(Bytes("b"), Bytes("c"));
+        Assert.True(removed.IsOk && removed.Version > 1);
+        Assert.Equal(Status.Invalid, (await store.RemoveRangeAsync(Bytes("b"), Bytes("a"))).Status);
+        batch.Clear();
+        batch.Put(Bytes("e"), Bytes("1")).Remove(Bytes("x")).RemoveRange(Bytes("d"), default).Remove(Bytes("a"));
+        WriteResult written = await store.WriteAsync(batch);
+        Assert.Equal([false, false, true, true], written.Removed.ToArray());
+        Assert.Equal([false, false, true, false, true], (await store.GetAsync([Bytes("a"), Bytes("b"), Bytes("c"), Bytes("d"), Bytes("e")])).Records.Select(record => record is not null));
+        Assert.True((await store.RemoveRangeAsync(default, default)).IsOk);
+        Assert.False((await store.GetAsync(Bytes("c"))).Found);
+        batch.Clear();
+        Assert.True((await store.WriteAsync(batch.RemoveRange(default, default))).IsOk);
+    }
+
+    [Fact]
     public async Task AServerThatIsNotThereIsNamed()
     {
         await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{FreePort()}", new RemoteOptions { ConnectRetries = 1, RetryPause = TimeSpan.FromMilliseconds(1) });

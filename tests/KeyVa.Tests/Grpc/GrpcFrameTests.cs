@@ -40,6 +40,18 @@ public sealed class GrpcFrameTests
         }
     }
 
+    // Kestrel's response writer does this once the caller is gone; protobuf never says how much it wants, and asked for ever.
+    [Theory]
+    [InlineData(100)]
+    [InlineData(5_000)]
+    [InlineData(1_000_000)]
+    public void AMessageIsWrittenToAWriterThatGivesNothingToWhoeverDoesNotSayHowMuch(int bytes)
+    {
+        ExactWriter output = new();
+        EchoRequest message = new() { Payload = ByteString.CopyFrom(new byte[bytes]) };
+        Assert.Equal(GrpcFrame.Write(output, message, gzip: false), output.Written);
+    }
+
     [Fact]
     public void AnOversizedFrameIsRefusedByItsPrefixAlone()
     {
@@ -141,5 +153,22 @@ public sealed class GrpcFrameTests
             await Task.Yield();
         }
         await writer.CompleteAsync();
+    }
+
+    /// <summary>Gives exactly as much as asked for: nothing, where nothing is.</summary>
+    private sealed class ExactWriter : IBufferWriter<byte>
+    {
+        private const int MostRequests = 10_000;
+
+        private int _requests;
+
+        public int Written { get; private set; }
+
+        public void Advance(int count) => Written += count;
+
+        public Memory<byte> GetMemory(int sizeHint = 0) =>
+            ++_requests > MostRequests ? throw new InvalidOperationException("asked for ever") : new byte[sizeHint];
+
+        public Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
     }
 }

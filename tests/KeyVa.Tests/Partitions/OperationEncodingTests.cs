@@ -34,6 +34,8 @@ public sealed class OperationEncodingTests
             OperationEncoding.AppendPut(buffer, key, value, new WriteOptions { Condition = condition, Expiry = expiry });
             OperationEncoding.AppendRemove(buffer, key, condition, blind);
 
+            OperationEncoding.AppendRemoveRange(buffer, key, value);
+
             ReadOnlySpan<byte> bytes = buffer.Written;
             Assert.True(OperationEncoding.TryRead(ref bytes, out Operation put), $"seed {seed}");
             Assert.True(put.IsPut);
@@ -47,6 +49,9 @@ public sealed class OperationEncodingTests
             Assert.False(remove.IsPut);
             Assert.Equal(blind, remove.IsBlind);
             Assert.Equal(condition.Kind, remove.Condition);
+            Assert.False(remove.IsRange);
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation range));
+            Assert.True(range.IsRange && !range.IsPut && range.Key.SequenceEqual(key) && range.To.SequenceEqual(value));
             Assert.True(bytes.IsEmpty);
         }
     }
@@ -60,6 +65,16 @@ public sealed class OperationEncodingTests
         {
             ReadOnlySpan<byte> cut = buffer.Written[..length];
             Assert.False(OperationEncoding.TryRead(ref cut, out _), $"{length} bytes");
+        }
+    }
+
+    [Fact]
+    public void ARangeTakesNothingElse()
+    {
+        for (int head = 129; head < 256; head++)
+        {
+            ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
+            Assert.False(OperationEncoding.TryRead(ref bytes, out _));
         }
     }
 

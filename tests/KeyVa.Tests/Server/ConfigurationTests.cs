@@ -60,9 +60,13 @@ public sealed class ConfigurationTests : IDisposable
             ["--rest-listen"] = "*:1",
             ["--grpc-listen"] = "[::1]:2",
             ["--control-listen"] = "localhost:0",
+            ["--memory-budget"] = "2GiB",
+            ["--block-cache-policy"] = "clock",
             ["--max-value-bytes"] = "64MiB",
             ["--max-batch-bytes"] = "8388608",
             ["--max-queued-writes"] = "7",
+            ["--compaction"] = "tiered",
+            ["--compaction-rate"] = "32MiB",
             ["--journal-segment"] = "8MiB",
             ["--journal-budget"] = "1TiB",
             ["--log-level"] = "debug",
@@ -72,7 +76,9 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal(new IPEndPoint(IPAddress.IPv6Any, 1), options.RestListen);
         Assert.Equal(new IPEndPoint(IPAddress.IPv6Loopback, 2), options.GrpcListen);
         Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
+        Assert.Equal((2L << 30, BlockCachePolicy.Clock), (store.MemoryBudgetBytes, store.BlockCachePolicy));
         Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
+        Assert.Equal((CompactionStyle.Tiered, 32L << 20), (store.Compaction, store.CompactionBytesPerSecond));
         Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
         Assert.Equal(LogLevel.Debug, options.LogLevel);
     }
@@ -84,13 +90,23 @@ public sealed class ConfigurationTests : IDisposable
         { "engine", "rocks" },
         { "durability", "Always" },
         { "sync-interval", "100" },
+        { "scrub-interval", "41d" },
+        { "scrub-rate", "1KiB" },
         { "rest-listen", "7400" },
         { "grpc-listen", "127.1:7401" },
         { "control-listen", "::1:7402" },
         { "max-value-bytes", "65MiB" },
         { "max-batch-bytes", "0" },
+        { "memory-budget", "-1" },
         { "block-cache", "1.5GiB" },
+        { "block-cache-policy", "lru" },
         { "memtable", "64MB" },
+        { "compression", "LZ4" },
+        { "bottommost-compression", "default" },
+        { "zstd-level", "23" },
+        { "zstd-dictionary", "2MiB" },
+        { "compaction", "universal" },
+        { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
         { "max-queued-writes", "many" },
         { "journal-segment", "1KiB" },

@@ -79,6 +79,31 @@ public sealed class ControlPlaneTests : IAsyncLifetime
         Assert.Equal((code, status), (refused.Code, refused.Trailers.Get("keyva-status")));
     }
 
+    [Fact]
+    public async Task ACompactionLeavesWhatIsAliveAndShowsInTheFigures()
+    {
+        Wire.Partition partition = await AddAsync(new AddPartitionRequest());
+        for (int i = 0; i < 2000; i++)
+        {
+            Assert.True(_server.Store.Upsert(ServerFixture.Bytes($"s/{i % 500}"), new byte[100]).IsOk);
+        }
+
+        List<CompactProgress> progress = await CompactAsync(new CompactRequest { Partition = partition.Id });
+        Assert.True(progress[^1].Done && progress[^1].BytesWritten > 0, progress[^1].ToString());
+        Assert.All(progress.SkipLast(1), one => Assert.False(one.Done));
+        Assert.True((await CompactAsync(new CompactRequest { Range = Range("s/1", "s/2") }))[^1].Done);
+        Wire.Metric[] metrics = [.. (await _server.Control.CallAsync(Methods.Stats, new StatsRequest())).GetMessage().Metrics];
+        double Level(string name, string level) => metrics.Single(metric => metric.Name == "keyva_level_" + name && metric.Labels["level"] == level).Value;
+        Assert.Equal((500, 0, 0), (Level("entries", "6"), Level("tombstones", "6"), Level("tables", "0")));
+        Assert.True(Level("compactions_total", "6") >= 2);
+        Assert.True(metrics.Single(metric => metric.Name == "keyva_engine_write_amplification").Value > 1);
+
+        GrpcException missing = await Assert.ThrowsAsync<GrpcException>(() => CompactAsync(new CompactRequest { Partition = 99 }));
+        Assert.Equal((GrpcStatusCode.NotFound, "not-found"), (missing.Code, missing.Trailers.Get("keyva-status")));
+        GrpcException empty = await Assert.ThrowsAsync<GrpcException>(() => CompactAsync(new CompactRequest { Range = Range("b", "a") }));
+        Assert.Equal(GrpcStatusCode.InvalidArgument, empty.Code);
+    }
+
     private static ByteString Utf8(string text) => ByteString.CopyFromUtf8(text);
 
     private static Wire.KeyRange Range(string from, string to) => new() { From = Utf8(from), To = Utf8(to) };
@@ -90,6 +115,18 @@ public sealed class ControlPlaneTests : IAsyncLifetime
     {
         using GrpcResponses<SnapshotProgress> responses = _server.Control.ServerStreaming(Methods.Snapshot, request);
         List<SnapshotProgress> all = [];
+        while (await responses.ReadAsync() is { } one)
+        {
+            all.Add(one);
+        }
+
+        return all;
+    }
+
+    private async Task<List<CompactProgress>> CompactAsync(CompactRequest request)
+    {
+        using GrpcResponses<CompactProgress> responses = _server.Control.ServerStreaming(Methods.Compact, request);
+        List<CompactProgress> all = [];
         while (await responses.ReadAsync() is { } one)
         {
             all.Add(one);

@@ -51,6 +51,33 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
     }
 
     [Fact]
+    public async Task ABatchRemovesRanges()
+    {
+        await UpsertAsync(new Put { Key = Utf8("range-a"), Value = Utf8("1") }, new Put { Key = Utf8("range-b"), Value = Utf8("1") });
+        WriteRequest request = new()
+        {
+            Operations =
+            {
+                new Wire.Operation { RemoveRange = new RangeRemoval { Prefix = Utf8("range-") } },
+                new Wire.Operation { Put = new Put { Key = Utf8("range-b"), Value = Utf8("new") } },
+                new Wire.Operation { Remove = new Removal { Key = Utf8("range-none") } },
+                new Wire.Operation { RemoveRange = new RangeRemoval { From = Utf8("range-x"), To = Utf8("range-y") } },
+            },
+        };
+        Assert.Equal([false], (await server.Data.CallAsync(Methods.Write, request)).GetMessage().Removed);
+        Assert.Equal([false, true], (await GetAsync("range-a", "range-b")).Records.Select(one => one.Found));
+        foreach (RangeRemoval wrong in new[]
+        {
+            new RangeRemoval(), new RangeRemoval { All = true, From = Utf8("a") }, new RangeRemoval { Prefix = Utf8("a"), To = Utf8("b") },
+            new RangeRemoval { From = Utf8("b"), To = Utf8("a") },
+        })
+        {
+            request = new() { Operations = { new Wire.Operation { RemoveRange = wrong } } };
+            Refused(await server.Data.CallAsync(Methods.Write, request), GrpcStatusCode.InvalidArgument, "invalid");
+        }
+    }
+
+    [Fact]
     public async Task ARefusedConditionSaysWhichOneAndWhatIsThere()
     {
         WriteResponse here = await UpsertAsync(new Put { Key = Utf8("c-here"), Value = Utf8("1") });

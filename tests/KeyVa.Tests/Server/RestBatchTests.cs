@@ -35,6 +35,23 @@ public sealed class RestBatchTests(ServerFixture server) : IClassFixture<ServerF
     }
 
     [Fact]
+    public async Task ABatchRemovesRanges()
+    {
+        await server.PutAsync("/kv/r-a", "1");
+        await server.PutAsync("/kv/r-b", "1");
+        JsonElement done = await PostAsync("/kv:batch", """
+            {"operations": [
+              {"op": "put", "key": "r-a", "value": "new"},
+              {"op": "remove", "key": "r-b"},
+              {"op": "removeRange", "prefix": "r-"},
+              {"op": "removeRange", "from64": "ci14", "to": "r-y"}]}
+            """);
+        Assert.Equal("[true]", done.GetProperty("removed").GetRawText());
+        Assert.Equal("new", await server.GetTextAsync("/kv/r-a"));
+        Assert.False(server.Store.Get("r-b"u8).Found);
+    }
+
+    [Fact]
     public async Task AFailedConditionLeavesNothing()
     {
         await server.PutAsync("/kv/c-here", "1");
@@ -57,6 +74,11 @@ public sealed class RestBatchTests(ServerFixture server) : IClassFixture<ServerF
     [InlineData("{\"operations\": {}}", "operations")]
     [InlineData("{\"operations\": []}", "at least one")]
     [InlineData("{\"operations\": [1]}", "operations[0]")]
+    [InlineData("{\"operations\": [{\"op\": \"removeRange\"}]}", "operations[0] has no bounds")]
+    [InlineData("{\"operations\": [{\"op\": \"removeRange\", \"all\": true, \"to\": \"b\"}]}", "not both")]
+    [InlineData("{\"operations\": [{\"op\": \"removeRange\", \"prefix\": \"a\", \"key\": \"b\"}]}", "operations[0] removes a range")]
+    [InlineData("{\"operations\": [{\"op\": \"remove\", \"prefix\": \"a\", \"key\": \"b\"}]}", "operations[0] is about one key")]
+    [InlineData("{\"operations\": [{\"op\": \"removeRange\", \"from\": \"b\", \"to\": \"b\"}]}", "ends where or before it begins")]
     [InlineData("{\"operations\": [{}]}", "operations[0]")]
     [InlineData("{\"operations\": [{\"op\": \"put\", \"key\": \"m\", \"value\": \"x\"}, {\"op\": \"put\", \"key\": \"n\"}]}", "operations[1]")]
     [InlineData("{\"operations\": [{\"op\": \"put\", \"key\": \"m\", \"value\": \"x\", \"color\": 1}]}", "operations[0].color")]

@@ -49,6 +49,41 @@ public sealed class RestListTests : IAsyncLifetime
         Assert.Equal(expected, string.Join(' ', message.Records.Select(record => Shown(record.Key.ToByteArray()))));
     }
 
+    [Theory]
+    [InlineData("?prefix=b", "a c+d d")]
+    [InlineData("?from=b&to=c+d", "a c+d d")]
+    [InlineData("?from=c%20d", "a b ba b64")]
+    [InlineData("?to=b", "b ba b64 c+d d")]
+    [InlineData("?all=true", "")]
+    [InlineData("?prefix=Yg&encoding=base64url", "a c+d d")]
+    [InlineData("?prefix=zz", "a b ba b64 c+d d")]
+    public async Task ARangeIsRemoved(string query, string left)
+    {
+        using HttpResponseMessage answer = await _server.SendAsync("DELETE", "/kv" + query, null);
+        Assert.Equal(HttpStatusCode.NoContent, answer.StatusCode);
+        Assert.True(long.Parse(answer.Headers.GetValues("KeyVa-Version").Single()) > 0);
+        Assert.Equal(left, Keys(await ListAsync("")));
+    }
+
+    [Theory]
+    [InlineData("", "has no bounds")]
+    [InlineData("?all=false", "has no bounds")]
+    [InlineData("?prefix=", "has no bounds")]
+    [InlineData("?from=&to=", "has no bounds")]
+    [InlineData("?all&prefix=b", "not both")]
+    [InlineData("?prefix=b&to=c", "not both")]
+    [InlineData("?from=c&to=b", "ends where or before it begins")]
+    [InlineData("?from=b&limit=1", "limit")]
+    public async Task ARemovalWithoutClearBoundsIsRefused(string query, string reason)
+    {
+        using HttpResponseMessage answer = await _server.SendAsync("DELETE", "/kv" + query, null);
+        Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+        Assert.Contains(reason, await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Equal("a b ba b64 c+d d", Keys(await ListAsync("")));
+        using HttpResponseMessage tagged = await _server.SendAsync("DELETE", "/kv?all=true", null, headers => headers.TryAddWithoutValidation("If-Match", "\"1\""));
+        Assert.Equal(HttpStatusCode.BadRequest, tagged.StatusCode);
+    }
+
     [Fact]
     public async Task TextIsTextAndOtherBytesAreBase64()
     {

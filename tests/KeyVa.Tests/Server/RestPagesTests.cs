@@ -29,6 +29,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
             "keyva_request_seconds{door=\"rest\",operation=\"get\",quantile=\"0.5\"}",
             "keyva_request_seconds_count{door=\"grpc\",operation=\"get\"}",
             "keyva_connections{listener=\"rest\"}", "keyva_partition_keys{partition=\"1\"}",
+            "keyva_level_bytes{level=\"6\",partition=\"1\"}", "keyva_engine_stalls_total{partition=\"1\"}",
         })
         {
             Assert.True(samples.ContainsKey(name), name);

@@ -264,8 +264,18 @@ public sealed class StoreTests
         StoreException notFolder = Assert.ThrowsAny<StoreException>(() => Store.Open("/other/photo.jpg", null, new StoreEnvironment { FileSystem = fixture.Files }));
         Assert.Contains("not a folder", notFolder.Message, StringComparison.Ordinal);
 
+        // A damaged format number is damage; one whose checksum fits is a newer format.
         fixture.Files.Corrupt("/data/CATALOG", 8, 0x7f);
-        StoreException unknown = Assert.ThrowsAny<StoreException>(() => fixture.Open());
+        Assert.Throws<CorruptionException>(() => fixture.Open());
+        using (StorageFile catalog = fixture.Files.Open("/data/CATALOG", writable: true))
+        {
+            byte[] bytes = new byte[catalog.Length];
+            catalog.Read(0, bytes);
+            BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 4), Crc32C.Compute(bytes.AsSpan(0, bytes.Length - 4)));
+            catalog.Write(0, bytes);
+        }
+
+        StoreException unknown = Assert.Throws<StoreException>(() => fixture.Open());
         Assert.Contains("format version", unknown.Message, StringComparison.Ordinal);
     }
 

@@ -6,22 +6,33 @@ namespace KeyVa.Engines.Lsm;
 
 /// <summary>
 /// Native memory handed out in rising order and given back all at once. One thread allocates; what it handed out may be
-/// read by any thread. Chunks never move.
+/// read by any thread. Chunks never move. Whole chunks are charged to a budget.
 /// </summary>
-internal sealed unsafe class Arena : IDisposable
+internal sealed unsafe class Arena(MemoryBudget? budget = null) : IDisposable
 {
     /// <summary>Chunks double from the first size to the last, so that an idle partition holds little.</summary>
-    private const int FirstChunkBytes = 64 << 10;
-    private const int LastChunkBytes = 1 << 20;
+    public const int FirstChunkBytes = 64 << 10;
+    private const int LastChunkBytes = ArenaChunks.Bytes;
+
+    /// <summary>A piece from here on gets its own chunk, so that the rest of the present one is not lost.</summary>
+    private const int OwnChunkBytes = 256 << 10;
+
+    /// <summary>Smaller chunks come from malloc; these are mapped. A multiple of every page size.</summary>
+    private const int MappedBytes = 256 << 10;
+    private const int PageBytes = 64 << 10;
 
     // Writer-owned.
-    private readonly List<nint> _chunks = [];
+    private readonly List<Chunk> _chunks = [];
     private byte* _next;
     private byte* _end;
     private int _chunkBytes = FirstChunkBytes / 2;
     private long _allocated;
 
-    ~Arena() => Free();
+    // Guarded by the lock on the list of chunks.
+    private MemoryKind _kind = MemoryKind.Active;
+    private bool _disposed;
+
+    ~Arena() => Free(toSpare: false);
 
     /// <summary>Bytes taken from the system. Any thread.</summary>
     public long AllocatedBytes => Volatile.Read(ref _allocated);
@@ -45,21 +56,42 @@ internal sealed unsafe class Arena : IDisposable
         return AllocateChunk(rounded);
     }
 
+    /// <summary>Counts as that kind of memory from here on; nothing if it does already, or is gone. Allocates no more.</summary>
+    public void MoveTo(MemoryKind kind)
+    {
+        lock (_chunks)
+        {
+            if (!_disposed && kind > _kind)
+            {
+                budget?.Move(_kind, kind, _allocated);
+                _kind = kind;
+            }
+        }
+    }
+
     public void Dispose()
     {
-        Free();
+        lock (_chunks)
+        {
+            if (!_disposed)
+            {
+                _disposed = true;
+                budget?.Release(_kind, _allocated);
+                Free(toSpare: true);
+            }
+        }
+
         GC.SuppressFinalize(this);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private byte* AllocateChunk(long bytes)
     {
-        // A large piece gets its own chunk, so that the rest of the present one is not lost.
-        bool own = bytes > LastChunkBytes / 4;
+        bool own = bytes > OwnChunkBytes;
         _chunkBytes = own ? _chunkBytes : Math.Min(LastChunkBytes, _chunkBytes * 2);
-        long size = own ? bytes : Math.Max(bytes, _chunkBytes);
-        byte* chunk = (byte*)NativeMemory.Alloc((nuint)size);
-        _chunks.Add((nint)chunk);
+        long size = own ? (bytes + PageBytes - 1) & ~(PageBytes - 1L) : Math.Max(bytes, _chunkBytes);
+        byte* chunk = TakeChunk(size);
+        _chunks.Add(new Chunk((nint)chunk, size));
         Volatile.Write(ref _allocated, _allocated + size);
         if (!own)
         {
@@ -67,18 +99,43 @@ internal sealed unsafe class Arena : IDisposable
             _end = chunk + size;
         }
 
+        budget?.Charge(MemoryKind.Active, size);
         return chunk;
     }
 
-    private void Free()
+    private byte* TakeChunk(long size)
     {
-        foreach (nint chunk in _chunks)
+        if (size == LastChunkBytes)
         {
-            NativeMemory.Free((void*)chunk);
+            return budget is null ? ArenaChunks.Map() : budget.Chunks.Take();
+        }
+
+        return size >= MappedBytes ? NativePages.Map((nuint)size, PageBytes) : (byte*)NativeMemory.Alloc((nuint)size);
+    }
+
+    private void Free(bool toSpare)
+    {
+        foreach (Chunk chunk in _chunks)
+        {
+            byte* start = (byte*)chunk.Start;
+            if (chunk.Bytes == LastChunkBytes && toSpare && budget is not null)
+            {
+                budget.Chunks.Give(start);
+            }
+            else if (chunk.Bytes >= MappedBytes)
+            {
+                NativePages.Unmap(start, (nuint)chunk.Bytes);
+            }
+            else
+            {
+                NativeMemory.Free(start);
+            }
         }
 
         _chunks.Clear();
         _next = null;
         _end = null;
     }
+
+    private readonly record struct Chunk(nint Start, long Bytes);
 }

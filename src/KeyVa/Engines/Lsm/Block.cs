@@ -9,24 +9,30 @@ internal unsafe struct Block
 {
     public const int HeadBytes = 64;
 
+    /// <summary>Further reads are not counted, so that most hits write nothing.</summary>
+    public const int MostReads = 3;
+
     /// <summary>Where the table keeps the pointer to this block; null when it is in no table (any more).</summary>
     public nint* Slot;
 
-    /// <summary>The next block that waits for its readers to leave, and the epoch in which this one was unlinked.</summary>
-    public Block* NextRetired;
+    /// <summary>Its neighbours in its queue, or the next block that waits for its readers to leave. Under the shard's lock.</summary>
+    public Block* Next;
+    public Block* Previous;
+
+    /// <summary>The epoch in which it was unlinked; 0: not noted yet.</summary>
     public long Epoch;
 
     /// <summary>Cursors on the block; negative: on its way out, cannot be pinned.</summary>
     public int Pins;
 
-    /// <summary>Read since the clock's hand last passed.</summary>
-    public int Referenced;
+    /// <summary>Reads since it came or was last passed over, up to <see cref="MostReads"/>.</summary>
+    public int Reads;
 
     /// <summary>Bytes of the block, without trailer.</summary>
     public int Length;
 
-    /// <summary>Its place in the shard's ring.</summary>
-    public int RingIndex;
+    /// <summary>The queue it is in; 0: none.</summary>
+    public int Queue;
 
     // A data block's parts, from its footer.
     public int Restarts;

@@ -7,19 +7,20 @@ namespace KeyVa.Engines.Lsm;
 /// <summary>
 /// Blocks of SSTables kept in native memory, bounded in bytes, shared by all partitions of a store. There is no hash
 /// table: a table has one slot per block, which holds the pointer to the block while it is cached, so a hit is one load
-/// (pointer swizzling, as in Leis et al., "LeanStore", 2018). The cache decides which blocks stay, by CLOCK.
+/// (pointer swizzling, as in Leis et al., "LeanStore", 2018). The cache decides which blocks stay: see
+/// <see cref="BlockCachePolicy"/> and <see cref="BlockCacheShard"/>.
 /// </summary>
 /// <remarks>
-/// <para>Thread-safety. A hit takes no lock and writes nothing shared but a bit that is mostly set already. Filling and
-/// evicting take the lock of the shard that the slot's address belongs to.</para>
+/// <para>Thread-safety. A hit takes no lock and writes nothing shared but a count of reads that mostly has its highest value
+/// already. Filling and evicting take the lock of the shard that the slot's address belongs to.</para>
 /// <para>Invariants.
-/// 1. A slot is written under its shard's lock alone. Block.Slot leads back to it exactly while it is in the ring.
+/// 1. A slot is written under its shard's lock alone. Block.Slot leads back to it exactly while it is in a queue of the shard.
 /// 2. A reader inside an epoch that has loaded a slot may read the block until it leaves: evicted blocks are retired
 ///    with the epoch of their eviction, and freed when no reader of that epoch is left.
 /// 3. A cursor pins its block instead, so that it need not stay inside an epoch. A pinned block is not evicted; a block
 ///    on its way out (pins &lt; 0) cannot be pinned.
-/// 4. The bytes of the ring stay within the shard's share, but for pinned blocks; a block that alone exceeds the share
-///    is not kept.
+/// 4. The bytes of the queues stay within the shard's share, but for pinned blocks; a block that alone exceeds the share
+///    is not kept. The capacity falls and rises with the store's <see cref="MemoryBudget"/>.
 /// </para>
 /// </remarks>
 internal sealed unsafe class BlockCache : IDisposable
@@ -29,31 +30,41 @@ internal sealed unsafe class BlockCache : IDisposable
     private const int CounterStripes = 64;
     private const int StripeLongs = 16;
 
-    /// <summary>Retired blocks of a shard that are worth a process-wide barrier.</summary>
-    private const int ReclaimCount = 64;
-    private const long ReclaimBytes = 1 << 20;
-
-    private readonly Shard[] _shards;
+    private readonly BlockCacheShard[] _shards;
     private readonly long[] _hits = new long[CounterStripes * StripeLongs];
+    private long _capacity;
 
-    public BlockCache(long capacity)
+    /// <param name="capacity">Bytes of blocks.</param>
+    /// <param name="policy">What stays.</param>
+    /// <param name="budget">Bytes for the cache and everything else that <see cref="MemoryBudget"/> names; default: no bound.</param>
+    public BlockCache(long capacity, BlockCachePolicy policy = default, long budget = long.MaxValue)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
-        Capacity = capacity;
+        _capacity = capacity;
+        Policy = policy;
         int shards = (int)Math.Clamp(capacity / MinShardBytes, 1, MaxShards);
-        _shards = new Shard[shards];
+        _shards = new BlockCacheShard[shards];
         for (int i = 0; i < shards; i++)
         {
-            _shards[i] = new Shard(capacity / shards);
+            _shards[i] = new BlockCacheShard(capacity / shards, policy);
         }
+
+        Memory = new MemoryBudget(this, budget);
+        Tables = new TableCache(Memory);
     }
 
     ~BlockCache() => Free();
 
-    public long Capacity { get; }
+    /// <summary>Bytes of blocks at present; never more than at first.</summary>
+    public long Capacity => Volatile.Read(ref _capacity);
+
+    public BlockCachePolicy Policy { get; }
+
+    /// <summary>What the cache and the other users of memory may use together.</summary>
+    public MemoryBudget Memory { get; }
 
     /// <summary>Open tables of the store.</summary>
-    public TableCache Tables { get; } = new();
+    public TableCache Tables { get; }
 
     /// <summary>Reads served from memory: counted without synchronization, so a few may be missed.</summary>
     public long Hits
@@ -73,18 +84,22 @@ internal sealed unsafe class BlockCache : IDisposable
     public long Misses => _shards.Sum(shard => Volatile.Read(ref shard.Misses));
 
     /// <summary>Bytes of the cached blocks, retired ones not counted.</summary>
-    public long UsedBytes => _shards.Sum(shard => Volatile.Read(ref shard.UsedBytes));
+    public long UsedBytes => _shards.Sum(shard => shard.UsedBytes);
 
     /// <summary>Bytes evicted that may still have readers.</summary>
     public long RetiredBytes => _shards.Sum(shard => Volatile.Read(ref shard.RetiredBytes));
 
-    /// <summary>Notes a hit. Inside an epoch.</summary>
+    /// <summary>Blocks that had to go for others, or for other users of memory.</summary>
+    public long Evictions => _shards.Sum(shard => Volatile.Read(ref shard.Evictions));
+
+    /// <summary>Notes a hit. Inside an epoch. Counts of concurrent readers may get lost: it is a hint.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Touch(Block* block)
     {
-        if (block->Referenced == 0)
+        int reads = block->Reads;
+        if (reads < Block.MostReads)
         {
-            block->Referenced = 1;
+            block->Reads = reads + 1;
         }
 
         ref long counter = ref Unsafe.Add(
@@ -100,7 +115,7 @@ internal sealed unsafe class BlockCache : IDisposable
     public Block* Insert(nint* slot, Block* block)
     {
         Debug.Assert(Epochs.IsInside || block->Pins > 0, "the block must stay until the caller has read it");
-        Shard shard = ShardOf(slot);
+        BlockCacheShard shard = ShardOf(slot);
         lock (shard)
         {
             shard.Misses++;
@@ -113,30 +128,54 @@ internal sealed unsafe class BlockCache : IDisposable
                 return present;
             }
 
-            if (block->Charge > shard.Capacity)
+            if (block->Charge <= shard.Capacity)
             {
-                // Not kept: with its reader alone if pinned, else until the epoch has passed.
-                if (block->Pins == 0)
-                {
-                    shard.Retire(block);
-                }
-            }
-            else
-            {
-                shard.MakeRoom(block->Charge);
                 shard.Add(slot, block);
+                shard.ReclaimIfWorth();
+                return block;
             }
 
-            shard.ReclaimIfWorth();
-            return block;
+            if (block->Pins == 0)
+            {
+                // Not kept: it goes when the epoch has passed.
+                shard.Retire(block);
+                shard.ReclaimIfWorth();
+                return block;
+            }
         }
+
+        // Not kept either: it belongs to its cursor alone.
+        Memory.Charge(MemoryKind.Buffers, block->Charge);
+        return block;
     }
 
-    /// <summary>Ends a pin. A block that is in no ring belonged to its cursor alone.</summary>
-    public static void Unpin(Block* block)
+    /// <summary>Changes the capacity; what is too much goes at once. Returns the bytes evicted. One thread at a time.</summary>
+    public long Resize(long capacity)
+    {
+        if (capacity == Capacity)
+        {
+            return 0;
+        }
+
+        Volatile.Write(ref _capacity, capacity);
+        long evicted = 0;
+        foreach (BlockCacheShard shard in _shards)
+        {
+            lock (shard)
+            {
+                evicted += shard.Resize(capacity / _shards.Length);
+            }
+        }
+
+        return evicted;
+    }
+
+    /// <summary>Ends a pin. A block that is in no queue belonged to its cursor alone.</summary>
+    public void Unpin(Block* block)
     {
         if (block->Slot == null)
         {
+            Memory.Release(MemoryKind.Buffers, block->Charge);
             Block.Free(block);
         }
         else
@@ -148,7 +187,7 @@ internal sealed unsafe class BlockCache : IDisposable
     /// <summary>Frees the block of a slot at once: the caller knows that nobody reads it.</summary>
     public void Remove(nint* slot)
     {
-        Shard shard = ShardOf(slot);
+        BlockCacheShard shard = ShardOf(slot);
         lock (shard)
         {
             Block* block = (Block*)*slot;
@@ -165,154 +204,21 @@ internal sealed unsafe class BlockCache : IDisposable
     public void Dispose()
     {
         Tables.Dispose();
+        Memory.Chunks.Dispose();
         Free();
         GC.SuppressFinalize(this);
     }
 
     private void Free()
     {
-        foreach (Shard shard in _shards)
+        foreach (BlockCacheShard shard in _shards)
         {
-            shard.Free();
+            lock (shard)
+            {
+                shard.Free();
+            }
         }
     }
 
-    private Shard ShardOf(nint* slot) => _shards[(uint)((((ulong)slot >> 3) * 0x9E3779B97F4A7C15) >> 32) % (uint)_shards.Length];
-
-    private sealed class Shard(long capacity)
-    {
-        public readonly long Capacity = capacity;
-        public long Misses;
-        public long UsedBytes;
-        public long RetiredBytes;
-
-        // Under the lock of the shard.
-        private nint[] _ring = new nint[64];
-        private int _count;
-        private int _hand;
-        private Block* _oldestRetired;
-        private Block* _newestRetired;
-        private int _retiredCount;
-        private int _reclaimAt = ReclaimCount;
-        private long _reclaimBytesAt = ReclaimBytes;
-
-        public void Add(nint* slot, Block* block)
-        {
-            if (_count == _ring.Length)
-            {
-                Array.Resize(ref _ring, _ring.Length * 2);
-            }
-
-            block->Slot = slot;
-            block->RingIndex = _count;
-            _ring[_count++] = (nint)block;
-            UsedBytes += block->Charge;
-            Volatile.Write(ref *slot, (nint)block);
-        }
-
-        public void Unlink(Block* block)
-        {
-            Volatile.Write(ref *block->Slot, 0);
-            block->Slot = null;
-            int index = block->RingIndex;
-            Block* last = (Block*)_ring[--_count];
-            _ring[index] = (nint)last;
-            last->RingIndex = index;
-            UsedBytes -= block->Charge;
-        }
-
-        /// <summary>Evicts until there is room, or two turns of the hand have found all pinned.</summary>
-        public void MakeRoom(long bytes)
-        {
-            for (int looks = 2 * _count; looks > 0 && _count > 0 && UsedBytes + bytes > Capacity; looks--)
-            {
-                _hand = _hand >= _count ? 0 : _hand;
-                Block* block = (Block*)_ring[_hand];
-                if (block->Referenced != 0 || Interlocked.CompareExchange(ref block->Pins, -1, 0) != 0)
-                {
-                    block->Referenced = 0;
-                    _hand++;
-                }
-                else
-                {
-                    Unlink(block);
-                    Retire(block);
-                }
-            }
-        }
-
-        public void Retire(Block* block)
-        {
-            block->Pins = -1;
-            block->Epoch = 0;
-            block->NextRetired = null;
-            if (_newestRetired == null)
-            {
-                _oldestRetired = block;
-            }
-            else
-            {
-                _newestRetired->NextRetired = block;
-            }
-
-            _newestRetired = block;
-            _retiredCount++;
-            RetiredBytes += block->Charge;
-        }
-
-        public void ReclaimIfWorth()
-        {
-            if (_retiredCount >= _reclaimAt || RetiredBytes >= _reclaimBytesAt)
-            {
-                Reclaim();
-
-                // A reader that stays long holds them: look again when as much has come in addition.
-                _reclaimAt = _retiredCount + ReclaimCount;
-                _reclaimBytesAt = RetiredBytes + ReclaimBytes;
-            }
-        }
-
-        public void Free()
-        {
-            for (int i = 0; i < _count; i++)
-            {
-                // Tables may outlive the cache, if a cursor was left open: they must not see the block again.
-                Block* block = (Block*)_ring[i];
-                *block->Slot = 0;
-                Block.Free(block);
-            }
-
-            _count = 0;
-            while (_oldestRetired != null)
-            {
-                FreeOldest();
-            }
-        }
-
-        private void Reclaim()
-        {
-            // What was unlinked since the last look gets one stamp now, later than needed but never earlier.
-            long stamp = Epochs.Advance();
-            for (Block* block = _oldestRetired; block != null; block = block->NextRetired)
-            {
-                block->Epoch = block->Epoch == 0 ? stamp : block->Epoch;
-            }
-
-            long oldest = Epochs.OldestActive();
-            while (_oldestRetired != null && _oldestRetired->Epoch < oldest)
-            {
-                FreeOldest();
-            }
-        }
-
-        private void FreeOldest()
-        {
-            Block* block = _oldestRetired;
-            _oldestRetired = block->NextRetired;
-            _newestRetired = _oldestRetired == null ? null : _newestRetired;
-            _retiredCount--;
-            RetiredBytes -= block->Charge;
-            Block.Free(block);
-        }
-    }
+    private BlockCacheShard ShardOf(nint* slot) => _shards[(uint)((((ulong)slot >> 3) * 0x9E3779B97F4A7C15) >> 32) % (uint)_shards.Length];
 }

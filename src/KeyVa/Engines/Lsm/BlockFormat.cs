@@ -22,7 +22,7 @@ internal unsafe ref struct BlockEntry
     public byte* End;
 }
 
-/// <summary>The layout of a data block, format version 1. See docs/format.md (SSTable).</summary>
+/// <summary>The layout of a data block, the same in format versions 1 and 2. See docs/format.md (SSTable).</summary>
 /// <remarks>
 /// <code>
 /// data block:  entry ... | restart u32 x restarts | bucket u8 x buckets | restarts u32 | buckets u32
@@ -44,10 +44,14 @@ internal static unsafe class BlockFormat
     /// <summary>Bytes that buffers leave free behind a block.</summary>
     public const int ReadSlack = 16;
 
-    /// <summary>Behind every block in the file: compression u8 (0: none) | crc32c u32 of the block and the byte before.</summary>
+    /// <summary>
+    /// Behind every block in the file: compression u8 | crc32c u32 of the block, as it stands there, and the byte before.
+    /// </summary>
     public const int TrailerBytes = 5;
 
+    // A trailer's compression: a value of Compression, or the last one.
     public const byte NoCompression = 0;
+    public const byte ZstandardWithDictionary = 4;
 
     public const byte KindMask = 0x03;
     public const byte HasExpiry = 0x04;

@@ -14,6 +14,9 @@ namespace KeyVa.Engines.Lsm;
 internal static unsafe class BloomFilter
 {
     public const int LineBytes = 64;
+
+    /// <summary>More would cost more than they save.</summary>
+    public const int MaxProbes = 16;
     private const uint Golden = 0x9E3779B9;
 
     /// <summary>Bytes of a filter for so many keys; a multiple of the line.</summary>
@@ -24,7 +27,7 @@ internal static unsafe class BloomFilter
     }
 
     /// <summary>Probes per key: ln 2 times the bits per key, a little fewer since the keys of a line collide more.</summary>
-    public static int Probes(int bitsPerKey) => Math.Clamp(bitsPerKey * 6 / 10, 1, 16);
+    public static int Probes(int bitsPerKey) => Math.Clamp(bitsPerKey * 6 / 10, 1, MaxProbes);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Add(byte* lines, int bytes, int probes, ulong hash)

@@ -2,64 +2,124 @@ namespace KeyVa.Engines.Lsm;
 
 /// <summary>
 /// Merges tables downward, one compaction after the other, each streamed: memory is one piece per input and a block of
-/// output. Two of these jobs may run at once on disjoint tables: one may begin at level 0, the other below it.
+/// output. Two of these jobs may run at once on disjoint tables: one may begin at level 0, the other below it. A large
+/// compaction is shared with other threads (<see cref="CompactionRun"/>).
 /// </summary>
-internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, CompactionPicker picker, int firstLevel)
-    : BackgroundJob(JobPriority.Compaction)
+internal sealed class CompactionJob : BackgroundJob
 {
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(30);
-    private const int EntriesBetweenChecks = 1024;
+
+    private readonly LsmEngine _engine;
+    private readonly VersionSet _versions;
+    private readonly CompactionPicker _picker;
+    private readonly CompactionCounters _counters;
+    private readonly int _firstLevel;
+    private readonly SubCompactionJob[] _helpers;
+    private readonly Func<bool> _isStopping;
 
     private TimeSpan _retry = FirstRetry;
     private long _bytesCompacted;
     private volatile bool _stopping;
+    private volatile CompactionRun? _run;
+
+    public CompactionJob(LsmEngine engine, VersionSet versions, CompactionPicker picker, CompactionCounters counters, int firstLevel)
+        : base(JobPriority.Compaction)
+    {
+        _engine = engine;
+        _versions = versions;
+        _picker = picker;
+        _counters = counters;
+        _firstLevel = firstLevel;
+        _isStopping = () => _stopping;
+        _helpers = new SubCompactionJob[Math.Max(0, engine.Context.Options.MaxSubCompactions - 1)];
+        for (int i = 0; i < _helpers.Length; i++)
+        {
+            _helpers[i] = new SubCompactionJob(this);
+        }
+    }
 
     /// <summary>Bytes read and written.</summary>
     public long BytesCompacted => Volatile.Read(ref _bytesCompacted);
 
+    public bool IsRunning => _run is not null;
+
     /// <summary>Makes a running compaction give up soon; what it has written is deleted.</summary>
-    public void Stop() => _stopping = true;
+    public void Stop()
+    {
+        _stopping = true;
+        _engine.Context.CompactionRate?.Wake();
+    }
+
+    /// <summary>Waits until nothing of it runs; it does not run again.</summary>
+    public void Cancel()
+    {
+        Stop();
+        IBackgroundWork background = _engine.Context.Background;
+        background.Cancel(this);
+        foreach (SubCompactionJob helper in _helpers)
+        {
+            background.Cancel(helper);
+        }
+    }
 
     public override void Run()
     {
         try
         {
             // One at a time, then to the end of the queue: other partitions want their turn.
-            if (!_stopping && versions.Failure is null && RunOne())
+            if (!_stopping && _versions.Failure is null && RunOne())
             {
                 _retry = FirstRetry;
-                engine.ScheduleCompactions();
+                _engine.ScheduleCompactions();
             }
         }
-        catch (StorageFullException) when (versions.Failure is null)
+        catch (StorageFullException) when (_versions.Failure is null)
         {
-            engine.Context.Background.ScheduleAfter(this, _retry);
+            _engine.Context.Background.ScheduleAfter(this, _retry);
             _retry = _retry * 2 < LongestRetry ? _retry * 2 : LongestRetry;
         }
         catch (StoreException failure)
         {
-            versions.Fail(failure);
+            _versions.Fail(failure);
+        }
+
+        if (_versions.Failure is StoreException stopped)
+        {
+            _engine.FailManual(stopped);
         }
     }
 
+    /// <summary>For helpers: takes part in the present compaction.</summary>
+    public void Help() => _run?.Work();
+
     private bool RunOne()
     {
-        Superversion superversion = versions.Pin();
-        Horizon horizon = engine.HorizonFor(superversion.Durable);
+        Superversion superversion = _versions.Pin();
+        Horizon horizon = _engine.HorizonFor(superversion.Durable);
         Compaction? compaction = null;
+        List<(int Level, SsTable Table)> covered;
+        long written = -1;
         try
         {
-            lock (versions.Gate)
+            CoveredTables.Load(superversion);
+            lock (_versions.Gate)
             {
                 // The tables are marked against those of the current superversion: look at no older one.
-                if (versions.Current != superversion)
+                if (_versions.Current != superversion || _versions.Ingesting)
                 {
-                    engine.ScheduleCompactions();
+                    _engine.ScheduleCompactions();
                     return false;
                 }
 
-                compaction = picker.Pick(superversion, firstLevel, horizon);
+                covered = CoveredTables.Take(superversion, horizon);
+                compaction = covered.Count > 0 ? null : _picker.Pick(superversion, _firstLevel, horizon);
+            }
+
+            if (covered.Count > 0)
+            {
+                Drop(covered);
+                return !_stopping;
             }
 
             if (compaction is null)
@@ -67,127 +127,115 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
                 return false;
             }
 
-            if (compaction.IsMove)
-            {
-                Move(compaction);
-            }
-            else
-            {
-                Merge(compaction, superversion, horizon);
-            }
-
+            written = compaction.IsMove ? Move(compaction) : Merge(compaction, superversion, horizon);
             return !_stopping;
         }
         finally
         {
-            Unmark(compaction);
-            versions.Unpin(superversion);
+            End(compaction, written);
+            _versions.Unpin(superversion);
         }
     }
 
-    private void Unmark(Compaction? compaction)
+    private void End(Compaction? compaction, long written)
     {
         if (compaction is not null)
         {
-            lock (versions.Gate)
+            lock (_versions.Gate)
             {
                 foreach (SsTable table in compaction.Inputs)
                 {
                     table.BeingCompacted = false;
                 }
+
+                compaction.Manual?.EndStep(compaction, done: written >= 0, written);
             }
         }
     }
 
-    private void Move(Compaction compaction)
+    /// <summary>Takes tables out of the tree that removed ranges cover, without reading them.</summary>
+    private void Drop(List<(int Level, SsTable Table)> covered)
+    {
+        try
+        {
+            ManifestEdit edit = new();
+            edit.Removed.AddRange(covered.Select(found => (found.Level, found.Table.Id)));
+            _versions.Apply(edit, [], flushed: null);
+        }
+        finally
+        {
+            lock (_versions.Gate)
+            {
+                covered.ForEach(found => found.Table.BeingCompacted = false);
+            }
+        }
+    }
+
+    private long Move(Compaction compaction)
     {
         ManifestEdit edit = new();
-        foreach (SsTable table in compaction.Upper)
+        foreach (InputRun run in compaction.Runs)
         {
-            edit.Removed.Add((compaction.Level, table.Id));
-            edit.Added.Add(new ManifestTable(compaction.OutputLevel, table.Id, table.FileBytes, table.Properties));
+            foreach (SsTable table in run.Tables)
+            {
+                edit.Removed.Add((run.Level, table.Id));
+                edit.Added.Add(new ManifestTable(compaction.OutputLevel, table.Id, table.FileBytes, table.Properties));
+            }
         }
 
         Advance(compaction, edit);
-        versions.Apply(edit, [], flushed: null);
+        _versions.Apply(edit, [], flushed: null);
+        _counters.Add(compaction, 0, TimeSpan.Zero);
+        return 0;
     }
 
-    private void Merge(Compaction compaction, Superversion superversion, Horizon horizon)
+    /// <summary>Bytes written; -1 if it was stopped.</summary>
+    private long Merge(Compaction compaction, Superversion superversion, Horizon horizon)
     {
-        long versionBase = compaction.Inputs.Min(table => table.Properties.VersionBase);
-        long stampBase = compaction.Inputs.Min(table => table.Properties.StampBase);
-        using TableOutput output = new(engine.Context, versions, versionBase, stampBase, new KeysBelow(superversion, compaction.OutputLevel + 1));
-        using EntryFilter filter = new(horizon, new DeeperKeys(superversion.Deeper.Skip(compaction.OutputLevel + 1)));
-        using MergeHeap heap = new(Sources(compaction));
-        if (!Write(heap, filter, output))
+        TimeProvider time = _engine.Context.Time;
+        long began = time.GetTimestamp();
+        using CompactionRun run = new(_engine.Context, _versions, compaction, superversion, horizon, _isStopping);
+        if (!WriteAll(run))
         {
-            return;
+            return -1;
         }
 
-        output.Complete();
         ManifestEdit edit = new();
-        edit.Removed.AddRange(compaction.Upper.Select(table => (compaction.Level, table.Id)));
-        edit.Removed.AddRange(compaction.Lower.Select(table => (compaction.OutputLevel, table.Id)));
-        edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(compaction.OutputLevel, table.Id, table.FileBytes, table.Properties)));
+        foreach (InputRun input in compaction.Runs)
+        {
+            edit.Removed.AddRange(input.Tables.Select(table => (input.Level, table.Id)));
+        }
+
+        IReadOnlyList<SsTable> tables = run.Tables;
+        edit.Added.AddRange(tables.Select(table => new ManifestTable(compaction.OutputLevel, table.Id, table.FileBytes, table.Properties)));
         Advance(compaction, edit);
-        versions.Apply(edit, output.Tables, flushed: null);
-        output.Keep();
-        Volatile.Write(ref _bytesCompacted, _bytesCompacted + output.Bytes + compaction.Inputs.Sum(table => table.FileBytes));
+        _versions.Apply(edit, tables, flushed: null);
+        run.Keep();
+        long written = tables.Sum(table => table.FileBytes);
+        _counters.Add(compaction, written, time.GetElapsedTime(began));
+        Volatile.Write(ref _bytesCompacted, _bytesCompacted + written + compaction.Bytes);
+        return written;
     }
 
-    /// <summary>False if it was stopped.</summary>
-    private bool Write(MergeHeap heap, EntryFilter filter, TableOutput output)
+    private bool WriteAll(CompactionRun run)
     {
-        long tableBytes = engine.Context.Options.TableBytes;
-        int untilCheck = EntriesBetweenChecks;
-        heap.SeekFirst();
-        while (heap.Top is MergeSource entry)
+        _run = run;
+        try
         {
-            EntryFate fate = filter.Decide(entry);
-            if (fate != EntryFate.Drop)
+            for (int i = 0; i < _helpers.Length && i < run.Ranges - 1; i++)
             {
-                // All versions of a key stay in one table, so that the tables of a level do not overlap.
-                if (filter.IsNewKey && output.OpenBytes >= tableBytes)
-                {
-                    output.EndTable();
-                }
-
-                output.Add(entry, bury: fate == EntryFate.Bury);
+                _engine.Context.Background.Schedule(_helpers[i]);
             }
 
-            if (--untilCheck == 0)
-            {
-                untilCheck = EntriesBetweenChecks;
-                if (_stopping)
-                {
-                    return false;
-                }
-            }
-
-            heap.Next();
+            run.Work();
         }
-
-        return true;
-    }
-
-    private static MergeSource[] Sources(Compaction compaction)
-    {
-        List<MergeSource> sources = [];
-        if (compaction.Level == 0)
+        finally
         {
-            sources.AddRange(compaction.Upper.Select(table => new TableSource([table], streaming: true)));
-        }
-        else
-        {
-            sources.Add(new TableSource(compaction.Upper, streaming: true));
+            _run = null;
+            run.Close();
         }
 
-        if (compaction.Lower.Length > 0)
-        {
-            sources.Add(new TableSource(compaction.Lower, streaming: true));
-        }
-
-        return [.. sources];
+        return run.Finish();
     }
 
     /// <summary>Lets the next compaction of the level continue behind this one.</summary>
@@ -195,12 +243,18 @@ internal sealed class CompactionJob(LsmEngine engine, VersionSet versions, Compa
     {
         if (compaction.Level > 0 && compaction.OutputLevel > compaction.Level)
         {
-            byte[] key = compaction.Upper[^1].Properties.Largest;
+            byte[] key = compaction.Runs[0].Tables[^1].Properties.Largest;
             edit.Pointers.Add((compaction.Level, key));
-            lock (versions.Gate)
+            lock (_versions.Gate)
             {
-                picker.SetPointer(compaction.Level, key);
+                _picker.SetPointer(compaction.Level, key);
             }
         }
     }
+}
+
+/// <summary>A thread's offer to take part in a compaction that another leads.</summary>
+internal sealed class SubCompactionJob(CompactionJob leader) : BackgroundJob(JobPriority.Compaction)
+{
+    public override void Run() => leader.Help();
 }

@@ -1,49 +1,30 @@
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
-/// Decides what to compact next, by the level that exceeds its size most (leveled compaction, as in LevelDB).
+/// Decides what to compact next. What is common to both styles stands here: tables that are mostly waste go before levels
+/// that are only a little too large, and steps of manual requests take turns with both.
 /// Everything here is called under the version set's gate.
 /// </summary>
-internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers)
+internal abstract class CompactionPicker(EngineOptions options, byte[]?[] pointers)
 {
-    /// <summary>A table is compacted when about this share of its entries has expired: one in four.</summary>
-    private const int ExpiredShare = 4;
-
-    /// <summary>A table below level 0 is compacted when this share of its entries are tombstones: one in two.</summary>
-    private const int TombstoneShare = 2;
-
-    /// <summary>A table that overlaps more than this many tables' bytes two levels below is not moved as it is.</summary>
-    private const int MaxGrandparents = 10;
+    /// <summary>From this score on a level goes before tables that are mostly waste.</summary>
+    private const double UrgentScore = 2;
 
     // Where the next compaction of each level continues: behind the last one's largest key.
     private readonly byte[]?[] _pointers = [.. pointers];
+    private readonly List<ManualCompaction> _manual = [];
+    private bool _manualTurn;
 
-    /// <summary>The bytes that a level may have.</summary>
-    public static double Target(EngineOptions options, int level) => options.Level1Bytes * Math.Pow(options.LevelMultiplier, level - 1);
+    protected EngineOptions Options => options;
 
-    /// <summary>When so much of some table will have expired that a compaction is worth it; MaxValue if none expires.</summary>
-    public static long ExpiryDueAt(Superversion superversion)
-    {
-        long due = long.MaxValue;
-        foreach (SsTable table in superversion.Tables)
-        {
-            due = Math.Min(due, ExpiryDueAt(table.Properties));
-        }
+    public static CompactionPicker Create(EngineOptions options, byte[]?[] pointers) =>
+        options.CompactionStyle == CompactionStyle.Tiered ? new TieredPicker(options, pointers) : new LeveledPicker(options, pointers);
 
-        return due;
-    }
+    /// <summary>How much a level is in need of a compaction: at 1 it gets one.</summary>
+    public abstract double Score(Superversion superversion, int level);
 
-    /// <summary>Bytes by which levels exceed their sizes.</summary>
-    public static long Debt(EngineOptions options, Superversion superversion)
-    {
-        double debt = 0;
-        for (int level = 1; level <= superversion.DeepestLevel; level++)
-        {
-            debt += Math.Max(0, superversion.Deeper[level].Bytes - Target(options, level));
-        }
-
-        return (long)debt;
-    }
+    /// <summary>Bytes that compactions which are due now would read; for statistics.</summary>
+    public abstract long PendingBytes(Superversion superversion);
 
     /// <summary>The most urgent compaction that shares no table with a running one; null if there is none. Its inputs are marked.</summary>
     /// <param name="superversion">The current one.</param>
@@ -51,94 +32,47 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
     /// <param name="horizon">What has expired for everyone.</param>
     public Compaction? Pick(Superversion superversion, int firstLevel, Horizon horizon)
     {
-        Span<double> scores = stackalloc double[Superversion.Levels];
-        for (int level = 0; level < Superversion.Levels; level++)
+        if (firstLevel == 0 && (_manualTurn = !_manualTurn) && PickManual(superversion) is Compaction early)
         {
-            scores[level] = level < firstLevel || level == Superversion.Levels - 1 ? 0 : Score(superversion, level);
+            return Mark(early);
         }
 
-        while (true)
-        {
-            int best = IndexOfLargest(scores);
-            if (scores[best] < 1)
-            {
-                break;
-            }
+        Compaction? found = PickByShape(superversion, firstLevel, UrgentScore)
+            ?? PickWasteful(superversion, firstLevel, horizon)
+            ?? PickByShape(superversion, firstLevel, 1)
+            ?? (firstLevel == 0 ? PickManual(superversion) : null);
+        return found is null ? null : Mark(found);
+    }
 
-            scores[best] = 0;
-            Compaction? found = best == 0 ? PickLevel0(superversion) : PickDeeper(superversion, best);
-            if (found is not null)
-            {
-                return Mark(found);
-            }
-        }
+    public void Add(ManualCompaction request) => _manual.Add(request);
 
-        return PickWasteful(superversion, firstLevel, horizon) is Compaction wasteful ? Mark(wasteful) : null;
+    /// <summary>All requests that are not done, which are forgotten.</summary>
+    public ManualCompaction[] TakeManual()
+    {
+        ManualCompaction[] all = [.. _manual];
+        _manual.Clear();
+        return all;
     }
 
     public byte[]? Pointer(int level) => _pointers[level];
 
     public void SetPointer(int level, byte[] key) => _pointers[level] = key;
 
-    private static int IndexOfLargest(ReadOnlySpan<double> scores)
-    {
-        int best = 0;
-        for (int i = 1; i < scores.Length; i++)
-        {
-            best = scores[i] > scores[best] ? i : best;
-        }
+    /// <summary>A compaction that brings the shape of the tree in order, if one scores that much.</summary>
+    protected abstract Compaction? PickByShape(Superversion superversion, int firstLevel, double atLeast);
 
-        return best;
-    }
+    /// <summary>All of level 0 into a level below.</summary>
+    protected abstract Compaction? PickLevel0(Superversion superversion);
 
-    private static Compaction Mark(Compaction compaction)
-    {
-        foreach (SsTable table in compaction.Inputs)
-        {
-            table.BeingCompacted = true;
-        }
+    /// <summary>The level into which tables of this one go.</summary>
+    protected abstract int OutputBelow(Superversion superversion, int level);
 
-        return compaction;
-    }
+    /// <summary>One step of the request; null if it has to wait for running compactions or is done.</summary>
+    protected abstract Compaction? Step(Superversion superversion, ManualCompaction request);
 
-    private static long ExpiryDueAt(TableProperties properties)
-    {
-        if (properties.Expiring == 0 || properties.Expiring * ExpiredShare < properties.Entries)
-        {
-            return long.MaxValue;
-        }
+    protected static bool AreFree(IEnumerable<SsTable> tables) => !tables.Any(table => table.BeingCompacted);
 
-        // As if the expiries were spread evenly between the first and the last.
-        double share = (double)properties.Entries / ExpiredShare / properties.Expiring;
-        return properties.SmallestExpiry + (long)((properties.LargestExpiry - properties.SmallestExpiry) * share);
-    }
-
-    private static Compaction? PickLevel0(Superversion superversion)
-    {
-        SsTable[] tables = superversion.Level0;
-        if (tables.Length == 0 || tables.Any(table => table.BeingCompacted))
-        {
-            return null;
-        }
-
-        ReadOnlySpan<byte> smallest = tables[0].Smallest;
-        ReadOnlySpan<byte> largest = tables[0].Largest;
-        foreach (SsTable table in tables)
-        {
-            smallest = KeyOrder.Compare(table.Smallest, smallest) < 0 ? table.Smallest : smallest;
-            largest = KeyOrder.Compare(table.Largest, largest) > 0 ? table.Largest : largest;
-        }
-
-        SsTable[] lower = superversion.Deeper[1].Overlapping(smallest, largest).ToArray();
-        if (lower.Any(table => table.BeingCompacted))
-        {
-            return null;
-        }
-
-        return new Compaction(0, 1, tables, lower, IsMove: AreDisjoint([.. tables, .. lower]));
-    }
-
-    private static bool AreDisjoint(SsTable[] tables)
+    protected static bool AreDisjoint(SsTable[] tables)
     {
         Array.Sort(tables, (a, b) => KeyOrder.Compare(a.Smallest, b.Smallest));
         for (int i = 1; i < tables.Length; i++)
@@ -152,92 +86,150 @@ internal sealed class CompactionPicker(EngineOptions options, byte[]?[] pointers
         return true;
     }
 
-    /// <summary>A table with much that has expired or was removed, if the horizon lets it go.</summary>
-    private static Compaction? PickWasteful(Superversion superversion, int firstLevel, Horizon horizon)
+    /// <summary>Tables that follow one another in a level, and those of another level with keys between theirs; null if one is busy.</summary>
+    protected static Compaction? Down(Superversion superversion, int level, SsTable[] tables, int output)
     {
-        for (int level = firstLevel; level <= superversion.DeepestLevel; level++)
+        SsTable[] lower = superversion.Deeper[output].Overlapping(tables[0].Smallest, tables[^1].Largest).ToArray();
+        InputRun upper = new(level, tables);
+        return AreFree(tables) && AreFree(lower)
+            ? new Compaction(lower.Length == 0 ? [upper] : [upper, new InputRun(output, lower)], output, IsMove: lower.Length == 0)
+            : null;
+    }
+
+    /// <summary>The first level below with tables; 0 if there is none.</summary>
+    protected static int NextNonEmpty(Superversion superversion, int level)
+    {
+        for (int below = level + 1; below <= superversion.DeepestLevel; below++)
         {
-            foreach (SsTable table in level == 0 ? superversion.Level0 : superversion.Deeper[level].Tables)
+            if (superversion.Deeper[below].Tables.Length > 0)
             {
-                // Entries above the horizon stay whatever they are: the table would be rewritten for nothing.
-                TableProperties properties = table.Properties;
-                bool removed = level > 0 && properties.Tombstones * TombstoneShare >= properties.Entries;
-                if (!table.BeingCompacted && properties.MaxVersion <= horizon.Version && (removed || ExpiryDueAt(properties) <= horizon.Stamp))
-                {
-                    Compaction? found = level == 0 ? PickLevel0(superversion) : TowardsBottom(superversion, level, table);
-                    if (found is not null)
-                    {
-                        return found with { IsMove = false };
-                    }
-                }
+                return below;
+            }
+        }
+
+        return 0;
+    }
+
+    /// <summary>Tables of a level from a key on that existed when the request was made, up to about four tables' bytes.</summary>
+    protected SsTable[] NextOld(Superversion superversion, int level, ManualCompaction request, bool onlyOld)
+    {
+        SsTable[] tables = superversion.Deeper[level].Tables;
+        List<SsTable> chunk = [];
+        long bytes = 0;
+        for (int i = superversion.Deeper[level].FirstEndingAtOrBehind(request.Cursor); i < tables.Length; i++)
+        {
+            SsTable table = tables[i];
+            bool wanted = !request.IsBehind(table.Smallest) && (!onlyOld || table.Id < request.FirstNewId);
+            if (chunk.Count > 0 && (!wanted || bytes >= ManualCompaction.StepTables * options.TableBytes))
+            {
+                break;
+            }
+
+            if (wanted)
+            {
+                chunk.Add(table);
+                bytes += table.FileBytes;
+            }
+        }
+
+        return [.. chunk];
+    }
+
+    /// <summary>The last level's part of a request: tables from before it are written anew, without what nobody needs.</summary>
+    protected Compaction? StepInPlace(Superversion superversion, ManualCompaction request, int level)
+    {
+        SsTable[] chunk = NextOld(superversion, level, request, onlyOld: true);
+        if (chunk.Length == 0)
+        {
+            request.IsFinished = true;
+            return null;
+        }
+
+        return AreFree(chunk) ? new Compaction([new InputRun(level, chunk)], level) { Manual = request } : null;
+    }
+
+    private Compaction? PickManual(Superversion superversion)
+    {
+        for (int i = 0; i < _manual.Count; i++)
+        {
+            ManualCompaction request = _manual[i];
+            if (request.IsCancelled)
+            {
+                _manual.RemoveAt(i--);
+                continue;
+            }
+
+            // What it is to compact must be in tables first; and one step at a time.
+            if (superversion.Durable.Index < request.AfterIndex || request.IsRunning)
+            {
+                continue;
+            }
+
+            request.Begin(superversion);
+            Compaction? step = Step(superversion, request);
+            if (step is not null)
+            {
+                request.IsRunning = true;
+                return step with { IsMove = false, Manual = request };
+            }
+
+            if (request.IsFinished)
+            {
+                _manual.RemoveAt(i--);
+                request.Complete();
             }
         }
 
         return null;
     }
 
-    /// <summary>One level down; or, where no level below has keys of the table, rewritten where it is, without what is not needed.</summary>
-    private static Compaction? TowardsBottom(Superversion superversion, int level, SsTable table)
+    /// <summary>The table with most that has expired or was removed, if the horizon lets it go.</summary>
+    private Compaction? PickWasteful(Superversion superversion, int firstLevel, Horizon horizon)
     {
+        Compaction? best = null;
+        double most = 0;
+        for (int level = firstLevel; level <= superversion.DeepestLevel; level++)
+        {
+            foreach (SsTable table in level == 0 ? superversion.Level0 : superversion.Deeper[level].Tables)
+            {
+                double share = table.BeingCompacted ? 0 : TableWaste.Share(table.Properties, horizon, level);
+                if (share > most && TowardsBottom(superversion, level, table) is Compaction found)
+                {
+                    best = found with { IsMove = false };
+                    most = share;
+                }
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>One level down; or, where no level below has keys of the table, rewritten where it is, without what is not needed.</summary>
+    private Compaction? TowardsBottom(Superversion superversion, int level, SsTable table)
+    {
+        if (level == 0)
+        {
+            return PickLevel0(superversion);
+        }
+
         bool deeper = false;
         for (int below = level + 1; below <= superversion.DeepestLevel; below++)
         {
             deeper |= superversion.Deeper[below].Overlapping(table.Smallest, table.Largest).Length > 0;
         }
 
-        return deeper ? Down(superversion, level, table) : new Compaction(level, level, [table], [], IsMove: false);
+        return deeper
+            ? Down(superversion, level, [table], OutputBelow(superversion, level))
+            : new Compaction([new InputRun(level, [table])], level);
     }
 
-    private static Compaction? Down(Superversion superversion, int level, SsTable table)
+    private static Compaction Mark(Compaction compaction)
     {
-        SsTable[] lower = superversion.Deeper[level + 1].Overlapping(table.Smallest, table.Largest).ToArray();
-        return table.BeingCompacted || lower.Any(other => other.BeingCompacted)
-            ? null
-            : new Compaction(level, level + 1, [table], lower, IsMove: lower.Length == 0);
-    }
-
-    private double Score(Superversion superversion, int level)
-    {
-        if (level == 0)
+        foreach (SsTable table in compaction.Inputs)
         {
-            return (double)superversion.Level0.Length / options.Level0Tables;
+            table.BeingCompacted = true;
         }
 
-        long busy = 0;
-        foreach (SsTable table in superversion.Deeper[level].Tables)
-        {
-            busy += table.BeingCompacted ? table.FileBytes : 0;
-        }
-
-        return (superversion.Deeper[level].Bytes - busy) / Target(options, level);
-    }
-
-    /// <summary>The next table of the level in turn whose compaction is free to run.</summary>
-    private Compaction? PickDeeper(Superversion superversion, int level)
-    {
-        Level from = superversion.Deeper[level];
-        int start = _pointers[level] is byte[] pointer ? from.FirstEndingAtOrBehind(pointer) : 0;
-        for (int i = 0; i < from.Tables.Length; i++)
-        {
-            SsTable table = from.Tables[(start + i) % from.Tables.Length];
-            if (Down(superversion, level, table) is Compaction found)
-            {
-                bool heavy = level + 2 < Superversion.Levels && Grandparents(superversion, level, table) > MaxGrandparents * options.TableBytes;
-                return found with { IsMove = found.IsMove && !heavy };
-            }
-        }
-
-        return null;
-    }
-
-    private static long Grandparents(Superversion superversion, int level, SsTable table)
-    {
-        long bytes = 0;
-        foreach (SsTable other in superversion.Deeper[level + 2].Overlapping(table.Smallest, table.Largest))
-        {
-            bytes += other.FileBytes;
-        }
-
-        return bytes;
+        return compaction;
     }
 }

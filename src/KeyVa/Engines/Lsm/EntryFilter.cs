@@ -20,15 +20,22 @@ internal sealed unsafe class EntryFilter : IDisposable
 {
     private readonly Horizon _horizon;
     private readonly DeeperKeys? _deeper;
+    private readonly RangeTombstones? _ranges;
     private readonly NativeBuffer _key = new(256);
+    private int _fragment;
+
+    // The removal of a range with the present key, for everyone: what is below it is not there. 0: none.
+    private long _removed;
     private bool _hasKey;
     private bool _decided;
     private bool _keptOne;
 
     /// <param name="horizon">What may be forgotten.</param>
     /// <param name="deeper">Tells whether older entries of a key may lie below what is written; null: they may.</param>
-    public EntryFilter(Horizon horizon, DeeperKeys? deeper)
+    /// <param name="ranges">The range tombstones of all that is merged; null: none.</param>
+    public EntryFilter(Horizon horizon, DeeperKeys? deeper, RangeTombstones? ranges)
     {
+        _ranges = ranges;
         _horizon = horizon;
         _deeper = deeper;
     }
@@ -57,6 +64,10 @@ internal sealed unsafe class EntryFilter : IDisposable
             _hasKey = true;
             _decided = false;
             _keptOne = false;
+            if (_ranges is not null)
+            {
+                _removed = Removed(entry.KeySpan);
+            }
         }
 
         if (_decided)
@@ -70,6 +81,11 @@ internal sealed unsafe class EntryFilter : IDisposable
         }
 
         _decided = true;
+        if (entry.Version < _removed)
+        {
+            return EntryFate.Drop;
+        }
+
         bool expired = entry.ExpiresAt != 0 && entry.ExpiresAt <= _horizon.Stamp;
         if (entry.Kind != EntryKind.Tombstone && !expired)
         {
@@ -82,6 +98,18 @@ internal sealed unsafe class EntryFilter : IDisposable
         }
 
         return entry.Kind == EntryKind.Tombstone ? EntryFate.Keep : EntryFate.Bury;
+    }
+
+    private long Removed(ReadOnlySpan<byte> key)
+    {
+        while (_fragment < _ranges!.Count && KeyOrder.Compare(_ranges.End(_fragment), key) <= 0)
+        {
+            _fragment++;
+        }
+
+        return _fragment < _ranges.Count && KeyOrder.Compare(_ranges.Start(_fragment), key) <= 0
+            ? _ranges.NewestAt(_fragment, _horizon.Version)
+            : 0;
     }
 }
 

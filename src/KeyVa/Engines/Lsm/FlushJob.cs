@@ -29,6 +29,9 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         catch (StoreException failure)
         {
             versions.Fail(failure);
+
+            // Whoever waits for compactions behind this flush is to hear of it.
+            engine.ScheduleCompactions();
         }
     }
 
@@ -55,8 +58,12 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
     private void Flush(Memtable memtable, Superversion superversion)
     {
         Horizon horizon = engine.HorizonFor(memtable.End);
-        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0));
-        using EntryFilter filter = new(horizon, deeper: null);
+        RangeTombstones? ranges = memtable.Ranges is { } runs ? RangeTombstoneMerge.Merge([runs.Merged], horizon.Version) : null;
+        using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0))
+        {
+            Ranges = ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, superversion.Tables),
+        };
+        using EntryFilter filter = new(horizon, deeper: null, ranges);
         using MemtableSource source = new(memtable.List);
         for (source.SeekFirst(); source.Valid; source.Next())
         {
@@ -72,6 +79,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);
+        memtable.MoveTo(MemoryKind.Flushed);
         output.Keep();
         Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
         engine.Flushed();

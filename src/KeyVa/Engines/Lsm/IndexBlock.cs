@@ -83,13 +83,55 @@ internal readonly unsafe struct IndexBlock
         long fixedBytes = HeadBytes + (20L * count) + 8
             + ((flags & HasVersions) != 0 ? 8L * count : 0)
             + ((flags & HasOrdinals) != 0 ? 4L * (count + 1L) : 0);
-        if (count == 0 || fixedBytes + commonLength > length)
+
+        // A table with range tombstones alone has an index of nothing; a top index has partitions.
+        if ((count == 0 && (flags & HasOrdinals) != 0) || fixedBytes + commonLength > length)
         {
             return false;
         }
 
         index = new IndexBlock(data, (int)count, flags, (int)commonLength);
-        return fixedBytes + commonLength + index._keyEnds[count - 1] == length;
+        return fixedBytes + commonLength + (count == 0 ? 0 : index._keyEnds[count - 1]) == length;
+    }
+
+    /// <summary>
+    /// Whether the columns make sense: blocks that follow one another between two places of the file, ends, heads and
+    /// ordinals that rise, heads that are those of their separators. Looked at once, when the block comes from the disk:
+    /// lookups rely on it, whatever the bytes are.
+    /// </summary>
+    public bool IsSound(long start, long end)
+    {
+        bool sound = Offset(0) >= start && Offset(Count) <= end;
+        uint restStart = 0;
+        for (int i = 0; sound && i < Count; i++)
+        {
+            long bytes = Offset(i + 1) - Offset(i);
+            sound = bytes is > BlockFormat.TrailerBytes and <= int.MaxValue / 2
+                && _keyEnds[i] >= restStart && _keyEnds[i] <= _keyEnds[Count - 1]
+                && (i == 0 || _heads[i] >= _heads[i - 1])
+                && (_ordinals == null || _ordinals[i] < _ordinals[i + 1])
+                && _heads[i] == KeyOrder.Head(_rests + restStart, (int)(_keyEnds[i] - restStart));
+            restStart = _keyEnds[i];
+        }
+
+        return sound && (_ordinals == null || (_ordinals[0] == 0 && _ordinals[Count] <= int.MaxValue));
+    }
+
+    /// <summary>
+    /// Whether the last separator is the i-th of the index above: then what that one leads here is not behind all blocks.
+    /// </summary>
+    public bool EndsWith(in IndexBlock above, int i)
+    {
+        int last = Count - 1;
+        ReadOnlySpan<byte> rest = Rest(last);
+        ReadOnlySpan<byte> otherRest = above.Rest(i);
+        ReadOnlySpan<byte> common = new(_common, _commonLength);
+        ReadOnlySpan<byte> otherCommon = new(above._common, above._commonLength);
+        return VersionOf(last) == above.VersionOf(i)
+            && common.Length + rest.Length == otherCommon.Length + otherRest.Length
+            && (common.Length >= otherCommon.Length
+                ? common.StartsWith(otherCommon) && otherRest.StartsWith(common[otherCommon.Length..]) && otherRest.EndsWith(rest)
+                : otherCommon.StartsWith(common) && rest.StartsWith(otherCommon[common.Length..]) && rest.EndsWith(otherRest));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -98,6 +140,13 @@ internal readonly unsafe struct IndexBlock
     /// <summary>Bytes of the i-th block without its trailer.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public int Length(int i) => (int)(_offsets[i + 1] - _offsets[i]) - BlockFormat.TrailerBytes;
+
+    /// <summary>The i-th separator's key.</summary>
+    public byte[] Separator(int i)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        return [.. new ReadOnlySpan<byte>(_common, _commonLength), .. new ReadOnlySpan<byte>(_rests + start, (int)(_keyEnds[i] - start))];
+    }
 
     /// <summary>Top index: the ordinal of the first data block of the i-th partition.</summary>
     public int Ordinal(int i) => (int)_ordinals[i];
@@ -182,6 +231,14 @@ internal readonly unsafe struct IndexBlock
         }
 
         return (int)(at - _heads) + (*at < head ? 1 : 0);
+    }
+
+    private long VersionOf(int i) => _versions == null ? 0 : _versions[i];
+
+    private ReadOnlySpan<byte> Rest(int i)
+    {
+        uint start = i == 0 ? 0 : _keyEnds[i - 1];
+        return new ReadOnlySpan<byte>(_rests + start, (int)(_keyEnds[i] - start));
     }
 
     private bool SeparatorIsBefore(int i, byte* rest, int restLength, long version)

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using KeyVa.Io;
 
@@ -30,6 +31,9 @@ internal sealed class IndexBuilder : IDisposable
         _ordinals.AppendUInt32((uint)ordinal);
         Count++;
     }
+
+    /// <summary>Says where a block begins that was added before anyone knew.</summary>
+    public void SetOffset(int i, long offset) => BinaryPrimitives.WriteInt64LittleEndian(_offsets.Slice(8 * i, 8), offset);
 
     public ReadOnlySpan<byte> Separator(int i)
     {
@@ -110,6 +114,11 @@ internal sealed class IndexBuilder : IDisposable
     /// <summary>The separators are in order, so what the first and the last have in common, all have.</summary>
     private ReadOnlySpan<byte> Common(int first, int count)
     {
+        if (count == 0)
+        {
+            return default;
+        }
+
         ReadOnlySpan<byte> lowest = Separator(first);
         return count == 1 ? default : lowest[..lowest.CommonPrefixLength(Separator(first + count - 1))];
     }

@@ -11,6 +11,7 @@ internal sealed unsafe class Level
     public Level(SsTable[] tables)
     {
         Tables = tables;
+        WithEntries = SsTable.WithEntries(tables);
         _largestHeads = new ulong[tables.Length];
         for (int i = 0; i < tables.Length; i++)
         {
@@ -20,6 +21,9 @@ internal sealed unsafe class Level
     }
 
     public SsTable[] Tables { get; }
+
+    /// <summary>Those a cursor can stand in.</summary>
+    public SsTable[] WithEntries { get; }
 
     public long Bytes { get; }
 

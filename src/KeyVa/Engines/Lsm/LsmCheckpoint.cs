@@ -49,7 +49,8 @@ internal static class LsmCheckpoint
         return new CheckpointResult(mark.Index, mark.Version, mark.Stamp);
     }
 
-    private static void Copy(IFileSystem files, string from, string to, CancellationToken cancellation)
+    /// <summary>Copies a file and syncs the copy.</summary>
+    public static void Copy(IFileSystem files, string from, string to, CancellationToken cancellation)
     {
         using StorageFile source = files.Open(from, writable: false);
         using StorageFile target = files.Create(to);

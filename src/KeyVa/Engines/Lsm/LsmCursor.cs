@@ -7,41 +7,58 @@ namespace KeyVa.Engines.Lsm;
 /// passes over newer versions, shadowed ones and tombstones. Forward it lends out the sources' own bytes; backward the
 /// versions of a key come oldest first, so the newest so far is kept in a buffer.
 /// </summary>
+/// <remarks>
+/// Cursors are used again: <see cref="Open"/> takes one that was disposed on this thread, with its sources and buffers, so
+/// that opening allocates nothing. Whoever has disposed a cursor must not touch it again; the public handle
+/// (<see cref="ScanCursor"/>) sees to that.
+/// </remarks>
 internal sealed unsafe class LsmCursor : EngineCursor
 {
-    private readonly VersionSet _versions;
-    private readonly Superversion _superversion;
-    private readonly MergeHeap _heap;
-    private readonly long _at;
-    private readonly bool _reverse;
-    private readonly byte[] _from;
-    private readonly byte[] _to;
-    private readonly ulong _toHead;
+    /// <summary>Disposed cursors that a thread keeps.</summary>
+    private const int MaxPooled = 4;
+
+    /// <summary>Sources of each kind that a pooled cursor keeps.</summary>
+    private const int MaxPooledSources = 32;
+
+    /// <summary>Bytes of a buffer that a pooled cursor keeps.</summary>
+    private const int KeptBytes = 64 << 10;
+
+    [ThreadStatic]
+    private static Stack<LsmCursor>? _pool;
+
+    // Kept from one use to the next.
+    private readonly MergeHeap _heap = new([]);
+    private readonly List<TableSource> _tableSources = [];
+    private readonly List<MemtableSource> _memtableSources = [];
+    private readonly NativeBuffer _from = new(64);
+    private readonly NativeBuffer _to = new(64);
 
     // Forward: the key last decided. Backward: the entry found.
     private readonly NativeBuffer _key = new(64);
     private readonly NativeBuffer _value = new(64);
+
+    // Set by Begin.
+    private VersionSet _versions = null!;
+    private Superversion _superversion = null!;
+
+    // Null where no range was removed: one branch per entry is all that costs.
+    private RangeLayers? _ranges;
+    private long _at;
+    private bool _reverse;
+    private bool _fillCache;
+    private ulong _toHead;
+
+    private int _usedTableSources;
+    private int _usedMemtableSources;
     private MergeSource? _present;
     private long _version;
     private long _stamp;
     private long _expiresAt;
-    private Position _position = Position.Unplaced;
-    private bool _disposed;
+    private Position _position;
+    private bool _disposed = true;
 
-    public LsmCursor(VersionSet versions, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse)
+    private LsmCursor()
     {
-        _versions = versions;
-        _superversion = versions.Pin();
-        _at = at;
-        _reverse = reverse;
-        _from = from.ToArray();
-        _to = to.ToArray();
-        fixed (byte* key = _to)
-        {
-            _toHead = KeyOrder.Head(key, _to.Length);
-        }
-
-        _heap = new MergeHeap(Sources(_superversion));
     }
 
     private enum Position
@@ -70,32 +87,11 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
     public override long ExpiresAt => _reverse ? _expiresAt : _present!.ExpiresAt;
 
-    /// <summary>Everything a read may find, as sources.</summary>
-    public static MergeSource[] Sources(Superversion superversion)
+    public static LsmCursor Open(VersionSet versions, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache)
     {
-        List<MergeSource> sources = [];
-        foreach (Memtable memtable in superversion.Memtables)
-        {
-            if (!memtable.IsEmpty)
-            {
-                sources.Add(new MemtableSource(memtable.List));
-            }
-        }
-
-        foreach (SsTable table in superversion.Level0)
-        {
-            sources.Add(new TableSource([table], streaming: false));
-        }
-
-        for (int level = 1; level <= superversion.DeepestLevel; level++)
-        {
-            if (superversion.Deeper[level].Tables.Length > 0)
-            {
-                sources.Add(new TableSource(superversion.Deeper[level].Tables, streaming: false));
-            }
-        }
-
-        return [.. sources];
+        LsmCursor cursor = _pool is { Count: > 0 } pool ? pool.Pop() : new LsmCursor();
+        cursor.Begin(versions, from, to, at, reverse, fillCache);
+        return cursor;
     }
 
     public override bool MoveNext()
@@ -135,8 +131,8 @@ internal sealed unsafe class LsmCursor : EngineCursor
         _present = null;
         if (_reverse)
         {
-            bool beyond = _to.Length > 0 && KeyOrder.Compare(key, _to) >= 0;
-            ReadOnlySpan<byte> start = beyond ? _to : key;
+            bool beyond = _to.Length > 0 && KeyOrder.Compare(key, _to.Written) >= 0;
+            ReadOnlySpan<byte> start = beyond ? _to.Written : key;
             fixed (byte* p = start)
             {
                 _heap.SeekBefore(p, start.Length, beyond ? KeyOrder.BeforeAll : KeyOrder.BehindAll);
@@ -144,7 +140,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
         }
         else
         {
-            ReadOnlySpan<byte> start = KeyOrder.Compare(key, _from) < 0 ? _from : key;
+            ReadOnlySpan<byte> start = KeyOrder.Compare(key, _from.Written) < 0 ? _from.Written : key;
             fixed (byte* p = start)
             {
                 _heap.SeekAtOrBehind(p, start.Length, KeyOrder.BeforeAll);
@@ -156,14 +152,127 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
     public override void Dispose()
     {
-        if (!_disposed)
+        if (_disposed)
         {
-            _disposed = true;
-            _heap.Dispose();
-            _key.Dispose();
-            _value.Dispose();
-            _versions.Unpin(_superversion);
+            return;
         }
+
+        _disposed = true;
+        _present = null;
+        _ranges = null;
+        _heap.Clear();
+        for (int i = 0; i < _usedTableSources; i++)
+        {
+            _tableSources[i].Close();
+        }
+
+        for (int i = 0; i < _usedMemtableSources; i++)
+        {
+            _memtableSources[i].Close();
+        }
+
+        VersionSet versions = _versions;
+        Superversion superversion = _superversion;
+        _versions = null!;
+        _superversion = null!;
+        versions.Unpin(superversion);
+        Stack<LsmCursor> pool = _pool ??= new Stack<LsmCursor>(MaxPooled);
+        if (pool.Count < MaxPooled && _tableSources.Count <= MaxPooledSources && _memtableSources.Count <= MaxPooledSources)
+        {
+            _value.Clear(KeptBytes);
+            pool.Push(this);
+        }
+        else
+        {
+            Free();
+        }
+    }
+
+    private void Free()
+    {
+        _tableSources.ForEach(static source => source.Dispose());
+        _key.Dispose();
+        _value.Dispose();
+        _from.Dispose();
+        _to.Dispose();
+    }
+
+    private void Begin(VersionSet versions, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache)
+    {
+        _versions = versions;
+        _at = at;
+        _reverse = reverse;
+        _fillCache = fillCache;
+        _from.Clear();
+        _from.Append(from);
+        _to.Clear();
+        _to.Append(to);
+        _toHead = KeyOrder.Head((byte*)_to.Address, _to.Length);
+        _key.Clear();
+        _position = Position.Unplaced;
+        _usedTableSources = 0;
+        _usedMemtableSources = 0;
+        _superversion = versions.Pin();
+        _disposed = false;
+        AddSources(_superversion);
+        _ranges = RangeLayers.Of(_superversion, at);
+    }
+
+    /// <summary>Everything a read may find, numbered from the newest on (as <see cref="RangeLayers"/> numbers them).</summary>
+    private void AddSources(Superversion superversion)
+    {
+        int ordinal = 0;
+        AddSource(superversion.Active, ordinal++);
+        foreach (Memtable memtable in superversion.Immutables)
+        {
+            AddSource(memtable, ordinal++);
+        }
+
+        foreach (SsTable table in superversion.Level0)
+        {
+            AddSource(table.Properties.Entries > 0 ? table.Alone : [], ordinal++);
+        }
+
+        for (int level = 1; level <= superversion.DeepestLevel; level++)
+        {
+            AddSource(superversion.Deeper[level].WithEntries, ordinal++);
+        }
+    }
+
+    private void AddSource(Memtable memtable, int ordinal)
+    {
+        if (memtable.Entries == 0)
+        {
+            return;
+        }
+
+        if (_usedMemtableSources == _memtableSources.Count)
+        {
+            _memtableSources.Add(new MemtableSource(memtable.List));
+        }
+
+        MemtableSource source = _memtableSources[_usedMemtableSources++];
+        source.Reset(memtable.List);
+        source.Ordinal = ordinal;
+        _heap.Add(source);
+    }
+
+    private void AddSource(SsTable[] tables, int ordinal)
+    {
+        if (tables.Length == 0)
+        {
+            return;
+        }
+
+        if (_usedTableSources == _tableSources.Count)
+        {
+            _tableSources.Add(new TableSource(tables, streaming: false));
+        }
+
+        TableSource source = _tableSources[_usedTableSources++];
+        source.Reset(tables, _fillCache);
+        source.Ordinal = ordinal;
+        _heap.Add(source);
     }
 
     private void Place()
@@ -176,10 +285,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
                 return;
             }
 
-            fixed (byte* p = _to)
-            {
-                _heap.SeekBefore(p, _to.Length, KeyOrder.BeforeAll);
-            }
+            _heap.SeekBefore((byte*)_to.Address, _to.Length, KeyOrder.BeforeAll);
         }
         else if (_from.Length == 0)
         {
@@ -187,10 +293,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
         }
         else
         {
-            fixed (byte* p = _from)
-            {
-                _heap.SeekAtOrBehind(p, _from.Length, KeyOrder.BeforeAll);
-            }
+            _heap.SeekAtOrBehind((byte*)_from.Address, _from.Length, KeyOrder.BeforeAll);
         }
     }
 
@@ -208,9 +311,17 @@ internal sealed unsafe class LsmCursor : EngineCursor
 
             if (top.Version <= _at && !IsDecided(top))
             {
+                Cover cover = _ranges is null ? Cover.None : _ranges.Covers(top);
+                if (cover == Cover.Newer)
+                {
+                    RangeLayer layer = _ranges!.Found!;
+                    _heap.SkipForward(layer.Ordinal, layer.End);
+                    continue;
+                }
+
                 _key.Clear();
                 _key.Append(top.KeySpan);
-                if (top.Kind == EntryKind.Value)
+                if (top.Kind == EntryKind.Value && cover == Cover.None)
                 {
                     _present = top;
                     return true;
@@ -229,9 +340,16 @@ internal sealed unsafe class LsmCursor : EngineCursor
     {
         while (_heap.Top is MergeSource top)
         {
-            if (_from.Length > 0 && KeyOrder.Compare(top.KeySpan, _from) < 0)
+            if (_from.Length > 0 && KeyOrder.Compare(top.KeySpan, _from.Written) < 0)
             {
                 return false;
+            }
+
+            if (_ranges is not null && _ranges.Covers(top) == Cover.Newer)
+            {
+                RangeLayer layer = _ranges.Found!;
+                _heap.SkipBackward(layer.Ordinal, layer.Start);
+                continue;
             }
 
             _key.Clear();
@@ -241,7 +359,7 @@ internal sealed unsafe class LsmCursor : EngineCursor
             {
                 if (top.Version <= _at)
                 {
-                    found = top.Kind == EntryKind.Value;
+                    found = top.Kind == EntryKind.Value && (_ranges is null || _ranges.Covers(top) == Cover.None);
                     Keep(top, found);
                 }
 
@@ -277,5 +395,5 @@ internal sealed unsafe class LsmCursor : EngineCursor
         && KeyOrder.CommonLength(entry.Key, (byte*)_key.Address, entry.KeyLength) == entry.KeyLength;
 
     private bool IsAtOrBehindTo(MergeSource entry) =>
-        entry.Head != _toHead ? entry.Head > _toHead : KeyOrder.Compare(entry.KeySpan, _to) >= 0;
+        entry.Head != _toHead ? entry.Head > _toHead : KeyOrder.Compare(entry.KeySpan, _to.Written) >= 0;
 }

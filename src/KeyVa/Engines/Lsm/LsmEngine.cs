@@ -18,13 +18,28 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>How often the writer looks whether enough has expired for a compaction.</summary>
     private const long ExpiryCheckMilliseconds = 1000;
 
+    /// <summary>How often, at most, a removed range that covers whole tables makes the writer begin a flush, so that they can go.</summary>
+    private const long RangeFlushMilliseconds = 1000;
+
+    /// <summary>An idle engine flushes for the sake of what has expired so often at most.</summary>
+    private static readonly TimeSpan ExpiryFlushInterval = TimeSpan.FromSeconds(30);
+
+    /// <summary>A memtable below this share of what all may use is not flushed early: it would make a tiny table, and free hardly anything.</summary>
+    private const int SmallestShare = 64;
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
     private readonly CompactionJob _compactTop;
     private readonly CompactionJob _compactBelow;
+    private readonly CompactionPicker _picker;
+    private readonly CompactionCounters _counters = new();
     private readonly ReclaimJob _reclaim;
+    private readonly ExpiryJob _expiry;
     private readonly WriteThrottle _throttle;
+    private readonly MemoryBudget _memory;
+    private readonly FlushRequestJob _flushRequest;
+    private readonly TrimJob _trim = new();
 
     // Shared.
     private volatile bool _closing;
@@ -32,6 +47,8 @@ internal sealed unsafe class LsmEngine : Engine
     // Writer-owned.
     private Memtable _active;
     private long _nextExpiryCheck;
+    private bool _rangesToFlush;
+    private long _nextRangeFlush;
 
     private LsmEngine(EngineContext context, VersionSet versions)
         : base(context)
@@ -39,14 +56,19 @@ internal sealed unsafe class LsmEngine : Engine
         _versions = versions;
         _active = versions.Current.Active;
         _flush = new FlushJob(this, versions);
-        CompactionPicker picker = new(context.Options, versions.Pointers);
-        _compactTop = new CompactionJob(this, versions, picker, firstLevel: 0);
-        _compactBelow = new CompactionJob(this, versions, picker, firstLevel: 1);
+        _picker = CompactionPicker.Create(context.Options, versions.Pointers);
+        _compactTop = new CompactionJob(this, versions, _picker, _counters, firstLevel: 0);
+        _compactBelow = new CompactionJob(this, versions, _picker, _counters, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
+        Ingestion = new Ingestion(this, versions, _flush);
+        _expiry = new ExpiryJob(this, () => versions.ExpiryDueAt, ExpiryFlushInterval);
         _throttle = new WriteThrottle(context.Options, context.Time);
+        _memory = context.BlockCache.Memory;
+        _flushRequest = new FlushRequestJob(context);
         LogMark mark = versions.Current.Durable;
         Recovered(mark.Index, mark.Version, mark.Stamp);
         ScheduleCompactions();
+        _memory.Register(this);
     }
 
     public override EngineKind Kind => EngineKind.Lsm;
@@ -56,6 +78,11 @@ internal sealed unsafe class LsmEngine : Engine
     public override long DurableIndex => _versions.Current.Durable.Index;
 
     public override StoreException? Failure => _versions.Failure;
+
+    public override Ingestion? Ingestion { get; }
+
+    /// <summary>What a flush of the active memtable would free, about. Any thread.</summary>
+    internal long ActiveBytes => _versions.Current.Active is { IsEmpty: false } active ? active.AllocatedBytes : 0;
 
     /// <summary>For tests and statistics.</summary>
     internal VersionSet Versions => _versions;
@@ -83,8 +110,12 @@ internal sealed unsafe class LsmEngine : Engine
                 Context.Background.Schedule(_flush);
             }
         }
+        else if (_memory.NeedsAttention)
+        {
+            RelieveMemory();
+        }
 
-        return _throttle.Delay(bytes, _active, _versions.Current);
+        return _throttle.Delay(bytes, _active, _versions.Current, _memory.Pressure);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -100,12 +131,26 @@ internal sealed unsafe class LsmEngine : Engine
         _active.Add(key, version, EntryKind.Tombstone, stamp, 0, default);
     }
 
+    public override void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        // The visible version is read before the snapshots' bound: see SnapshotList.
+        long visible = VisibleVersion;
+        _active.AddRange(from, to, version, stamp, Context.Snapshots.Bound(visible, VisibleStamp).Version);
+        if (CoveredTables.Any(_versions.Current, from, to))
+        {
+            // Tables may only be dropped for what is in a table itself: the log may still lose the rest.
+            _rangesToFlush = true;
+            _nextExpiryCheck = 0;
+        }
+    }
+
     public override void EndGroup(long index, long version, long stamp)
     {
         base.EndGroup(index, version, stamp);
         if (stamp >= _nextExpiryCheck)
         {
             _nextExpiryCheck = stamp + ExpiryCheckMilliseconds;
+            FlushRanges(stamp);
             if (_versions.ExpiryDueAt <= stamp)
             {
                 ScheduleCompactions();
@@ -120,7 +165,9 @@ internal sealed unsafe class LsmEngine : Engine
         try
         {
             // In this order: what the superversion's tables have dropped was shadowed at a visible version of before.
+            // The same goes for what the active memtable has forgotten of its ranges.
             Superversion superversion = _versions.Current;
+            RangeTombstoneRuns? ranges = superversion.Active.Ranges;
             if (at == ReadVersion.Latest)
             {
                 at = VisibleVersion;
@@ -128,7 +175,10 @@ internal sealed unsafe class LsmEngine : Engine
 
             fixed (byte* bytes = key)
             {
-                if (!superversion.TryFind(bytes, key.Length, at, out BlockEntry entry) || entry.Kind == EntryKind.Tombstone)
+                bool found = ranges is null && !superversion.HasRanges
+                    ? superversion.TryFind(bytes, key.Length, at, out BlockEntry entry)
+                    : superversion.TryFindUncovered(bytes, key.Length, at, ranges, out entry);
+                if (!found || entry.Kind == EntryKind.Tombstone)
                 {
                     lease.Status = Status.NotFound;
                     Epochs.Exit();
@@ -154,8 +204,8 @@ internal sealed unsafe class LsmEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse) =>
-        new LsmCursor(_versions, from, to, at, reverse);
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true) =>
+        LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
 
     public override void BeginFlush()
     {
@@ -163,6 +213,28 @@ internal sealed unsafe class LsmEngine : Engine
         {
             Rotate();
         }
+    }
+
+    /// <summary>
+    /// What has expired may be dropped up to the stamp that the tables contain: so what is in memory is flushed. The
+    /// compactions follow from the flush.
+    /// </summary>
+    public override void Settle()
+    {
+        if (_versions.Current.Durable.Stamp < VisibleStamp)
+        {
+            BeginFlush();
+        }
+    }
+
+    public override void BeginCompaction(PartitionCompaction request, KeyRange range)
+    {
+        lock (_versions.Gate)
+        {
+            _picker.Add(new ManualCompaction(request, range, AppliedIndex));
+        }
+
+        ScheduleCompactions();
     }
 
     public override CheckpointResult Checkpoint(string directory, IProgress<CheckpointProgress>? progress, CancellationToken cancellation)
@@ -203,6 +275,8 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    public override ScrubPass? BeginScrub() => new TableScrub(_versions, Context);
+
     public override EngineStatistics GetStatistics()
     {
         Superversion superversion = _versions.Pin();
@@ -219,12 +293,17 @@ internal sealed unsafe class LsmEngine : Engine
     public override void Dispose()
     {
         _closing = true;
+        Context.Background.Cancel(_expiry);
+        _memory.Unregister(this);
+        Context.Background.Cancel(_flushRequest);
+        Context.Background.Cancel(_trim);
         _compactTop.Stop();
         _compactBelow.Stop();
+        _compactTop.Cancel();
+        _compactBelow.Cancel();
         Context.Background.Cancel(_flush);
-        Context.Background.Cancel(_compactTop);
-        Context.Background.Cancel(_compactBelow);
         Context.Background.Cancel(_reclaim);
+        FailManual(new StoreException($"the partition in '{Context.Directory}' was closed before its compaction was complete"));
         _versions.Dispose();
     }
 
@@ -260,6 +339,33 @@ internal sealed unsafe class LsmEngine : Engine
         Context.Background.Schedule(_compactTop);
         Context.Background.Schedule(_compactBelow);
         ReclaimLater();
+        _expiry.Begin();
+    }
+
+    /// <summary>No compaction that was asked for goes on.</summary>
+    internal void FailManual(StoreException failure)
+    {
+        ManualCompaction[] requests;
+        lock (_versions.Gate)
+        {
+            requests = _picker.TakeManual();
+        }
+
+        foreach (ManualCompaction request in requests)
+        {
+            request.Fail(failure);
+        }
+    }
+
+    /// <summary>Begins a flush where a removed range lets whole tables go, but not for every such range.</summary>
+    private void FlushRanges(long stamp)
+    {
+        if (_rangesToFlush && stamp >= _nextRangeFlush && _versions.Current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+        {
+            _rangesToFlush = false;
+            _nextRangeFlush = stamp + RangeFlushMilliseconds;
+            Rotate();
+        }
     }
 
     private void ReclaimLater()
@@ -270,8 +376,40 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    /// <summary>The budget is nearly used up by memtables: the largest goes early, whichever partition's it is.</summary>
+    private void RelieveMemory()
+    {
+        if (_memory.TakeTrim())
+        {
+            Context.Background.Schedule(_trim);
+        }
+
+        if (!_memory.TakeFlush())
+        {
+            return;
+        }
+
+        // Others are asked, by their own writers. During replay they cannot be: then this one goes, if it is worth a table.
+        LsmEngine? largest = _memory.LargestActive();
+        long worthFlushing = Math.Max(_memory.MemtableAllowance / SmallestShare, Arena.FirstChunkBytes + 1);
+        if (largest is not null && largest != this && _memory.IsServing && largest.Context.RequestFlush is not null)
+        {
+            if (largest.ActiveBytes >= worthFlushing)
+            {
+                largest.AskForFlush();
+            }
+        }
+        else if (ActiveBytes >= worthFlushing && _versions.Current.Immutables.Length < Context.Options.MaxImmutableMemtables)
+        {
+            Rotate();
+        }
+    }
+
+    private void AskForFlush() => Context.Background.Schedule(_flushRequest);
+
     private void Rotate()
     {
+        _active.MoveTo(MemoryKind.Immutable);
         _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
         Context.Background.Schedule(_flush);
     }
@@ -285,6 +423,12 @@ internal sealed unsafe class LsmEngine : Engine
     private EngineStatistics Statistics(Superversion superversion)
     {
         EngineFigures figures = EngineFigures.Of(superversion);
+        LsmStatistics tree;
+        lock (_versions.Gate)
+        {
+            tree = TreeFigures.Of(superversion, _picker, _counters.Read(), _flush.BytesFlushed, _versions.Reads.Sum);
+        }
+
         return new EngineStatistics
         {
             Keys = figures.Keys,
@@ -296,8 +440,26 @@ internal sealed unsafe class LsmEngine : Engine
             BytesFlushed = _flush.BytesFlushed,
             BytesCompacted = _compactTop.BytesCompacted + _compactBelow.BytesCompacted,
             Throttled = _throttle.Total,
+            Lsm = tree with
+            {
+                Stalls = _throttle.Count,
+                Stalled = _throttle.Total,
+                RunningCompactions = (_compactTop.IsRunning ? 1 : 0) + (_compactBelow.IsRunning ? 1 : 0),
+            },
         };
     }
+}
+
+/// <summary>Asks the partition's writer to flush, off the thread of another partition's writer.</summary>
+internal sealed class FlushRequestJob(EngineContext context) : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => context.RequestFlush?.Invoke();
+}
+
+/// <summary>Has malloc give back the pages of evicted blocks.</summary>
+internal sealed class TrimJob() : BackgroundJob(JobPriority.Flush)
+{
+    public override void Run() => NativePages.TrimHeap();
 }
 
 /// <summary>Frees what readers still held when it was retired.</summary>

@@ -17,7 +17,10 @@ internal sealed class ManifestState
     public byte[]?[] Pointers { get; } = new byte[Superversion.Levels][];
 
     /// <summary>The last record was incomplete and has been ignored.</summary>
-    public bool TailWasTorn { get; set; }
+    public bool TailWasTorn => TornAt > 0;
+
+    /// <summary>Where in the file that record begins; 0 if there is none.</summary>
+    public int TornAt { get; set; }
 
     /// <summary>False if the edit removes what is not there or adds what is.</summary>
     public bool TryApply(ManifestEdit edit)
@@ -48,6 +51,28 @@ internal sealed class ManifestState
         return true;
     }
 
+    /// <summary>
+    /// Moves the levels below level 0 down, together, until the last one has tables: versions before dynamic level sizes
+    /// filled them from level 1 on. They stay in order and no table is touched.
+    /// </summary>
+    public void FillFromLastLevel()
+    {
+        int deepest = Tables.Values.Select(table => table.Level).DefaultIfEmpty().Max();
+        int down = LevelTargets.Last - deepest;
+        if (deepest == 0 || down == 0)
+        {
+            return;
+        }
+
+        foreach (ManifestTable table in Tables.Values.Where(table => table.Level > 0).ToArray())
+        {
+            Tables[table.Id] = table with { Level = table.Level + down };
+        }
+
+        // Where compactions continue is a hint: they begin anew.
+        Array.Clear(Pointers);
+    }
+
     /// <summary>One edit that makes this state out of nothing.</summary>
     public ManifestEdit ToEdit()
     {
@@ -75,7 +100,8 @@ internal sealed class ManifestState
 /// record: length u32 | crc32c u32 of the payload | payload (a ManifestEdit; the first makes the whole state)
 /// </code>
 /// One thread at a time. An append that did not get as far as its sync may leave a torn record: the next opening ignores
-/// it, if it is the last. Anything else that does not fit is damage.
+/// it, if it is the last. Anything else that does not fit is damage. So that a synced edit is never the last record, a
+/// seal follows it: an edit that says nothing new, written once the sync has returned and not synced itself.
 /// </remarks>
 internal sealed class Manifest : IDisposable
 {
@@ -88,9 +114,14 @@ internal sealed class Manifest : IDisposable
     internal const long RewriteBytes = 1 << 20;
     private const int RewriteFactor = 4;
 
+    /// <summary>No manifest and no CURRENT is longer.</summary>
+    private const long MaxBytes = 1 << 30;
+    private const long MaxCurrentBytes = 256;
+
     private readonly IFileSystem _files;
     private readonly string _directory;
     private readonly NativeBuffer _record = new();
+    private readonly NativeBuffer _seal = new(64);
     private StorageFile _file;
     private long _length;
     private long _snapshotLength;
@@ -114,24 +145,32 @@ internal sealed class Manifest : IDisposable
         string current = Path.Combine(directory, FileNames.Current);
         if (!files.FileExists(current))
         {
-            string? table = files.List(directory).FirstOrDefault(name => FileNames.TryParseTable(name, out _));
+            IReadOnlyList<string> names = files.List(directory);
+            string? table = names.FirstOrDefault(name => FileNames.TryParseTable(name, out _))
+                ?? names.FirstOrDefault(name => FileNames.TryParseManifest(name, out _) && SaysMoreThanNothing(files, Path.Combine(directory, name)));
             return table is null
                 ? null
-                : throw new CorruptionException(current, 0, $"the file is missing, though there are tables ('{table}')");
+                : throw new CorruptionException(current, 0, $"the file is missing, though there is '{table}'");
         }
 
-        byte[] name = ReadAll(files, current);
-        string text = Encoding.ASCII.GetString(name);
-        string[] parts = text.Split(' ');
-        if (parts.Length != 2 || !FileNames.TryParseManifest(parts[0], out _) || parts[1] != CurrentCheck(parts[0]))
-        {
-            throw new CorruptionException(current, 0, "it does not name a manifest");
-        }
-
-        string path = Path.Combine(directory, parts[0]);
+        string name = ReadCurrent(files, current);
+        string path = Path.Combine(directory, name);
         return files.FileExists(path)
-            ? Replay(ReadAll(files, path), path)
+            ? Load(files, path)
             : throw new CorruptionException(path, 0, "the manifest that CURRENT names is missing");
+    }
+
+    /// <summary>Reads one manifest, whether CURRENT names it or not.</summary>
+    public static ManifestState Load(IFileSystem files, string path) => Replay(ReadAll(files, path, MaxBytes), path);
+
+    /// <summary>The name that CURRENT holds.</summary>
+    public static string ReadCurrent(IFileSystem files, string current)
+    {
+        string text = Encoding.ASCII.GetString(ReadAll(files, current, MaxCurrentBytes));
+        string[] parts = text.Split(' ');
+        return parts.Length == 2 && FileNames.TryParseManifest(parts[0], out _) && parts[1] == CurrentCheck(parts[0])
+            ? parts[0]
+            : throw new CorruptionException(current, 0, "it does not name a manifest");
     }
 
     /// <summary>Writes a new manifest with this state and makes it the one in force.</summary>
@@ -166,6 +205,24 @@ internal sealed class Manifest : IDisposable
 
         _file.SyncData();
         _length += _record.Length;
+        Seal(edit.NextId);
+    }
+
+    /// <summary>
+    /// Takes disk room for so many bytes of records to come, as zeros behind the last record: to a reader that is a torn
+    /// tail. Throws <see cref="StorageFullException"/> if there is none.
+    /// </summary>
+    public void Reserve(int bytes)
+    {
+        try
+        {
+            _file.Allocate(_length + bytes);
+        }
+        catch (StorageFullException)
+        {
+            _file.SetLength(_length);
+            throw;
+        }
     }
 
     /// <summary>
@@ -199,6 +256,22 @@ internal sealed class Manifest : IDisposable
     {
         _file.Dispose();
         _record.Dispose();
+        _seal.Dispose();
+    }
+
+    private void Seal(long nextId)
+    {
+        EncodeRecord(_seal, new ManifestEdit { NextId = Math.Max(1, nextId) });
+        try
+        {
+            _file.Write(_length, _seal.Written);
+            _length += _seal.Length;
+        }
+        catch (StorageFullException)
+        {
+            // The edit stands; it stays the last record until the next one.
+            _file.SetLength(_length);
+        }
     }
 
     /// <summary>Goes through the records of a manifest; the tail may be torn, nothing else.</summary>
@@ -218,7 +291,7 @@ internal sealed class Manifest : IDisposable
                     throw new CorruptionException(path, at, "the checksum of a record does not fit");
                 }
 
-                state.TailWasTorn = true;
+                state.TornAt = at;
                 return state;
             }
 
@@ -232,6 +305,21 @@ internal sealed class Manifest : IDisposable
         }
 
         return at > HeaderBytes ? state : throw new CorruptionException(path, at, "the manifest has no record");
+    }
+
+    /// <summary>Whether a manifest that nothing names was ever in force: creating an engine may leave an empty one.</summary>
+    private static bool SaysMoreThanNothing(IFileSystem files, string path)
+    {
+        try
+        {
+            ManifestState state = Load(files, path);
+            return state.Mark.Index > 0 || state.Tables.Count > 0;
+        }
+        catch (CorruptionException)
+        {
+            // A creation that power loss interrupted leaves one that cannot be read.
+            return false;
+        }
     }
 
     private static void CheckHeader(ReadOnlySpan<byte> bytes, string path)
@@ -342,9 +430,14 @@ internal sealed class Manifest : IDisposable
     private static string CurrentCheck(string manifest) =>
         Crc32C.Compute(Encoding.ASCII.GetBytes(manifest)).ToString("x8", CultureInfo.InvariantCulture) + "\n";
 
-    private static byte[] ReadAll(IFileSystem files, string path)
+    private static byte[] ReadAll(IFileSystem files, string path, long most)
     {
         using StorageFile file = files.Open(path, writable: false);
+        if (file.Length > most)
+        {
+            throw new CorruptionException(path, most, $"the file has {file.Length} bytes, more than is ever written");
+        }
+
         byte[] bytes = new byte[file.Length];
         int read = file.Read(0, bytes);
         return read == bytes.Length ? bytes : throw new CorruptionException(path, read, "the file ended while it was read");

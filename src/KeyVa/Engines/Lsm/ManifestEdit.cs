@@ -116,8 +116,8 @@ internal sealed class ManifestEdit
             return false;
         }
 
-        TableProperties? properties = TableProperties.TryDecode(source[..(int)length], out int used);
-        if (properties is null || used != length)
+        TableProperties? properties = TableProperties.TryDecode(source[..(int)length]);
+        if (properties is null)
         {
             return false;
         }

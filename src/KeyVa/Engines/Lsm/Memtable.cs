@@ -6,13 +6,16 @@ namespace KeyVa.Engines.Lsm;
 /// The newest entries, in memory until a flush writes them to a table of level 0. Written by the partition's writer
 /// until it is full, then immutable; read by anyone.
 /// </summary>
-internal sealed unsafe class Memtable : IDisposable
+internal sealed unsafe class Memtable(MemoryBudget? budget = null) : IDisposable
 {
     // Writer-owned while active.
-    private readonly SkipList _list = new();
+    private readonly SkipList _list = new(budget);
     private long _entries;
     private long _tombstones;
     private long _valueBytes;
+
+    // Written by the writer, read by all; null while no range was removed.
+    private RangeTombstoneRuns? _ranges;
 
     /// <summary>No entry has a lower version or stamp. Writer-owned, then immutable.</summary>
     public long MinVersion { get; private set; } = long.MaxValue;
@@ -33,12 +36,15 @@ internal sealed unsafe class Memtable : IDisposable
 
     public long ValueBytes => Volatile.Read(ref _valueBytes);
 
-    public long AllocatedBytes => _list.AllocatedBytes;
+    /// <summary>The removed ranges; null if there are none. Who reads at the latest version loads them before that version.</summary>
+    public RangeTombstoneRuns? Ranges => Volatile.Read(ref _ranges);
+
+    public long AllocatedBytes => _list.AllocatedBytes + (Ranges?.MemoryBytes ?? 0);
 
     /// <summary>What counts against the memtable's size. Writer only.</summary>
-    public long UsedBytes => _list.UsedBytes;
+    public long UsedBytes => _list.UsedBytes + (_ranges?.MemoryBytes ?? 0);
 
-    public bool IsEmpty => Entries == 0;
+    public bool IsEmpty => Entries == 0 && Ranges is null;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Add(ReadOnlySpan<byte> key, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
@@ -58,6 +64,17 @@ internal sealed unsafe class Memtable : IDisposable
         }
     }
 
+    /// <summary>
+    /// Removes [from, to) below the version; an empty <paramref name="to"/> is open. Nobody reads below
+    /// <paramref name="horizon"/> any more.
+    /// </summary>
+    public void AddRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp, long horizon)
+    {
+        MinVersion = Math.Min(MinVersion, version);
+        MinStamp = Math.Min(MinStamp, stamp);
+        Volatile.Write(ref _ranges, RangeTombstoneRuns.Add(_ranges, RangeTombstones.Of(from, to, version, stamp), horizon));
+    }
+
     /// <summary>The newest entry of the key at or below the version, or null.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public SkipNode* Find(byte* key, int keyLength, ulong head, long version)
@@ -68,6 +85,9 @@ internal sealed unsafe class Memtable : IDisposable
             ? node
             : null;
     }
+
+    /// <summary>From here on its memory counts as that of one that waits for its flush, or is past it.</summary>
+    public void MoveTo(MemoryKind kind) => _list.MoveTo(kind);
 
     public void Dispose() => _list.Dispose();
 }

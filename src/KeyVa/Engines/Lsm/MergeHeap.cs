@@ -6,18 +6,31 @@ namespace KeyVa.Engines.Lsm;
 /// Merges sources: a binary heap with the source of the first (or, backward, last) entry on top. Moving the top costs two
 /// comparisons while it stays the first, which in sorted data it mostly does. One thread.
 /// </summary>
-internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
+internal sealed unsafe class MergeHeap : IDisposable
 {
-    private readonly MergeSource[] _heap = new MergeSource[sources.Length];
+    // The first _total of _sources; the arrays may be longer when the heap is used again.
+    private MergeSource[] _sources;
+    private MergeSource[] _heap;
+    private int _total;
     private int _count;
     private bool _reverse;
+
+    public MergeHeap(MergeSource[] sources)
+    {
+        _sources = sources;
+        _heap = new MergeSource[sources.Length];
+        _total = sources.Length;
+    }
+
+    /// <summary>The sources; none is placed.</summary>
+    public ReadOnlySpan<MergeSource> Sources => _sources.AsSpan(0, _total);
 
     /// <summary>The source of the present entry; null at the end.</summary>
     public MergeSource? Top => _count > 0 ? _heap[0] : null;
 
     public void SeekFirst()
     {
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             source.SeekFirst();
         }
@@ -27,7 +40,7 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
 
     public void SeekLast()
     {
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             source.SeekLast();
         }
@@ -37,7 +50,7 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
 
     public void SeekAtOrBehind(byte* key, int keyLength, long version)
     {
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             source.SeekAtOrBehind(key, keyLength, version);
         }
@@ -47,12 +60,34 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
 
     public void SeekBefore(byte* key, int keyLength, long version)
     {
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             source.SeekBefore(key, keyLength, version);
         }
 
         Build(reverse: true);
+    }
+
+    /// <summary>Adds a source; a seek has to follow.</summary>
+    public void Add(MergeSource source)
+    {
+        if (_total == _heap.Length)
+        {
+            Array.Resize(ref _sources, Math.Max(8, 2 * _total));
+            Array.Resize(ref _heap, _sources.Length);
+        }
+
+        _sources[_total++] = source;
+        _count = 0;
+    }
+
+    /// <summary>Forgets all sources, which its user closes.</summary>
+    public void Clear()
+    {
+        _sources.AsSpan(0, _total).Clear();
+        _heap.AsSpan(0, _total).Clear();
+        _total = 0;
+        _count = 0;
     }
 
     /// <summary>Moves the top on, forward.</summary>
@@ -72,9 +107,43 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
         Settle(top);
     }
 
+    /// <summary>Forward: moves the sources behind <paramref name="ordinal"/> that stand before the key to it.</summary>
+    public void SkipForward(int ordinal, ReadOnlySpan<byte> key)
+    {
+        fixed (byte* p = key)
+        {
+            foreach (MergeSource source in Sources)
+            {
+                if (source.Ordinal > ordinal && source.Valid && KeyOrder.Compare(source.KeySpan, key) < 0)
+                {
+                    source.SeekAtOrBehind(p, key.Length, KeyOrder.BeforeAll);
+                }
+            }
+        }
+
+        Build(reverse: false);
+    }
+
+    /// <summary>Backward: moves the sources behind <paramref name="ordinal"/> that stand at the key or behind it before it.</summary>
+    public void SkipBackward(int ordinal, ReadOnlySpan<byte> key)
+    {
+        fixed (byte* p = key)
+        {
+            foreach (MergeSource source in Sources)
+            {
+                if (source.Ordinal > ordinal && source.Valid && KeyOrder.Compare(source.KeySpan, key) >= 0)
+                {
+                    source.SeekBefore(p, key.Length, KeyOrder.BeforeAll);
+                }
+            }
+        }
+
+        Build(reverse: true);
+    }
+
     public void Dispose()
     {
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             source.Dispose();
         }
@@ -106,7 +175,7 @@ internal sealed unsafe class MergeHeap(MergeSource[] sources) : IDisposable
     {
         _reverse = reverse;
         _count = 0;
-        foreach (MergeSource source in sources)
+        foreach (MergeSource source in Sources)
         {
             if (source.Valid)
             {

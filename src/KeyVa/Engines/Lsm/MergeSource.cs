@@ -17,6 +17,9 @@ internal abstract unsafe class MergeSource : IDisposable
     public long Stamp;
     public long ExpiresAt;
 
+    /// <summary>For cursors: the higher, the older are the entries for a key.</summary>
+    public int Ordinal;
+
     public ReadOnlySpan<byte> KeySpan => new(Key, KeyLength);
 
     public ReadOnlySpan<byte> ValueSpan => new(Value, ValueLength);
@@ -39,19 +42,33 @@ internal abstract unsafe class MergeSource : IDisposable
 }
 
 /// <summary>The entries of a memtable, which the user of the source keeps alive.</summary>
-internal sealed unsafe class MemtableSource(SkipList list) : MergeSource
+internal sealed unsafe class MemtableSource : MergeSource
 {
+    private SkipList _list;
     private SkipNode* _node;
 
-    public override void SeekFirst() => Set(list.First());
+    public MemtableSource(SkipList list) => _list = list;
 
-    public override void SeekLast() => Set(list.Last());
+    /// <summary>Lets go of the memtable; <see cref="Reset"/> may follow.</summary>
+    public void Close() => Reset(null!);
+
+    /// <summary>Begins anew over another memtable.</summary>
+    public void Reset(SkipList list)
+    {
+        _list = list;
+        _node = null;
+        Valid = false;
+    }
+
+    public override void SeekFirst() => Set(_list.First());
+
+    public override void SeekLast() => Set(_list.Last());
 
     public override void SeekAtOrBehind(byte* key, int keyLength, long version) =>
-        Set(list.FindAtOrBehind(key, keyLength, KeyOrder.Head(key, keyLength), version));
+        Set(_list.FindAtOrBehind(key, keyLength, KeyOrder.Head(key, keyLength), version));
 
     public override void SeekBefore(byte* key, int keyLength, long version) =>
-        Set(list.FindBefore(key, keyLength, KeyOrder.Head(key, keyLength), version));
+        Set(_list.FindBefore(key, keyLength, KeyOrder.Head(key, keyLength), version));
 
     public override void Next() => Set(SkipList.Next(_node));
 

@@ -56,7 +56,7 @@ internal sealed unsafe class SkipList : IDisposable
     public const int MaxHeight = 12;
 
     // Immutable after construction.
-    private readonly Arena _arena = new();
+    private readonly Arena _arena;
     private readonly SkipNode* _first;
 
     // Writer-owned.
@@ -67,8 +67,9 @@ internal sealed unsafe class SkipList : IDisposable
     // Written by the writer, read by all.
     private int _height = 1;
 
-    public SkipList()
+    public SkipList(MemoryBudget? budget = null)
     {
+        _arena = new Arena(budget);
         _first = (SkipNode*)_arena.Allocate(SkipNode.FixedBytes + (MaxHeight * sizeof(nint)));
         *_first = default;
         _first->Height = MaxHeight;
@@ -83,6 +84,9 @@ internal sealed unsafe class SkipList : IDisposable
 
     /// <summary>Writer only.</summary>
     public long UsedBytes => _arena.UsedBytes;
+
+    /// <summary>See <see cref="Arena.MoveTo"/>.</summary>
+    public void MoveTo(MemoryKind kind) => _arena.MoveTo(kind);
 
     /// <summary>Adds an entry that is not there yet. Writer only.</summary>
     public void Insert(byte* key, int keyLength, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)

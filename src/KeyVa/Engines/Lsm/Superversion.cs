@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
@@ -8,6 +10,8 @@ internal sealed unsafe class Superversion
 {
     public const int Levels = 7;
 
+    private readonly ReadSampler _reads;
+
     // Shared, by interlocked operations: one for being current, one per cursor, compaction or checkpoint.
     private int _pins = 1;
 
@@ -17,7 +21,9 @@ internal sealed unsafe class Superversion
     /// <param name="levels">By number; the first is empty.</param>
     /// <param name="durable">What the tables contain.</param>
     /// <param name="options">The levels' sizes.</param>
-    public Superversion(Memtable active, Memtable[] immutables, SsTable[] level0, Level[] levels, LogMark durable, EngineOptions options)
+    /// <param name="reads">Counts what reads look at.</param>
+    public Superversion(
+        Memtable active, Memtable[] immutables, SsTable[] level0, Level[] levels, LogMark durable, EngineOptions options, ReadSampler reads)
     {
         Active = active;
         Immutables = immutables;
@@ -29,7 +35,14 @@ internal sealed unsafe class Superversion
             DeepestLevel--;
         }
 
-        CompactionDebt = CompactionPicker.Debt(options, this);
+        while (FirstLevel < DeepestLevel && levels[FirstLevel].Tables.Length == 0)
+        {
+            FirstLevel++;
+        }
+
+        Targets = new LevelTargets(options, levels);
+        _reads = reads;
+        HasRanges = Array.Exists(immutables, memtable => memtable.Ranges is not null) || Tables.Any(table => table.HasRanges);
     }
 
     public Memtable Active { get; }
@@ -43,10 +56,16 @@ internal sealed unsafe class Superversion
     /// <summary>The last level with tables; 0 if only level 0 may have some.</summary>
     public int DeepestLevel { get; } = Levels - 1;
 
+    /// <summary>The first level below level 0 with tables, if any has some: levels fill from the last one up.</summary>
+    public int FirstLevel { get; } = 1;
+
     public LogMark Durable { get; }
 
-    /// <summary>Bytes by which levels exceed their sizes.</summary>
-    public long CompactionDebt { get; }
+    /// <summary>What each level may hold.</summary>
+    public LevelTargets Targets { get; }
+
+    /// <summary>Whether anything but the active memtable has range tombstones.</summary>
+    public bool HasRanges { get; }
 
     public IEnumerable<SsTable> Tables => Level0.Concat(Deeper.SelectMany(level => level.Tables));
 
@@ -93,6 +112,12 @@ internal sealed unsafe class Superversion
             return TryFindInTables(key, keyLength, head, at, out entry);
         }
 
+        Load(node, out entry);
+        return true;
+    }
+
+    private static void Load(SkipNode* node, out BlockEntry entry)
+    {
         entry = default;
         entry.Kind = node->Kind;
         entry.Version = node->Version;
@@ -100,12 +125,100 @@ internal sealed unsafe class Superversion
         entry.ExpiresAt = node->ExpiresAt;
         entry.Value = SkipNode.Value(node);
         entry.ValueLength = node->ValueLength;
+    }
+
+    /// <summary>
+    /// As <see cref="TryFind"/> where ranges were removed: an entry below a removal that covers it counts as not there. What
+    /// a structure's removals cover is in it or in older ones, so the first that covers the key ends the search.
+    /// </summary>
+    /// <param name="key">The key.</param>
+    /// <param name="keyLength">Its length.</param>
+    /// <param name="at">The version to read at.</param>
+    /// <param name="activeRanges">The active memtable's, loaded before the visible version was.</param>
+    /// <param name="entry">What was found.</param>
+    public bool TryFindUncovered(byte* key, int keyLength, long at, RangeTombstoneRuns? activeRanges, out BlockEntry entry)
+    {
+        ulong head = KeyOrder.Head(key, keyLength);
+        if (TryFindUncovered(Active, activeRanges, key, keyLength, head, at, out entry, out bool covered))
+        {
+            return true;
+        }
+
+        for (int i = 0; i < Immutables.Length && !covered; i++)
+        {
+            if (TryFindUncovered(Immutables[i], Immutables[i].Ranges, key, keyLength, head, at, out entry, out covered))
+            {
+                return true;
+            }
+        }
+
+        return !covered && TryFindUncoveredInTables(key, keyLength, head, at, out entry);
+    }
+
+    private static bool TryFindUncovered(
+        Memtable memtable, RangeTombstoneRuns? ranges, byte* key, int keyLength, ulong head, long at, out BlockEntry entry, out bool covered)
+    {
+        SkipNode* node = memtable.Find(key, keyLength, head, at);
+        long removed = ranges is null ? 0 : ranges.Covering(new ReadOnlySpan<byte>(key, keyLength), at);
+        entry = default;
+        covered = removed > (node == null ? 0 : node->Version);
+        if (node == null || covered)
+        {
+            return false;
+        }
+
+        Load(node, out entry);
         return true;
+    }
+
+    private bool TryFindUncoveredInTables(byte* key, int keyLength, ulong head, long at, out BlockEntry entry)
+    {
+        ulong hash = KeyHash.Compute(key, keyLength);
+        bool covered = false;
+        foreach (SsTable table in Level0)
+        {
+            if (table.IsAtOrBehindSmallest(key, keyLength, head) && table.IsAtOrBeforeLargest(key, keyLength, head)
+                && TryFindUncovered(table, key, keyLength, hash, at, out entry, out covered))
+            {
+                return true;
+            }
+
+            if (covered)
+            {
+                break;
+            }
+        }
+
+        for (int level = FirstLevel; level <= DeepestLevel && !covered; level++)
+        {
+            SsTable? table = Deeper[level].Find(key, keyLength, head);
+            if (table is not null && TryFindUncovered(table, key, keyLength, hash, at, out entry, out covered))
+            {
+                return true;
+            }
+        }
+
+        entry = default;
+        return false;
+    }
+
+    private static bool TryFindUncovered(SsTable table, byte* key, int keyLength, ulong hash, long at, out BlockEntry entry, out bool covered)
+    {
+        entry = default;
+        bool found = table.Properties.Entries > 0 && TryFindInTable(table, key, keyLength, hash, at, out entry);
+        long removed = table.Ranges?.Covering(new ReadOnlySpan<byte>(key, keyLength), at) ?? 0;
+        covered = removed > (found ? entry.Version : 0);
+        return found && !covered;
     }
 
     private bool TryFindInTables(byte* key, int keyLength, ulong head, long at, out BlockEntry entry)
     {
         ulong hash = KeyHash.Compute(key, keyLength);
+        if (_reads.IsSampled())
+        {
+            Sample(key, keyLength, head, hash, at);
+        }
+
         foreach (SsTable table in Level0)
         {
             if (table.IsAtOrBehindSmallest(key, keyLength, head) && table.IsAtOrBeforeLargest(key, keyLength, head)
@@ -115,7 +228,7 @@ internal sealed unsafe class Superversion
             }
         }
 
-        for (int level = 1; level <= DeepestLevel; level++)
+        for (int level = FirstLevel; level <= DeepestLevel; level++)
         {
             SsTable? table = Deeper[level].Find(key, keyLength, head);
             if (table is not null && TryFindInTable(table, key, keyLength, hash, at, out entry))
@@ -138,5 +251,44 @@ internal sealed unsafe class Superversion
 
         entry = default;
         return false;
+    }
+
+    /// <summary>Counts what the read that follows looks at, by doing the same: one read in many, so that the others count nothing.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Sample(byte* key, int keyLength, ulong head, ulong hash, long at)
+    {
+        ReadSample sample = default;
+        bool found = false;
+        foreach (SsTable table in Level0)
+        {
+            if (!found && table.IsAtOrBehindSmallest(key, keyLength, head) && table.IsAtOrBeforeLargest(key, keyLength, head))
+            {
+                found = Sample(table, key, keyLength, hash, at, ref sample);
+            }
+        }
+
+        for (int level = FirstLevel; level <= DeepestLevel && !found; level++)
+        {
+            SsTable? table = Deeper[level].Find(key, keyLength, head);
+            found = table is not null && Sample(table, key, keyLength, hash, at, ref sample);
+        }
+
+        _reads.Add(sample);
+    }
+
+    private static bool Sample(SsTable table, byte* key, int keyLength, ulong hash, long at, ref ReadSample sample)
+    {
+        TableReader reader = table.Reader;
+        sample.Tables++;
+        if (!reader.MayContain(hash))
+        {
+            sample.Filtered++;
+            return false;
+        }
+
+        sample.Blocks++;
+        bool found = reader.TryFind(key, keyLength, hash, at, out _);
+        sample.FalsePositives += found ? 0 : 1;
+        return found;
     }
 }

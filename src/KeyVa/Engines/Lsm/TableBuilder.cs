@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using KeyVa.Io;
@@ -7,9 +8,11 @@ namespace KeyVa.Engines.Lsm;
 /// <summary>Writes one SSTable from entries in order. One thread. The caller syncs the directory.</summary>
 /// <remarks>
 /// <code>
-/// data blocks | [index partitions] | index | filter | properties | footer      each block with its trailer
+/// data blocks | [index partitions] | index | filter | [dictionary] | [range tombstones] | properties | meta index | footer
 /// </code>
-/// Memory: the block under way, the hashes of the table's keys (8 bytes each) and its index.
+/// Each block with its trailer. Data blocks, the index and its partitions are compressed, if anything is: the rest is
+/// small, or does not shrink. Memory: the block under way, the hashes of the table's keys (8 bytes each), its index, and
+/// for a dictionary the first blocks (<see cref="DictionarySamples"/>).
 /// </remarks>
 internal sealed unsafe class TableBuilder : IDisposable
 {
@@ -31,31 +34,53 @@ internal sealed unsafe class TableBuilder : IDisposable
     private readonly NativeBuffer _hashes = new();
     private readonly NativeBuffer _output = new(WriteBytes + (64 << 10));
     private readonly NativeBuffer _lastOfBlock = new(256);
+    private readonly BlockCompressor? _compressor;
+    private readonly NativeBuffer _dictionary = new(64);
+    private readonly NativeBuffer _ranges = new(64);
+    private DictionarySamples? _samples;
+    private uint _compressions;
     private long _lastVersionOfBlock;
     private long _blockStart;
     private long _written;
     private bool _separatorDue;
     private long _lastVersion;
 
+    /// <param name="file">An empty file, which the builder takes over.</param>
+    /// <param name="options">The engine's.</param>
+    /// <param name="versionBase">At or below every version that will come.</param>
+    /// <param name="stampBase">At or below every stamp.</param>
+    /// <param name="maxIndexBytes">A larger index gets two levels.</param>
+    /// <param name="below">For counting overwrites; null: they are not counted.</param>
+    /// <param name="compression">Null: the engine's for levels that are not the last.</param>
     public TableBuilder(
-        StorageFile file, EngineOptions options, long versionBase, long stampBase, int maxIndexBytes = MaxIndexBytes, KeysBelow? below = null)
+        StorageFile file, EngineOptions options, long versionBase, long stampBase, int maxIndexBytes = MaxIndexBytes, KeysBelow? below = null,
+        Compression? compression = null)
     {
         _file = file;
         _options = options;
         _maxIndexBytes = maxIndexBytes;
         _below = below;
-        _properties = new TableProperties { VersionBase = versionBase, StampBase = stampBase };
+        Compression codec = compression ?? options.Compression;
+        _properties = new TableProperties { VersionBase = versionBase, StampBase = stampBase, Compression = codec };
+        if (codec != Compression.None)
+        {
+            _compressor = new BlockCompressor(codec, options.ZstdLevel, options.CompressionLibraries);
+            _samples = codec == Compression.Zstandard && options.ZstdDictionaryBytes > 0 ? new DictionarySamples(options.ZstdDictionaryBytes) : null;
+        }
     }
 
     public TableProperties Properties => _properties;
 
     public bool IsEmpty => _properties.Entries == 0;
 
+    /// <summary>After <see cref="Finish"/>: where the properties are.</summary>
+    public BlockPlace PropertiesPlace { get; private set; }
+
     /// <summary>Bytes of the file so far; after <see cref="Finish"/> all.</summary>
     public long FileBytes => _written + _output.Length;
 
     /// <summary>About how large the file would be if it were finished now.</summary>
-    public long EstimatedBytes => FileBytes + _block.EstimatedBytes + _index.EstimatedBytes + (_hashes.Length * _options.BloomBitsPerKey / 64);
+    public long EstimatedBytes => FileBytes + (_samples?.Bytes ?? 0) + _block.EstimatedBytes + _index.EstimatedBytes + (_hashes.Length * _options.BloomBitsPerKey / 64);
 
     /// <summary>Adds an entry behind all added before.</summary>
     public void Add(byte* key, int keyLength, long version, EntryKind kind, long stamp, long expiresAt, ReadOnlySpan<byte> value)
@@ -94,27 +119,50 @@ internal sealed unsafe class TableBuilder : IDisposable
         }
     }
 
-    /// <summary>Writes what is left and syncs the file.</summary>
-    public void Finish()
+    /// <summary>The last key added.</summary>
+    public ReadOnlySpan<byte> LastKey => _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
+
+    /// <summary>Writes what is left, with the range tombstones of the table, and syncs the file.</summary>
+    public void Finish(RangeTombstones? ranges = null)
     {
-        Debug.Assert(!IsEmpty, "a table has entries");
-        _properties.Largest = (_block.IsEmpty ? _lastOfBlock.Written : _block.LastKey).ToArray();
-        if (!_block.IsEmpty)
+        Debug.Assert(!IsEmpty || ranges is not null, "a table has entries or range tombstones");
+        if (!IsEmpty)
         {
-            EndBlock();
+            _properties.Largest = LastKey.ToArray();
+            if (!_block.IsEmpty)
+            {
+                EndBlock();
+            }
+
+            EndSamples();
+            AddSeparator(null, 0, sameKey: false);
         }
 
-        AddSeparator(null, 0, sameKey: false);
+        if (ranges is not null)
+        {
+            _properties.Include(ranges);
+            RangeTombstoneBlock.Encode(ranges, _ranges);
+        }
+
         int dataBlocks = _index.Count;
-        (long indexOffset, int indexLength, bool twoLevel) = WriteIndex();
-        (long filterOffset, int filterLength) = WriteFilter();
-        using NativeBuffer properties = new();
-        _properties.Encode(properties);
-        int propertiesLength = properties.Length;
-        long propertiesOffset = WriteBlock(properties);
-        TableFooter footer = new(indexOffset, indexLength, filterOffset, filterLength, propertiesOffset, propertiesLength,
-            twoLevel, BloomFilter.Probes(_options.BloomBitsPerKey), dataBlocks);
-        footer.Encode(_output.Append(TableFooter.Bytes));
+        (BlockPlace index, bool twoLevel) = WriteIndex();
+        TableLayout layout = new()
+        {
+            Index = index,
+            TwoLevelIndex = twoLevel,
+            Filter = WriteFilter(),
+            Dictionary = WriteOptional(_dictionary),
+            RangeTombstones = WriteOptional(_ranges),
+            Properties = WriteProperties(),
+            FilterProbes = BloomFilter.Probes(_options.BloomBitsPerKey),
+            DataBlocks = dataBlocks,
+            Compressions = _compressions,
+        };
+        PropertiesPlace = layout.Properties;
+        using NativeBuffer metaIndex = new();
+        MetaIndex.Encode(metaIndex, layout);
+        BlockPlace metaPlace = WriteBlock(metaIndex.Written);
+        TableFooter.Encode(_output.Append(TableFooter.Bytes), metaPlace);
         FlushOutput();
         _file.Sync();
     }
@@ -126,13 +174,16 @@ internal sealed unsafe class TableBuilder : IDisposable
         _hashes.Dispose();
         _output.Dispose();
         _lastOfBlock.Dispose();
+        _compressor?.Dispose();
+        _dictionary.Dispose();
+        _samples?.Dispose();
+        _ranges.Dispose();
         _file.Dispose();
     }
 
     private bool SameAsLast(byte* key, int keyLength)
     {
-        ReadOnlySpan<byte> last = _block.IsEmpty ? _lastOfBlock.Written : _block.LastKey;
-        return last.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
+        return LastKey.SequenceEqual(new ReadOnlySpan<byte>(key, keyLength));
     }
 
     private void Count(int keyLength, long version, EntryKind kind, long stamp, long expiresAt, int valueLength)
@@ -163,9 +214,55 @@ internal sealed unsafe class TableBuilder : IDisposable
         _lastOfBlock.Clear();
         _lastOfBlock.Append(_block.LastKey);
         _lastVersionOfBlock = _lastVersion;
-        _blockStart = WriteBlock(_block.Finish());
+        ReadOnlySpan<byte> block = _block.Finish().Written;
+        _properties.UncompressedBytes += block.Length;
+        if (_samples is null)
+        {
+            _blockStart = WriteData(block).Offset;
+        }
+        else
+        {
+            _samples.Add(block);
+            if (_samples.IsFull)
+            {
+                EndSamples();
+            }
+        }
+
         _block.Clear();
         _separatorDue = true;
+    }
+
+    /// <summary>
+    /// Trains the dictionary and writes the blocks that waited for it. Where they begin is known only now: all but the
+    /// last are in the index already.
+    /// </summary>
+    private void EndSamples()
+    {
+        if (_samples is null)
+        {
+            return;
+        }
+
+        if (_samples.TryTrain(_dictionary))
+        {
+            _compressor!.UseDictionary(_dictionary.Written);
+        }
+
+        ReadOnlySpan<byte> rest = _samples.Blocks;
+        for (int i = 0; i < _samples.Count; i++)
+        {
+            int length = _samples.Length(i);
+            _blockStart = WriteData(rest[..length]).Offset;
+            rest = rest[length..];
+            if (i < _index.Count)
+            {
+                _index.SetOffset(i, _blockStart);
+            }
+        }
+
+        _samples.Dispose();
+        _samples = null;
     }
 
     /// <summary>
@@ -208,15 +305,14 @@ internal sealed unsafe class TableBuilder : IDisposable
         _separatorDue = false;
     }
 
-    private (long Offset, int Length, bool TwoLevel) WriteIndex()
+    private (BlockPlace Place, bool TwoLevel) WriteIndex()
     {
         long end = FileBytes;
         using NativeBuffer encoded = new();
         if (_index.EstimatedBytes <= _maxIndexBytes)
         {
             _index.Encode(encoded, 0, _index.Count, end, top: false, 0);
-            int singleLength = encoded.Length;
-            return (WriteBlock(encoded), singleLength, false);
+            return (WriteCompressed(encoded.Written, withDictionary: false), false);
         }
 
         using IndexBuilder top = new();
@@ -227,21 +323,20 @@ internal sealed unsafe class TableBuilder : IDisposable
             encoded.Clear();
             _index.Encode(encoded, first, count, end, top: false, 0);
             int last = first + count - 1;
-            top.Add(_index.Separator(last), _index.Version(last), WriteBlock(encoded), first);
+            top.Add(_index.Separator(last), _index.Version(last), WriteCompressed(encoded.Written, withDictionary: false).Offset, first);
         }
 
         encoded.Clear();
         top.Encode(encoded, 0, top.Count, FileBytes, top: true, _index.Count);
-        int length = encoded.Length;
-        return (WriteBlock(encoded), length, true);
+        return (WriteCompressed(encoded.Written, withDictionary: false), true);
     }
 
-    private (long Offset, int Length) WriteFilter()
+    private BlockPlace WriteFilter()
     {
         ReadOnlySpan<ulong> hashes = MemoryMarshal.Cast<byte, ulong>(_hashes.Written);
         int probes = BloomFilter.Probes(_options.BloomBitsPerKey);
         int length = BloomFilter.Bytes(hashes.Length, _options.BloomBitsPerKey);
-        using NativeBuffer filter = new(length + BlockFormat.TrailerBytes);
+        using NativeBuffer filter = new(length);
         filter.Append(length).Clear();
         byte* lines = (byte*)filter.Address;
         foreach (ulong hash in hashes)
@@ -249,30 +344,51 @@ internal sealed unsafe class TableBuilder : IDisposable
             BloomFilter.Add(lines, length, probes, hash);
         }
 
-        return (WriteBlock(filter), length);
+        return WriteBlock(filter.Written);
     }
 
-    /// <summary>Puts the trailer behind a block and writes it; returns its offset.</summary>
-    private long WriteBlock(NativeBuffer block)
+    private BlockPlace WriteProperties()
     {
-        block.AppendByte(BlockFormat.NoCompression);
-        block.AppendUInt32(Crc32C.Compute(block.Written));
-        long offset = FileBytes;
+        using NativeBuffer properties = new();
+        _properties.Encode(properties);
+        return WriteBlock(properties.Written);
+    }
+
+    private BlockPlace WriteOptional(NativeBuffer block) => block.Length == 0 ? default : WriteBlock(block.Written);
+
+    private BlockPlace WriteData(ReadOnlySpan<byte> block) => WriteCompressed(block, withDictionary: true);
+
+    private BlockPlace WriteCompressed(ReadOnlySpan<byte> block, bool withDictionary)
+    {
+        byte compression = _compressor?.Compress(block, withDictionary) ?? BlockFormat.NoCompression;
+        return WriteBlock(compression == BlockFormat.NoCompression ? block : _compressor!.Output, compression);
+    }
+
+    /// <summary>Writes a block and its trailer.</summary>
+    private BlockPlace WriteBlock(ReadOnlySpan<byte> block, byte compression = BlockFormat.NoCompression)
+    {
+        BlockPlace place = new(FileBytes, block.Length);
+        _compressions |= 1u << compression;
         if (block.Length >= WriteBytes)
         {
             FlushOutput();
-            _file.Write(_written, block.Written);
+            _file.Write(_written, block);
             _written += block.Length;
-            return offset;
+        }
+        else
+        {
+            _output.Append(block);
         }
 
-        _output.Append(block.Written);
+        Span<byte> trailer = _output.Append(BlockFormat.TrailerBytes);
+        trailer[0] = compression;
+        BinaryPrimitives.WriteUInt32LittleEndian(trailer[1..], Crc32C.Extend(Crc32C.Compute(block), trailer[..1]));
         if (_output.Length >= WriteBytes)
         {
             FlushOutput();
         }
 
-        return offset;
+        return place;
     }
 
     private void FlushOutput()

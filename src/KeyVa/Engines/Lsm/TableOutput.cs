@@ -15,6 +15,15 @@ internal sealed unsafe class TableOutput(
     private long _id;
     private bool _kept;
 
+    // Range tombstones before this key are in tables that are finished.
+    private byte[] _rangesFrom = [];
+
+    /// <summary>Range tombstones to write, each piece to the table among whose keys it lies; null: none.</summary>
+    public RangeTombstones? Ranges { get; init; }
+
+    /// <summary>Of the tables' blocks; null: the engine's for levels that are not the last.</summary>
+    public Compression? Compression { get; init; }
+
     public IReadOnlyList<SsTable> Tables => _tables;
 
     public bool HasOpenTable => _builder is not null;
@@ -37,22 +46,31 @@ internal sealed unsafe class TableOutput(
         }
     }
 
-    /// <summary>Ends the table under way: written and synced.</summary>
+    /// <summary>
+    /// Ends the table under way: written and synced. Range tombstones are cut right behind its last key, so that the
+    /// tables of a level do not overlap; what follows is the next one's.
+    /// </summary>
     public void EndTable()
     {
         if (_builder is not null)
         {
-            _builder.Finish();
-            _tables.Add(new SsTable(_id, context.Directory, _builder.FileBytes, _builder.Properties, context));
-            _builder.Dispose();
-            _builder = null;
+            Finish(_builder, Ranges is null ? [] : [.. _builder.LastKey, 0]);
         }
     }
 
-    /// <summary>Ends the last table and makes the directory's entries durable.</summary>
+    /// <summary>Ends the last table, with all range tombstones that are left, and makes the directory's entries durable.</summary>
     public void Complete()
     {
-        EndTable();
+        if (_builder is not null)
+        {
+            Finish(_builder, []);
+        }
+        else if (Ranges is not null && (_tables.Count == 0 || _rangesFrom.Length > 0)
+            && RangeTombstoneMerge.Clip(Ranges, _rangesFrom, default) is not null)
+        {
+            Finish(Begin(), []);
+        }
+
         if (_tables.Count > 0)
         {
             context.FileSystem.SyncDirectory(context.Directory);
@@ -71,13 +89,25 @@ internal sealed unsafe class TableOutput(
         }
     }
 
+    /// <param name="builder">The table under way.</param>
+    /// <param name="rangesTo">Range tombstones from here on are left for the next table; empty: none are.</param>
+    private void Finish(TableBuilder builder, byte[] rangesTo)
+    {
+        RangeTombstones? ranges = Ranges is null ? null : RangeTombstoneMerge.Clip(Ranges, _rangesFrom, rangesTo);
+        _rangesFrom = rangesTo;
+        builder.Finish(ranges);
+        _tables.Add(new SsTable(_id, context.Directory, builder.FileBytes, builder.Properties, context) { Ranges = ranges });
+        builder.Dispose();
+        _builder = null;
+    }
+
     private TableBuilder Begin()
     {
         _id = versions.NewFileId();
         string path = Path.Combine(context.Directory, FileNames.Table(_id));
         StorageFile file = context.FileSystem.Create(path);
         _paths.Add(path);
-        _builder = new TableBuilder(file, context.Options, versionBase, stampBase, below: below);
+        _builder = new TableBuilder(file, context.Options, versionBase, stampBase, below: below, compression: Compression);
         return _builder;
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using KeyVa.Io;
 
@@ -7,12 +8,17 @@ namespace KeyVa.Engines.Lsm;
 /// <remarks>
 /// <code>
 /// fields u32 | field i64 x fields, in the order of the members below | smallestLength u32 | largestLength u32 | smallest | largest
+/// | (tag varint | length varint | bytes) ...
 /// </code>
-/// Later versions add fields at the end; a reader ignores those it does not know and takes missing ones as 0.
+/// Numbers are added as fields at the end; a reader ignores those it does not know and takes missing ones as 0. What is
+/// no single number gets a tag, up to the end of the bytes; a reader passes over tags that it does not know (so far, all).
 /// </remarks>
 internal sealed class TableProperties
 {
-    private const int FieldCount = 14;
+    private const int FieldCount = 17;
+
+    /// <summary>Where VersionBase stands among the fields; StampBase, MinVersion, MaxVersion, MinStamp and MaxStamp follow.</summary>
+    private const int VersionField = 5;
 
     public long Entries { get; set; }
 
@@ -45,15 +51,47 @@ internal sealed class TableProperties
     /// <summary>Estimate: entries that had an older value of their key below them when the table was written.</summary>
     public long Covering { get; set; }
 
+    /// <summary>Versions of range tombstones, all fragments counted. Bounds, versions and stamps hold for them too.</summary>
+    public long RangeTombstones { get; set; }
+
+    /// <summary>Bytes of the data blocks before compression; 0 in tables of format version 1.</summary>
+    public long UncompressedBytes { get; set; }
+
+    /// <summary>What the data blocks were meant to be compressed with; those that would not have shrunk are not.</summary>
+    public Compression Compression { get; init; }
+
     public byte[] Smallest { get; set; } = [];
 
     public byte[] Largest { get; set; } = [];
+
+    /// <summary>
+    /// Takes range tombstones into bounds and counts, after the entries. Bounds are keys that may be there: a range that
+    /// ends before a key counts as reaching to it, unless that key is the next one behind another.
+    /// </summary>
+    public void Include(RangeTombstones ranges)
+    {
+        RangeTombstones = ranges.VersionCount;
+        ReadOnlySpan<byte> last = ranges.Last is [.. var before, 0] ? before : ranges.Last;
+        Smallest = Entries == 0 || KeyOrder.Compare(ranges.First, Smallest) < 0 ? ranges.First.ToArray() : Smallest;
+        Largest = Entries == 0 || KeyOrder.Compare(last, Largest) > 0 ? last.ToArray() : Largest;
+        for (int i = 0; i < ranges.Count; i++)
+        {
+            MinVersion = Math.Min(MinVersion, ranges.Versions(i)[^1]);
+            MaxVersion = Math.Max(MaxVersion, ranges.Versions(i)[0]);
+            foreach (long stamp in ranges.Stamps(i))
+            {
+                MinStamp = Math.Min(MinStamp, stamp);
+                MaxStamp = Math.Max(MaxStamp, stamp);
+            }
+        }
+    }
 
     public void Encode(NativeBuffer output)
     {
         output.AppendUInt32(FieldCount);
         foreach (long field in (ReadOnlySpan<long>)[Entries, Tombstones, Expiring, SmallestExpiry, LargestExpiry, VersionBase,
-            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes, Covering])
+            StampBase, MinVersion, MaxVersion, MinStamp, MaxStamp, KeyBytes, ValueBytes, Covering, RangeTombstones,
+            UncompressedBytes, (long)Compression])
         {
             output.AppendInt64(field);
         }
@@ -64,10 +102,24 @@ internal sealed class TableProperties
         output.Append(Largest);
     }
 
-    /// <summary>Decodes from the beginning of <paramref name="source"/>; null if it does not fit.</summary>
-    public static TableProperties? TryDecode(ReadOnlySpan<byte> source, out int length)
+    /// <summary>
+    /// In encoded properties of a table that was written with version and stamp 0 throughout: makes them those of a load.
+    /// </summary>
+    public static void Restamp(Span<byte> encoded, long version, long stamp)
     {
-        length = 0;
+        Span<long> fields = MemoryMarshal.Cast<byte, long>(encoded.Slice(sizeof(uint), FieldCount * sizeof(long)));
+        Debug.Assert(fields[VersionField + 3] == 0 && fields[VersionField + 5] == 0, "a staged table has no versions and stamps");
+        fields[VersionField] = version;
+        fields[VersionField + 1] = stamp;
+        fields[VersionField + 2] = version;
+        fields[VersionField + 3] = version;
+        fields[VersionField + 4] = stamp;
+        fields[VersionField + 5] = stamp;
+    }
+
+    /// <summary>Decodes the whole of <paramref name="source"/>; null if it does not fit.</summary>
+    public static TableProperties? TryDecode(ReadOnlySpan<byte> source)
+    {
         if (source.Length < 4)
         {
             return null;
@@ -95,7 +147,11 @@ internal sealed class TableProperties
             return null;
         }
 
-        length = at + (int)(smallest + largest);
+        if (!AreTags(source[(at + (int)(smallest + largest))..]))
+        {
+            return null;
+        }
+
         return new TableProperties
         {
             Entries = fields[0],
@@ -112,8 +168,28 @@ internal sealed class TableProperties
             KeyBytes = fields[11],
             ValueBytes = fields[12],
             Covering = fields[13],
+            RangeTombstones = fields[14],
+            UncompressedBytes = fields[15],
+            Compression = (Compression)fields[16],
             Smallest = source.Slice(at, (int)smallest).ToArray(),
             Largest = source.Slice(at + (int)smallest, (int)largest).ToArray(),
         };
+    }
+
+    private static bool AreTags(ReadOnlySpan<byte> rest)
+    {
+        while (!rest.IsEmpty)
+        {
+            int tag = Varint.Read(rest, out _);
+            int head = Varint.Read(rest[tag..], out ulong length);
+            if (tag == 0 || head == 0 || length > (ulong)(rest.Length - tag - head))
+            {
+                return false;
+            }
+
+            rest = rest[(tag + head + (int)length)..];
+        }
+
+        return true;
     }
 }

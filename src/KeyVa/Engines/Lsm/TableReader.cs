@@ -17,7 +17,10 @@ internal sealed unsafe class TableReader : IDisposable
     // Immutable after construction.
     private readonly StorageFile _file;
     private readonly BlockCache _cache;
-    private readonly TableFooter _footer;
+    private readonly TableLayout _layout;
+    private readonly BlockDecompressor _decompressor;
+    private readonly int _filterLength;
+    private readonly int _filterProbes;
     private readonly Block* _indexMemory;
     private readonly IndexBlock _index;
     private readonly byte* _filter;
@@ -28,24 +31,33 @@ internal sealed unsafe class TableReader : IDisposable
     // Shared, by interlocked operations.
     private int _pins;
 
-    private TableReader(StorageFile file, BlockCache cache, long fileBytes)
+    private TableReader(StorageFile file, BlockCache cache, long fileBytes, CompressionLibraries libraries)
     {
         _file = file;
         _cache = cache;
         try
         {
-            _footer = ReadFooter(file, fileBytes);
-            _dataBlocks = _footer.DataBlocks;
+            _layout = ReadLayout(fileBytes);
+            _dataBlocks = _layout.DataBlocks;
             Properties = ReadProperties();
-            _indexMemory = Block.Allocate(_footer.IndexLength);
-            ReadChecked(_footer.IndexOffset, _footer.IndexLength, Block.Data(_indexMemory));
-            if (!IndexBlock.TryParse(Block.Data(_indexMemory), _footer.IndexLength, out _index) || _index.IsTop != _footer.TwoLevelIndex)
+            Ranges = _layout.RangeTombstones.Exists ? ReadRanges() : null;
+            _decompressor = OpenDecompressor(libraries);
+            _indexMemory = ReadBlock(_layout.Index.Offset, _layout.Index.Length);
+            if (!IndexBlock.TryParse(Block.Data(_indexMemory), _indexMemory->Length, out _index) || _index.IsTop != _layout.TwoLevelIndex
+                || (_index.IsTop ? _index.Ordinal(_index.Count) : _index.Count) != _dataBlocks || !_index.IsSound(0, _layout.Index.Offset))
             {
-                throw new CorruptionException(file.Path, _footer.IndexOffset, "the index does not fit its length");
+                throw new CorruptionException(file.Path, _layout.Index.Offset, "the index does not fit its length or the number of blocks");
             }
 
-            _filter = (byte*)NativeMemory.AlignedAlloc((nuint)_footer.FilterLength + BlockFormat.TrailerBytes, BloomFilter.LineBytes);
-            ReadChecked(_footer.FilterOffset, _footer.FilterLength, _filter);
+            _filterLength = _layout.Filter.Length;
+            _filterProbes = _layout.FilterProbes;
+            if (_filterLength % BloomFilter.LineBytes != 0 || _filterProbes is < 1 or > BloomFilter.MaxProbes)
+            {
+                throw new CorruptionException(file.Path, _layout.Filter.Offset, $"a filter of {_filterLength} bytes with {_filterProbes} probes is none");
+            }
+
+            _filter = (byte*)NativeMemory.AlignedAlloc((nuint)_filterLength + BlockFormat.TrailerBytes, BloomFilter.LineBytes);
+            ReadPlain(_layout.Filter, _filter);
             _slots = AllocateSlots(_dataBlocks);
             _partitionSlots = AllocateSlots(_index.IsTop ? _index.Count : 0);
         }
@@ -60,7 +72,13 @@ internal sealed unsafe class TableReader : IDisposable
 
     public string Path => _file.Path;
 
+    /// <summary>Where its pinned blocks are given back.</summary>
+    public BlockCache Cache => _cache;
+
     public TableProperties Properties { get; }
+
+    /// <summary>The table's range tombstones; null if it has none.</summary>
+    public RangeTombstones? Ranges { get; }
 
     public int DataBlocks => _dataBlocks;
 
@@ -71,14 +89,20 @@ internal sealed unsafe class TableReader : IDisposable
     public bool Referenced { get; set; }
 
     /// <summary>Native bytes it holds: index, filter and slots.</summary>
-    public long MemoryBytes => _footer.IndexLength + _footer.FilterLength + (8L * _dataBlocks);
+    public long MemoryBytes => _indexMemory->Length + _filterLength + (8L * _dataBlocks) + _decompressor.MemoryBytes;
+
+    /// <summary>Where the parts are.</summary>
+    public TableLayout Layout => _layout;
+
+    /// <summary>What compressed blocks go through; it is closed with the reader.</summary>
+    public BlockDecompressor Decompressor => _decompressor;
 
     /// <summary>Opens a table and takes the file over.</summary>
-    public static TableReader Open(StorageFile file, BlockCache cache)
+    public static TableReader Open(StorageFile file, BlockCache cache, CompressionLibraries? libraries = null)
     {
         try
         {
-            return new TableReader(file, cache, file.Length);
+            return new TableReader(file, cache, file.Length, libraries ?? CompressionLibraries.Installed);
         }
         catch
         {
@@ -88,7 +112,7 @@ internal sealed unsafe class TableReader : IDisposable
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool MayContain(ulong hash) => BloomFilter.MayContain(_filter, _footer.FilterLength, _footer.FilterProbes, hash);
+    public bool MayContain(ulong hash) => BloomFilter.MayContain(_filter, _filterLength, _filterProbes, hash);
 
     /// <summary>The newest entry of the key at or below the version. The caller is inside an epoch, and stays while it uses the entry.</summary>
     public bool TryFind(byte* key, int keyLength, ulong hash, long at, out BlockEntry entry)
@@ -129,6 +153,19 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
+    /// <summary>Keys that lie about evenly over the table, rising: where a compaction may be cut.</summary>
+    public List<byte[]> SampleKeys(int most)
+    {
+        List<byte[]> keys = [];
+        int step = Math.Max(1, _index.Count / most);
+        for (int i = step - 1; i < _index.Count; i += step)
+        {
+            keys.Add(_index.Separator(i));
+        }
+
+        return keys;
+    }
+
     /// <summary>Where a data block is.</summary>
     public void Locate(int ordinal, out long offset, out int length)
     {
@@ -152,8 +189,8 @@ internal sealed unsafe class TableReader : IDisposable
         }
     }
 
-    /// <summary>A data block, pinned until <see cref="BlockCache.Unpin"/>.</summary>
-    public Block* GetPinned(int ordinal)
+    /// <summary>A data block if it is cached, pinned until <see cref="BlockCache.Unpin"/>; else null.</summary>
+    public Block* PinCached(int ordinal)
     {
         nint* slot = _slots + ordinal;
         Epochs.Enter();
@@ -171,25 +208,50 @@ internal sealed unsafe class TableReader : IDisposable
             Epochs.Exit();
         }
 
-        Locate(ordinal, out long offset, out int length);
+        return null;
+    }
+
+    /// <summary>
+    /// Reads a data block that was not cached (see <see cref="Locate"/>), pinned until <see cref="BlockCache.Unpin"/>.
+    /// <paramref name="fillCache"/> false: it goes with its pin.
+    /// </summary>
+    public Block* ReadPinned(int ordinal, long offset, int length, bool fillCache)
+    {
         Block* block = ReadDataBlock(offset, length);
         block->Pins = 1;
-        return _cache.Insert(slot, block);
+        if (fillCache)
+        {
+            return _cache.Insert(_slots + ordinal, block);
+        }
+
+        _cache.Memory.Charge(MemoryKind.Buffers, block->Charge);
+        return block;
     }
+
+    /// <summary>A hint that this part of the file will be read soon.</summary>
+    public void Prefetch(long offset, long length) => _file.Prefetch(offset, length);
 
     /// <summary>Reads and checks a data block past the cache; the caller frees it.</summary>
     public Block* ReadDataBlock(long offset, int length)
     {
+        Block* block = ReadBlock(offset, length);
+        if (!Block.TryParse(block))
+        {
+            Block.Free(block);
+            throw new CorruptionException(Path, offset, "the block's footer does not fit its length");
+        }
+
+        return block;
+    }
+
+    /// <summary>Reads and checks any block, and undoes its compression; the caller frees it.</summary>
+    public Block* ReadBlock(long offset, int length)
+    {
         Block* block = Block.Allocate(length);
         try
         {
-            ReadChecked(offset, length, Block.Data(block));
-            if (!Block.TryParse(block))
-            {
-                throw new CorruptionException(Path, offset, "the block's footer does not fit its length");
-            }
-
-            return block;
+            byte compression = ReadChecked(offset, length, Block.Data(block));
+            return compression == BlockFormat.NoCompression ? block : Decompress(block, compression, offset);
         }
         catch
         {
@@ -251,47 +313,88 @@ internal sealed unsafe class TableReader : IDisposable
         FreeMemory();
     }
 
-    /// <summary>Checks the trailer that follows a block's bytes.</summary>
-    public static void Check(byte* data, int length, string path, long offset)
+    /// <summary>Checks the trailer that follows a block's bytes; returns their compression.</summary>
+    public static byte Check(byte* data, int length, string path, long offset)
     {
-        if (data[length] != BlockFormat.NoCompression)
-        {
-            throw new CorruptionException(path, offset + length, $"a block names the unknown compression {data[length]}");
-        }
-
         if (Crc32C.Compute(new ReadOnlySpan<byte>(data, length + 1)) != Unsafe.ReadUnaligned<uint>(data + length + 1))
         {
             throw new CorruptionException(path, offset, $"the checksum of a block of {length} bytes does not fit");
         }
+
+        return data[length];
     }
 
     private static nint* AllocateSlots(int count) => (nint*)NativeMemory.AllocZeroed((nuint)Math.Max(1, count), (nuint)sizeof(nint));
 
-    private static TableFooter ReadFooter(StorageFile file, long fileBytes)
+    private TableLayout ReadLayout(long fileBytes)
     {
         if (fileBytes < TableFooter.Bytes)
         {
-            throw new CorruptionException(file.Path, 0, $"{fileBytes} bytes are too few for an SSTable");
+            throw new CorruptionException(Path, 0, $"{fileBytes} bytes are too few for an SSTable");
         }
 
         Span<byte> footer = stackalloc byte[TableFooter.Bytes];
-        int read = file.Read(fileBytes - TableFooter.Bytes, footer);
-        return read == footer.Length
-            ? TableFooter.Decode(footer, file.Path, fileBytes)
-            : throw new CorruptionException(file.Path, fileBytes - TableFooter.Bytes, "the file ends inside its footer");
+        int read = _file.Read(fileBytes - TableFooter.Bytes, footer);
+        if (read != footer.Length)
+        {
+            throw new CorruptionException(Path, fileBytes - TableFooter.Bytes, "the file ends inside its footer");
+        }
+
+        if (TableFooter.TryDecodeWhole(footer, Path, fileBytes, out TableLayout layout, out BlockPlace metaIndex))
+        {
+            return layout;
+        }
+
+        using NativeBuffer buffer = new();
+        return MetaIndex.Decode(ReadPlain(metaIndex, buffer), Path, metaIndex);
     }
 
     private TableProperties ReadProperties()
     {
-        using NativeBuffer buffer = new(_footer.PropertiesLength + BlockFormat.TrailerBytes);
-        buffer.Append(_footer.PropertiesLength + BlockFormat.TrailerBytes);
-        ReadChecked(_footer.PropertiesOffset, _footer.PropertiesLength, (byte*)buffer.Address);
-        return TableProperties.TryDecode(buffer.Written[.._footer.PropertiesLength], out _)
-            ?? throw new CorruptionException(Path, _footer.PropertiesOffset, "the properties do not fit their length");
+        using NativeBuffer buffer = new();
+        return TableProperties.TryDecode(ReadPlain(_layout.Properties, buffer))
+            ?? throw new CorruptionException(Path, _layout.Properties.Offset, "the properties do not fit their length");
     }
 
-    /// <summary>Reads a block and its trailer (the memory has room for both) and checks them.</summary>
-    private void ReadChecked(long offset, int length, byte* to)
+    private RangeTombstones ReadRanges()
+    {
+        using NativeBuffer buffer = new();
+        return RangeTombstoneBlock.TryDecode(ReadPlain(_layout.RangeTombstones, buffer))
+            ?? throw new CorruptionException(Path, _layout.RangeTombstones.Offset, "the range tombstones do not fit their length or are not in order");
+    }
+
+    private BlockDecompressor OpenDecompressor(CompressionLibraries libraries)
+    {
+        using NativeBuffer dictionary = new();
+        BlockPlace place = _layout.Dictionary;
+        if (place.Length > BlockDecompressor.MaxDictionaryBytes)
+        {
+            throw new CorruptionException(Path, place.Offset, $"a dictionary of {place.Length} bytes is longer than any is written");
+        }
+
+        ReadOnlySpan<byte> bytes = place.Exists ? ReadPlain(place, dictionary) : default;
+        return new BlockDecompressor(Path, _layout.Compressions, bytes, place.Offset, libraries);
+    }
+
+    /// <summary>Reads a block that is never compressed.</summary>
+    private ReadOnlySpan<byte> ReadPlain(BlockPlace place, NativeBuffer buffer)
+    {
+        buffer.Append(place.Length + BlockFormat.TrailerBytes);
+        ReadPlain(place, (byte*)buffer.Address);
+        return buffer.Written[..place.Length];
+    }
+
+    private void ReadPlain(BlockPlace place, byte* to)
+    {
+        byte compression = ReadChecked(place.Offset, place.Length, to);
+        if (compression != BlockFormat.NoCompression)
+        {
+            throw new CorruptionException(Path, place.Offset + place.Length, $"a block that is never compressed names compression {compression}");
+        }
+    }
+
+    /// <summary>Reads a block and its trailer (the memory has room for both) and checks them; returns its compression.</summary>
+    private byte ReadChecked(long offset, int length, byte* to)
     {
         int whole = length + BlockFormat.TrailerBytes;
         if (_file.Read(offset, new Span<byte>(to, whole)) != whole)
@@ -299,7 +402,27 @@ internal sealed unsafe class TableReader : IDisposable
             throw new CorruptionException(Path, offset, $"the file ends inside a block of {whole} bytes");
         }
 
-        Check(to, length, Path, offset);
+        return Check(to, length, Path, offset);
+    }
+
+    /// <summary>A block with what another one, which is freed, holds compressed. If it throws, nothing is freed.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private Block* Decompress(Block* stored, byte compression, long offset)
+    {
+        byte* data = Block.Data(stored);
+        Block* block = Block.Allocate(_decompressor.UncompressedLength(data, stored->Length, compression, offset));
+        try
+        {
+            _decompressor.Decompress(data, stored->Length, compression, offset, Block.Data(block), block->Length);
+        }
+        catch
+        {
+            Block.Free(block);
+            throw;
+        }
+
+        Block.Free(stored);
+        return block;
     }
 
     private Block* FindOneLevel(byte* key, int keyLength, long at)
@@ -360,25 +483,17 @@ internal sealed unsafe class TableReader : IDisposable
 
     private Block* ReadIndexPartition(int i)
     {
-        int length = _index.Length(i);
-        Block* block = Block.Allocate(length);
-        try
-        {
-            ReadChecked(_index.Offset(i), length, Block.Data(block));
-            if (!IndexBlock.TryParse(Block.Data(block), length, out IndexBlock partition)
-                || partition.FirstOrdinal != _index.Ordinal(i)
-                || partition.FirstOrdinal + partition.Count != _index.Ordinal(i + 1))
-            {
-                throw new CorruptionException(Path, _index.Offset(i), "an index partition does not fit its length or place");
-            }
-
-            return block;
-        }
-        catch
+        Block* block = ReadBlock(_index.Offset(i), _index.Length(i));
+        if (!IndexBlock.TryParse(Block.Data(block), block->Length, out IndexBlock partition)
+            || partition.FirstOrdinal != _index.Ordinal(i)
+            || partition.FirstOrdinal + partition.Count != _index.Ordinal(i + 1)
+            || partition.IsTop || !partition.IsSound(0, DataEnd) || !partition.EndsWith(_index, i))
         {
             Block.Free(block);
-            throw;
+            throw new CorruptionException(Path, _index.Offset(i), "an index partition does not fit its length or place");
         }
+
+        return block;
     }
 
     private void RemoveFromCache(nint* slot)
@@ -391,6 +506,7 @@ internal sealed unsafe class TableReader : IDisposable
 
     private void FreeMemory()
     {
+        _decompressor?.Dispose();
         NativeMemory.Free(_indexMemory);
         NativeMemory.AlignedFree(_filter);
         NativeMemory.Free(_slots);

@@ -11,8 +11,10 @@ namespace KeyVa.Engines.Lsm;
 /// </summary>
 internal sealed unsafe class TableSource : MergeSource
 {
-    private readonly SsTable[] _tables;
     private readonly BlockStream? _stream;
+    private SsTable[] _tables;
+    private bool _fillCache = true;
+    private ReadAhead _readAhead;
     private int _table = -1;
     private TableReader? _reader;
     private int _ordinal;
@@ -35,20 +37,39 @@ internal sealed unsafe class TableSource : MergeSource
 
     ~TableSource() => NativeMemory.Free(_keyBuffer);
 
+    /// <summary>Begins anew over other tables; only for a source that does not stream and was closed.</summary>
+    public void Reset(SsTable[] tables, bool fillCache)
+    {
+        Debug.Assert(_stream is null && _reader is null, "what the source held has been let go");
+        _tables = tables;
+        _fillCache = fillCache;
+        _readAhead = default;
+    }
+
+    /// <summary>Lets go of tables and blocks; <see cref="Reset"/> may follow.</summary>
+    public void Close()
+    {
+        CloseTable();
+        _tables = [];
+    }
+
     public override void SeekFirst()
     {
+        _readAhead.Restart();
         OpenTable(0);
         FirstOfBlock(0);
     }
 
     public override void SeekLast()
     {
+        _readAhead.Restart();
         OpenTable(_tables.Length - 1);
         LastOfBlock(_reader!.DataBlocks - 1);
     }
 
     public override void SeekAtOrBehind(byte* key, int keyLength, long version)
     {
+        _readAhead.Restart();
         int table = FindTable(key, keyLength);
         if (table == _tables.Length)
         {
@@ -272,6 +293,7 @@ internal sealed unsafe class TableSource : MergeSource
         _table = table;
         _versionBase = _reader.Properties.VersionBase;
         _stampBase = _reader.Properties.StampBase;
+        _readAhead.EnterTable(_reader.DataBlocks);
         _stream?.Open(_reader);
     }
 
@@ -284,7 +306,12 @@ internal sealed unsafe class TableSource : MergeSource
         }
         else if (_block == null || _ordinal != ordinal)
         {
-            Block* block = _reader!.GetPinned(ordinal);
+            Block* block = _reader!.PinCached(ordinal);
+            if (block == null)
+            {
+                block = ReadBlock(ordinal);
+            }
+
             CloseBlock();
             _block = block;
         }
@@ -294,13 +321,22 @@ internal sealed unsafe class TableSource : MergeSource
         _entriesEnd = _next + _block->EntriesEnd;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private Block* ReadBlock(int ordinal)
+    {
+        TableReader reader = _reader!;
+        reader.Locate(ordinal, out long offset, out int length);
+        _readAhead.Missed(reader, ordinal, offset);
+        return reader.ReadPinned(ordinal, offset, length, _fillCache);
+    }
+
     private void End() => CloseTable();
 
     private void CloseBlock()
     {
         if (_block != null && _stream is null)
         {
-            BlockCache.Unpin(_block);
+            _reader!.Cache.Unpin(_block);
         }
 
         _block = null;

@@ -19,10 +19,10 @@ internal static unsafe class TableVerifier
     }
 
     /// <summary>Opens the file anew, so that nothing is taken from memory.</summary>
-    private static void VerifyTable(EngineContext context, SsTable table, List<CorruptionException> damages, CancellationToken cancellation)
+    public static void VerifyTable(EngineContext context, SsTable table, List<CorruptionException> damages, CancellationToken cancellation)
     {
         StorageFile file = context.FileSystem.Open(table.Path, writable: false);
-        using TableReader reader = TableReader.Open(file, context.BlockCache);
+        using TableReader reader = TableReader.Open(file, context.BlockCache, context.Options.CompressionLibraries);
         Collect(damages, reader.CheckIndex);
         Walk walk = new();
         for (int ordinal = 0; ordinal < reader.DataBlocks; ordinal++)
@@ -34,7 +34,7 @@ internal static unsafe class TableVerifier
 
         if (!walk.HasDamage)
         {
-            Collect(damages, () => walk.Compare(table));
+            Collect(damages, () => walk.Compare(table, reader.Ranges));
         }
     }
 
@@ -81,7 +81,7 @@ internal static unsafe class TableVerifier
             HasDamage = before;
         }
 
-        public void Compare(SsTable table)
+        public void Compare(SsTable table, RangeTombstones? ranges)
         {
             TableProperties properties = table.Properties;
             if (_entries != properties.Entries || _tombstones != properties.Tombstones)
@@ -89,7 +89,18 @@ internal static unsafe class TableVerifier
                 throw new CorruptionException(table.Path, 0, $"{_entries} entries, {_tombstones} of them tombstones; the manifest says {properties.Entries} and {properties.Tombstones}");
             }
 
-            if (!_first.AsSpan().SequenceEqual(table.Smallest) || !_key.AsSpan().SequenceEqual(table.Largest))
+            TableProperties read = new() { Entries = _entries, Smallest = _first, Largest = _key };
+            if (ranges is not null)
+            {
+                read.Include(ranges);
+            }
+
+            if (read.RangeTombstones != properties.RangeTombstones)
+            {
+                throw new CorruptionException(table.Path, 0, $"{read.RangeTombstones} range tombstones; the manifest says {properties.RangeTombstones}");
+            }
+
+            if (!read.Smallest.AsSpan().SequenceEqual(table.Smallest) || !read.Largest.AsSpan().SequenceEqual(table.Largest))
             {
                 throw new CorruptionException(table.Path, 0, "its keys do not end where the manifest says");
             }

@@ -35,14 +35,15 @@ internal sealed class VersionSet : IDisposable
     private long _expiryDueAt;
     private StoreException? _failure;
 
-    private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current)
+    private VersionSet(EngineContext context, Manifest manifest, ManifestState state, Superversion current, ReadSampler reads)
     {
+        Reads = reads;
         _context = context;
         _manifest = manifest;
         _state = state;
         _nextId = state.NextId;
         _current = current;
-        _expiryDueAt = CompactionPicker.ExpiryDueAt(current);
+        _expiryDueAt = TableWaste.ExpiryDueAt(current);
         Hold(current);
     }
 
@@ -52,13 +53,19 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Guards the fields of tables that say so.</summary>
     public Lock Gate => _gate;
 
+    /// <summary>Under the gate: tables are about to come that no compaction knows of, so none may begin.</summary>
+    public bool Ingesting { get; private set; }
+
     public StoreException? Failure => Volatile.Read(ref _failure);
 
-    /// <summary>See <see cref="CompactionPicker.ExpiryDueAt(Superversion)"/>.</summary>
+    /// <summary>See <see cref="TableWaste.ExpiryDueAt(Superversion)"/>.</summary>
     public long ExpiryDueAt => Volatile.Read(ref _expiryDueAt);
 
     /// <summary>Where the compactions of each level continue, as the manifest had it when opened.</summary>
     public byte[]?[] Pointers => _state.Pointers;
+
+    /// <summary>Counts what reads look at.</summary>
+    public ReadSampler Reads { get; }
 
     public long ManifestBytes => _manifest.Bytes;
 
@@ -82,15 +89,17 @@ internal sealed class VersionSet : IDisposable
         IReadOnlyList<string> names = files.List(context.Directory);
         foreach (string name in names)
         {
-            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id))
+            if (FileNames.TryParseTable(name, out long id) || FileNames.TryParseManifest(name, out id) || FileNames.TryParseStaged(name, out id))
             {
                 state.NextId = Math.Max(state.NextId, id + 1);
             }
         }
 
-        Superversion current = Load(context, state);
+        state.FillFromLastLevel();
+        ReadSampler reads = new();
+        Superversion current = Load(context, state, reads);
         Manifest manifest = Manifest.Create(files, context.Directory, state);
-        VersionSet set = new(context, manifest, state, current);
+        VersionSet set = new(context, manifest, state, current, reads);
 
         // Where the manifest's tail was torn, its last edit may have named tables: they are kept until the next opening,
         // in case it turns out that the record was damaged and not torn.
@@ -152,12 +161,12 @@ internal sealed class VersionSet : IDisposable
     /// <summary>Puts an empty memtable in place of the active one, which becomes immutable. Writer only.</summary>
     public Memtable Rotate(LogMark end)
     {
-        Memtable fresh = new();
+        Memtable fresh = new(_context.BlockCache.Memory);
         lock (_gate)
         {
             Superversion old = _current;
             old.Active.End = end;
-            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options));
+            Publish(new Superversion(fresh, [old.Active, .. old.Immutables], old.Level0, old.Deeper, old.Durable, _context.Options, Reads));
         }
 
         Reclaim();
@@ -179,7 +188,7 @@ internal sealed class VersionSet : IDisposable
             lock (_gate)
             {
                 Publish(Successor(edit, added, flushed));
-                Volatile.Write(ref _expiryDueAt, CompactionPicker.ExpiryDueAt(_current));
+                Volatile.Write(ref _expiryDueAt, TableWaste.ExpiryDueAt(_current));
             }
 
             if (_manifest.WantsRewrite)
@@ -190,6 +199,54 @@ internal sealed class VersionSet : IDisposable
         }
 
         Reclaim();
+    }
+
+    /// <summary>
+    /// Puts the tables of a bulk load into effect, each as deep as it may go, and notes that the log is contained up to it.
+    /// The writer's role is held and all memtables are empty.
+    /// </summary>
+    public void Ingest(IReadOnlyCollection<SsTable> tables, LogMark mark)
+    {
+        ManifestEdit edit = new() { Mark = mark };
+        lock (_gate)
+        {
+            // A compaction that began between the choice of the levels and the edit could write to where the tables go.
+            Ingesting = true;
+            IngestLevels levels = new(_current);
+            edit.Added.AddRange(tables.Select(table => new ManifestTable(levels.DeepestFor(table), table.Id, table.FileBytes, table.Properties)));
+        }
+
+        try
+        {
+            Apply(edit, tables, flushed: null);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                Ingesting = false;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Takes disk room for an edit that must not fail for want of it. Throws <see cref="StorageFullException"/> if there is
+    /// none.
+    /// </summary>
+    public void ReserveEdit(int bytes)
+    {
+        lock (_manifestLock)
+        {
+            try
+            {
+                _manifest.Reserve(bytes);
+            }
+            catch (StorageException failure) when (failure is not StorageFullException)
+            {
+                Fail(failure);
+                throw;
+            }
+        }
     }
 
     /// <summary>Frees what its last reader has left. True if more waits.</summary>
@@ -241,7 +298,7 @@ internal sealed class VersionSet : IDisposable
         _manifest.Dispose();
     }
 
-    private static Superversion Load(EngineContext context, ManifestState state)
+    private static Superversion Load(EngineContext context, ManifestState state, ReadSampler reads)
     {
         List<SsTable>[] levels = new List<SsTable>[Superversion.Levels];
         for (int level = 0; level < levels.Length; level++)
@@ -260,7 +317,7 @@ internal sealed class VersionSet : IDisposable
 
             levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
             Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(), [], [.. levels[0]], deeper, state.Mark, context.Options);
+            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads);
         }
         catch
         {
@@ -362,7 +419,7 @@ internal sealed class VersionSet : IDisposable
         Memtable[] immutables = flushed is null ? old.Immutables : old.Immutables[..^1];
         Debug.Assert(flushed is null || old.Immutables[^1] == flushed, "the oldest memtable is flushed first");
         Debug.Assert(fresh.Values.All(table => moved.Contains(table.Id)), "every new table is in the edit");
-        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options);
+        return new Superversion(old.Active, immutables, level0, levels, edit.Mark ?? old.Durable, _context.Options, Reads);
     }
 
     private void Publish(Superversion next)

@@ -2,7 +2,7 @@ namespace KeyVa.Engines.Lsm;
 
 /// <summary>
 /// Smooth backpressure: how long a group should wait, from how far flushes and compactions are behind. The rate granted
-/// falls continuously with the debt, so that there is no cliff. Writer only, but for <see cref="Total"/>.
+/// falls continuously with the debt, so that there is no cliff. Writer only, but for <see cref="Total"/> and <see cref="Count"/>.
 /// </summary>
 internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
 {
@@ -13,8 +13,12 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
     /// <summary>Debt of the deeper levels begins to count at this many times level 1, and is largest at twice that.</summary>
     private const int DebtBegins = 64;
 
-    /// <summary>No single delay is longer.</summary>
-    private static readonly TimeSpan LongestDelay = TimeSpan.FromSeconds(1);
+    /// <summary>
+    /// No single delay is longer; what a group owes beyond it, the next ones pay. Below full memory nobody should wait as
+    /// long as one notices; then memory is at stake, and large groups must not slip through.
+    /// </summary>
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan LongestDelayWhenFull = TimeSpan.FromSeconds(1);
 
     /// <summary>Shorter waits cost more than they are: they are saved up.</summary>
     private static readonly TimeSpan ShortestDelay = TimeSpan.FromMilliseconds(1);
@@ -24,13 +28,21 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
     private long _lastTimestamp;
 
     private long _totalTicks;
+    private long _count;
 
     /// <summary>All delays asked for.</summary>
     public TimeSpan Total => TimeSpan.FromTicks(Volatile.Read(ref _totalTicks));
 
-    public TimeSpan Delay(long bytes, Memtable active, Superversion current)
+    /// <summary>How many they were.</summary>
+    public long Count => Volatile.Read(ref _count);
+
+    /// <param name="bytes">Of the group that asks.</param>
+    /// <param name="active">Where it will be written.</param>
+    /// <param name="current">What is there.</param>
+    /// <param name="memory">The pressure of the store's memory budget; counts where it is the strongest.</param>
+    public TimeSpan Delay(long bytes, Memtable active, Superversion current, double memory = 0)
     {
-        double pressure = Math.Max(MemoryPressure(active, current), TablePressure(current));
+        double pressure = Math.Max(memory, Math.Max(MemoryPressure(active, current), TablePressure(current)));
         if (pressure <= 0)
         {
             _owedSeconds = 0;
@@ -44,14 +56,16 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
 
         // Geometric between the two rates: every step of debt costs the same factor.
         double rate = FastestRate * Math.Pow(SlowestRate / FastestRate, Math.Min(1, pressure)) / Math.Max(1, pressure);
-        _owedSeconds = Math.Min(LongestDelay.TotalSeconds, Math.Max(0, _owedSeconds - passed) + (bytes / rate));
-        TimeSpan delay = TimeSpan.FromSeconds(_owedSeconds);
+        _owedSeconds = Math.Min(LongestDelayWhenFull.TotalSeconds, Math.Max(0, _owedSeconds - passed) + (bytes / rate));
+        TimeSpan longest = pressure < 1 ? LongestDelay : LongestDelayWhenFull;
+        TimeSpan delay = _owedSeconds < longest.TotalSeconds ? TimeSpan.FromSeconds(_owedSeconds) : longest;
         if (delay < ShortestDelay)
         {
             return TimeSpan.Zero;
         }
 
         Volatile.Write(ref _totalTicks, _totalTicks + delay.Ticks);
+        Volatile.Write(ref _count, _count + 1);
         return delay;
     }
 
@@ -73,7 +87,7 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
     {
         double tables = current.Level0.Length - options.Level0SlowdownTables;
         double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
-        double debt = current.CompactionDebt - (DebtBegins * (double)options.Level1Bytes);
+        double debt = current.Targets.Debt - (DebtBegins * (double)options.Level1Bytes);
         return Math.Max(0, Math.Max(pressure, debt / (DebtBegins * (double)options.Level1Bytes)));
     }
 }

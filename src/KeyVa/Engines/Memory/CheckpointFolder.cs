@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using KeyVa.Io;
 
 namespace KeyVa.Engines.Memory;
@@ -6,12 +7,15 @@ namespace KeyVa.Engines.Memory;
 /// <summary>
 /// The files of a memory engine's folder: <c>checkpoint-INDEX</c>, the state up to that log index in 20 digits, and
 /// <c>checkpoint-INDEX.tmp</c>, one that is being written. A file gets its final name when it is complete and synced, so
-/// a final name always stands for a whole checkpoint.
+/// a final name always stands for a whole checkpoint. <c>CURRENT</c> names a checkpoint that was complete; the newest one
+/// is never older than that, unless a file is missing. (Without CURRENT, the newest one counts.)
 /// </summary>
 internal static class CheckpointFolder
 {
+    public const string CurrentName = "CURRENT";
+    public const string TemporarySuffix = ".tmp";
     private const string Prefix = "checkpoint-";
-    private const string TemporarySuffix = ".tmp";
+    private const int MaxCurrentBytes = 256;
     private const int IndexDigits = 20;
 
     /// <summary>Entries between two looks at the cancellation.</summary>
@@ -23,13 +27,11 @@ internal static class CheckpointFolder
     /// <summary>Opens the newest complete checkpoint, or returns null if there is none.</summary>
     public static CheckpointReader? OpenNewest(IFileSystem files, string directory)
     {
-        long newest = -1;
-        foreach (string name in files.List(directory))
+        long newest = NewestIndex(files, directory);
+        long named = ReadCurrent(files, directory);
+        if (newest < named)
         {
-            if (TryParse(name, out long index) && index > newest)
-            {
-                newest = index;
-            }
+            throw new CorruptionException(Path.Combine(directory, NameOf(named)), 0, $"the checkpoint that {CurrentName} names is missing");
         }
 
         if (newest < 0)
@@ -37,22 +39,29 @@ internal static class CheckpointFolder
             return null;
         }
 
-        CheckpointReader reader = new(files.Open(Path.Combine(directory, NameOf(newest)), writable: false));
-        try
+        CheckpointReader reader = OpenWhole(files, Path.Combine(directory, NameOf(newest)));
+        if (reader.Header.Index == newest)
         {
-            reader.ReadEnds();
-            if (reader.Header.Index != newest)
-            {
-                throw new CorruptionException(reader.Path, 16, $"the file holds the state up to index {reader.Header.Index}");
-            }
-
             return reader;
         }
-        catch
+
+        reader.Dispose();
+        throw new CorruptionException(reader.Path, 16, $"the file holds the state up to index {reader.Header.Index}");
+    }
+
+    /// <summary>The index of the newest complete checkpoint; -1 if there is none.</summary>
+    public static long NewestIndex(IFileSystem files, string directory)
+    {
+        long newest = -1;
+        foreach (string name in files.List(directory))
         {
-            reader.Dispose();
-            throw;
+            if (TryParse(name, out long index))
+            {
+                newest = Math.Max(newest, index);
+            }
         }
+
+        return newest;
     }
 
     /// <summary>Removes older checkpoints and what interrupted ones left behind.</summary>
@@ -62,6 +71,7 @@ internal static class CheckpointFolder
         foreach (string name in files.List(directory))
         {
             bool ours = TryParse(name, out _)
+                || name == CurrentName + TemporarySuffix
                 || (name.EndsWith(TemporarySuffix, StringComparison.Ordinal) && TryParse(name[..^TemporarySuffix.Length], out _));
             if (ours && name != keep)
             {
@@ -100,13 +110,18 @@ internal static class CheckpointFolder
         }
         catch (Exception failure) when (failure is StorageFullException or OperationCanceledException)
         {
-            files.DeleteFile(temporary);
+            if (files.FileExists(temporary))
+            {
+                files.DeleteFile(temporary);
+            }
+
             throw;
         }
 
         engine.Context.SyncLog?.Invoke();
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
+        WriteCurrent(files, directory, NameOf(capture.Index));
         progress?.Report(new CheckpointProgress(bytes, bytes));
         return bytes;
     }
@@ -138,6 +153,78 @@ internal static class CheckpointFolder
         }
     }
 
+    /// <summary>Makes CURRENT name a checkpoint that is complete, durably.</summary>
+    public static void WriteCurrent(IFileSystem files, string directory, string name)
+    {
+        string path = Path.Combine(directory, CurrentName);
+        string temporary = path + TemporarySuffix;
+        if (files.FileExists(temporary))
+        {
+            files.DeleteFile(temporary);
+        }
+
+        try
+        {
+            using StorageFile file = files.Create(temporary);
+            file.Write(0, Encoding.ASCII.GetBytes($"{name} {Checksum(name)}\n"));
+            file.Sync();
+        }
+        catch (StorageFullException)
+        {
+            if (files.FileExists(temporary))
+            {
+                files.DeleteFile(temporary);
+            }
+
+            throw;
+        }
+
+        files.Rename(temporary, path);
+        files.SyncDirectory(directory);
+    }
+
+    /// <summary>The index of the checkpoint that CURRENT names; -1 if there is no CURRENT.</summary>
+    public static long ReadCurrent(IFileSystem files, string directory)
+    {
+        string path = Path.Combine(directory, CurrentName);
+        if (!files.FileExists(path))
+        {
+            return -1;
+        }
+
+        using StorageFile file = files.Open(path, writable: false);
+        Span<byte> bytes = stackalloc byte[MaxCurrentBytes];
+        string[] parts = Encoding.ASCII.GetString(bytes[..file.Read(0, bytes)]).Split(' ');
+        return file.Length < MaxCurrentBytes && parts.Length == 2 && TryParse(parts[0], out long index) && parts[1] == Checksum(parts[0]) + "\n"
+            ? index
+            : throw new CorruptionException(path, 0, "it does not name a checkpoint");
+    }
+
+    private static string Checksum(string name) =>
+        Crc32C.Compute(Encoding.ASCII.GetBytes(name)).ToString("x8", CultureInfo.InvariantCulture);
+
+    /// <summary>Reads one checkpoint to its end; null: it is intact.</summary>
+    public static CorruptionException? FindDamage(IFileSystem files, string path, CancellationToken cancellation)
+    {
+        IReadOnlyList<CorruptionException> damages = Verify(() => OpenWhole(files, path), cancellation);
+        return damages.Count > 0 ? damages[0] : null;
+    }
+
+    private static CheckpointReader OpenWhole(IFileSystem files, string path)
+    {
+        CheckpointReader reader = new(files.Open(path, writable: false));
+        try
+        {
+            reader.ReadEnds();
+            return reader;
+        }
+        catch
+        {
+            reader.Dispose();
+            throw;
+        }
+    }
+
     private static void WriteEntries(
         CheckpointWriter writer,
         CheckpointCapture capture,
@@ -163,7 +250,7 @@ internal static class CheckpointFolder
         }
     }
 
-    private static bool TryParse(string name, out long index)
+    public static bool TryParse(string name, out long index)
     {
         index = 0;
         return name.StartsWith(Prefix, StringComparison.Ordinal)

@@ -126,6 +126,9 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
     public IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
         CheckpointFolder.Verify(OpenPresent, cancellation);
 
+    /// <summary>Begins to read the present checkpoint.</summary>
+    public ScrubPass BeginScrub() => new CheckpointScrub(OpenPresent);
+
     /// <summary>Ends background work; a checkpoint that is being written is given up.</summary>
     public void Dispose()
     {

@@ -38,6 +38,9 @@ internal sealed unsafe class ExpiryHand
 
     public long ValueBytes { get; private set; }
 
+    /// <summary>When something may be due; MaxValue: nothing expires.</summary>
+    public long WakeAt => _wakeAt;
+
     /// <summary>Whether something may be due at this time.</summary>
     public bool IsDue(long stamp) => _wakeAt <= stamp;
 

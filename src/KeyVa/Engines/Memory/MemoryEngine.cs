@@ -28,6 +28,10 @@ internal sealed unsafe class MemoryEngine : Engine
     /// <summary>Steps of the expiry hand at the end of a group, and one more per write: each may touch a handful of nodes.</summary>
     private const int SweepPerGroup = 2;
 
+    /// <summary>Steps of the expiry hand when nobody writes, so often at most: a few milliseconds of the writer's role.</summary>
+    private const int SweepWhenIdle = 32 << 10;
+    private static readonly TimeSpan IdleInterval = TimeSpan.FromSeconds(1);
+
     /// <summary>About what a write takes in the journal besides key and value.</summary>
     private const int OverheadPerWrite = 40;
 
@@ -37,6 +41,7 @@ internal sealed unsafe class MemoryEngine : Engine
     private readonly ExpiryHand _hand;
     private readonly Checkpointer? _checkpointer;
     private readonly Lock _captureLock = new();
+    private readonly ExpiryJob _expiry;
 
     // The writer's.
     private long _keys;
@@ -47,11 +52,13 @@ internal sealed unsafe class MemoryEngine : Engine
     // Published by the writer at the end of a group.
     private long _visibleKeys;
     private long _visibleValueBytes;
+    private long _expiryDueAt = long.MaxValue;
 
     private MemoryEngine(EngineContext context, bool guard)
         : base(context)
     {
         CheckpointReader? reader = null;
+        _expiry = new ExpiryJob(this, () => Volatile.Read(ref _expiryDueAt), IdleInterval);
         _memory = new SlabAllocator(guard);
         try
         {
@@ -65,6 +72,7 @@ internal sealed unsafe class MemoryEngine : Engine
                 Load(reader);
             }
 
+            NoteExpiry();
             if (!context.Volatile)
             {
                 CheckpointFolder.RemoveAllBut(context.FileSystem, context.Directory, AppliedIndex);
@@ -131,6 +139,29 @@ internal sealed unsafe class MemoryEngine : Engine
         }
     }
 
+    /// <summary>
+    /// A hash index has no order, so every key of the partition is looked at: its writer is busy for that long, readers
+    /// are not held up. Each key removed gets a tombstone of its own, so what snapshots see stays.
+    /// </summary>
+    public override void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        _writesInGroup++;
+        _bytesSinceCapture += from.Length + to.Length + OverheadPerWrite;
+        ulong hash = 0;
+        do
+        {
+            // Linking a newer version of a key that has a slot changes that slot alone: the walk is not disturbed.
+            Segment* segment = Index.SegmentOf(hash);
+            for (int bucket = 0; bucket < Segment.Buckets; bucket++)
+            {
+                RemoveFrom(segment, bucket, from, to, version, stamp);
+            }
+
+            hash = segment->Depth == 0 ? 0 : segment->Prefix + (1UL << (64 - segment->Depth));
+        }
+        while (hash != 0);
+    }
+
     public override void EndGroup(long index, long version, long stamp)
     {
         lock (_captureLock)
@@ -146,6 +177,7 @@ internal sealed unsafe class MemoryEngine : Engine
             SweepExpired(Context.Snapshots.Bound(version, stamp), SweepPerGroup + writes);
         }
 
+        NoteExpiry();
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
         if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes)
@@ -189,7 +221,7 @@ internal sealed unsafe class MemoryEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse)
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true)
     {
         Debug.Assert(from.IsEmpty && to.IsEmpty && !reverse, "an unordered engine has no ranges; the caller refuses them");
         Debug.Assert(at is not ReadVersion.Latest and not ReadVersion.Newest, "a cursor reads at a snapshot");
@@ -203,6 +235,27 @@ internal sealed unsafe class MemoryEngine : Engine
             _bytesSinceCapture = 0;
             _checkpointer.Request(Capture());
         }
+    }
+
+    public override void Settle()
+    {
+        _reclaimer.Step(VisibleVersion, SweepWhenIdle);
+        if (_hand.IsDue(VisibleStamp))
+        {
+            SweepExpired(Context.Snapshots.Bound(VisibleVersion, VisibleStamp), SweepWhenIdle);
+            _reclaimer.Step(VisibleVersion, SweepWhenIdle);
+        }
+
+        NoteExpiry();
+        Volatile.Write(ref _visibleKeys, _keys);
+        Volatile.Write(ref _visibleValueBytes, _valueBytes);
+    }
+
+    /// <summary>There are no files to compact; what has expired goes.</summary>
+    public override void BeginCompaction(PartitionCompaction request, KeyRange range)
+    {
+        Settle();
+        request.Complete(Status.Ok, null);
     }
 
     /// <summary>
@@ -222,6 +275,8 @@ internal sealed unsafe class MemoryEngine : Engine
     public override IReadOnlyList<CorruptionException> Verify(CancellationToken cancellation) =>
         _checkpointer?.Verify(cancellation) ?? [];
 
+    public override ScrubPass? BeginScrub() => _checkpointer?.BeginScrub();
+
     public override EngineStatistics GetStatistics() => new()
     {
         Keys = Volatile.Read(ref _visibleKeys),
@@ -234,6 +289,7 @@ internal sealed unsafe class MemoryEngine : Engine
     /// <summary>Readers are refused from here on; the memory goes at once if nobody is inside, else with the last lease.</summary>
     public override void Dispose()
     {
+        Context.Background.Cancel(_expiry);
         _checkpointer?.Dispose();
         Index.Close();
         long closed = Epochs.Advance();
@@ -251,6 +307,18 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Drain(VisibleVersion);
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
+    }
+
+    private void NoteExpiry()
+    {
+        if (_hand.WakeAt != _expiryDueAt)
+        {
+            Volatile.Write(ref _expiryDueAt, _hand.WakeAt);
+            if (!_expiry.HasBegun)
+            {
+                _expiry.Begin();
+            }
+        }
     }
 
     /// <summary>
@@ -309,6 +377,27 @@ internal sealed unsafe class MemoryEngine : Engine
         }
 
         _reclaimer.Retire(node, Node.BytesOf(older));
+    }
+
+    private void RemoveFrom(Segment* segment, int bucket, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        for (ulong* line = Segment.Line(segment, bucket); line is not null; line = Segment.NextLine(line))
+        {
+            for (int i = 0; i < Segment.SlotsPerLine; i++)
+            {
+                Node* node = Segment.NodeAt(line + i);
+                if (node is null || node->IsTombstone || node->Version >= version)
+                {
+                    continue;
+                }
+
+                ReadOnlySpan<byte> key = Node.KeyOf(node);
+                if (key.SequenceCompareTo(from) >= 0 && (to.IsEmpty || key.SequenceCompareTo(to) < 0))
+                {
+                    Apply(NewNode(key, version, stamp, 0, Node.Tombstone));
+                }
+            }
+        }
     }
 
     private void SweepExpired(Horizon horizon, int steps)

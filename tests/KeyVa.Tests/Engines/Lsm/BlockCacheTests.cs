@@ -74,7 +74,7 @@ public sealed unsafe class BlockCacheTests
 
         Assert.Equal((nint)pinned, slots[0]);
         CheckBlock(pinned, 0);
-        BlockCache.Unpin(pinned);
+        cache.Unpin(pinned);
 
         // One larger than the whole cache belongs to its reader alone.
         Block* large = NewBlock(1, 1 << 20);
@@ -83,7 +83,7 @@ public sealed unsafe class BlockCacheTests
         Assert.True(cache.Insert(slots + 1, large) == large);
         Assert.Equal(0, slots[1]);
         CheckBlock(large, 1);
-        BlockCache.Unpin(large);
+        cache.Unpin(large);
         NativeMemory.Free(slots);
     }
 

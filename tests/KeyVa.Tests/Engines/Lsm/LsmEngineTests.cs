@@ -104,11 +104,13 @@ public sealed class LsmEngineTests
         Assert.Equal(new string('v', 100), fixture.Get("key00042"));
     }
 
-    [Fact]
-    public void SteadyGetsAndPutsAllocateNothing()
+    [Theory]
+    [InlineData(BlockCachePolicy.S3Fifo)]
+    [InlineData(BlockCachePolicy.Clock)]
+    public void SteadyGetsAndPutsAllocateNothing(BlockCachePolicy policy)
     {
         EngineOptions options = new();
-        using LsmFixture fixture = new(options, cacheBytes: 8 << 20);
+        using LsmFixture fixture = new(options, cacheBytes: 8 << 20, policy, budget: 256 << 20);
         byte[] key = new byte[16];
         byte[] value = new byte[100];
         for (int i = 0; i < 20_000; i++)
@@ -135,6 +137,39 @@ public sealed class LsmEngineTests
 
         // A new chunk of the arena now and then lengthens a list.
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4096);
+    }
+
+    /// <summary>The cache is far too small, so that steps and gets read blocks from the file and evict others.</summary>
+    [Theory]
+    [InlineData(BlockCachePolicy.S3Fifo)]
+    [InlineData(BlockCachePolicy.Clock)]
+    public void StepsOfACursorAndGetsThatMissAllocateNothing(BlockCachePolicy policy)
+    {
+        using LsmFixture fixture = new(new EngineOptions(), cacheBytes: 128 << 10, policy, budget: 64 << 20);
+        byte[] key = new byte[16];
+        byte[] value = new byte[100];
+        for (int i = 0; i < 20_000; i++)
+        {
+            BitConverter.TryWriteBytes(key, i);
+            fixture.Put(key, value);
+        }
+
+        fixture.Flush();
+        GetAll(fixture.Engine, key);
+        using EngineCursor cursor = fixture.Engine.OpenCursor(default, default, fixture.Engine.VisibleVersion, reverse: false);
+        Assert.True(cursor.MoveNext());
+        long evicted = fixture.Cache.Evictions;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        int steps = 0;
+        while (cursor.MoveNext())
+        {
+            steps++;
+        }
+
+        GetAll(fixture.Engine, key);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Assert.Equal(19_999, steps);
+        Assert.True(fixture.Cache.Evictions - evicted > 500, "nothing was evicted");
     }
 
     [Fact]

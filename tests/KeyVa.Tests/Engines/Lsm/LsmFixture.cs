@@ -29,10 +29,10 @@ internal sealed class LsmFixture : IDisposable
         MaxOpenTables = 6,
     };
 
-    public LsmFixture(EngineOptions? options = null, long cacheBytes = 64 << 10)
+    public LsmFixture(EngineOptions? options = null, long cacheBytes = 64 << 10, BlockCachePolicy policy = default, long budget = long.MaxValue)
     {
         Options = options ?? SmallOptions;
-        Cache = new BlockCache(cacheBytes);
+        Cache = new BlockCache(cacheBytes, policy, budget);
         Files.CreateDirectory(Directory);
         Files.SyncDirectory("/data");
         Files.SyncDirectory("/");
@@ -40,7 +40,7 @@ internal sealed class LsmFixture : IDisposable
         Engine = Open();
     }
 
-    public EngineOptions Options { get; }
+    public EngineOptions Options { get; set; }
 
     public MemoryFileSystem Files { get; set; } = new();
 

@@ -19,7 +19,7 @@ public sealed class LsmModelTests
         {
             try
             {
-                new Run(seed).Go();
+                new Run(seed, ranges: seed % 5 < 3).Go();
             }
             catch (Exception failure)
             {
@@ -30,20 +30,31 @@ public sealed class LsmModelTests
 
     private sealed record Entry(long Version, long Stamp, long ExpiresAt, byte[]? Value);
 
-    private sealed record Command(byte[] Key, Entry Entry);
+    /// <summary>A write of a key; or, with an end, the removal of a range (an empty end is open).</summary>
+    private sealed record Command(byte[] Key, Entry Entry, byte[]? To = null);
 
     private sealed class KeyComparer : IComparer<byte[]>
     {
         public int Compare(byte[]? x, byte[]? y) => x.AsSpan().SequenceCompareTo(y);
     }
 
-    private sealed class Run(int seed)
+    private sealed class Run(int seed, bool ranges)
     {
         private readonly Random _random = new(seed);
-        private readonly LsmFixture _fixture = new(cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
+        private readonly LsmFixture _fixture = new(Options(seed), cacheBytes: seed % 3 == 0 ? 2 << 10 : 64 << 10);
         private readonly SortedDictionary<byte[], List<Entry>> _model = new(new KeyComparer());
         private readonly List<(List<Command> Commands, long Version, long Stamp)> _log = [];
         private readonly List<(Snapshot Snapshot, long Stamp)> _snapshots = [];
+
+        /// <summary>Every second run compresses, with each codec alone and with another one on the deepest level.</summary>
+        private static EngineOptions Options(int seed) => LsmFixture.SmallOptions with
+        {
+            CompactionStyle = (CompactionStyle)(seed / 2 % 2),
+            MaxSubCompactions = 1 + (seed / 3 % 4),
+            Compression = seed % 2 == 0 ? Compression.None : (Compression)(seed / 2 % 4),
+            BottommostCompression = seed % 6 == 3 ? (Compression)(seed / 6 % 4) : null,
+            ZstdDictionaryBytes = seed / 8 % 2 == 0 ? 0 : 512,
+        };
 
         public void Go()
         {
@@ -57,7 +68,19 @@ public sealed class LsmModelTests
             CheckScan(_fixture.Engine.VisibleVersion, _fixture.Engine.VisibleStamp, reverse: true, full: true);
             Assert.Empty(_fixture.Engine.Verify(CancellationToken.None));
             _snapshots.ForEach(open => open.Snapshot.Dispose());
+            CheckShape();
             _fixture.Dispose();
+        }
+
+        /// <summary>With nothing left to do, no level is too large and nothing stands where nothing belongs.</summary>
+        private void CheckShape()
+        {
+            Superversion tree = _fixture.Engine.Versions.Current;
+            LsmStatistics figures = _fixture.Engine.GetStatistics().Lsm!;
+            Assert.All(figures.Levels, level => Assert.InRange(level.Score, 0, 1.0));
+            Assert.Equal(tree.Tables.Sum(table => table.FileBytes), figures.Levels.Sum(level => level.Bytes));
+            Assert.Equal(0, figures.RunningCompactions);
+            Assert.Equal(0, figures.Levels.Sum(level => level.CompactingTables));
         }
 
         private void Step()
@@ -79,6 +102,9 @@ public sealed class LsmModelTests
                     break;
                 case < 91:
                     _fixture.Background.RunOne(_random);
+                    break;
+                case 91:
+                    Compact();
                     break;
                 case < 93:
                     _fixture.Time.UnixMilliseconds += _random.Next(5000);
@@ -105,11 +131,19 @@ public sealed class LsmModelTests
             HashSet<string> used = [];
             for (int i = 0; i < count; i++)
             {
+                if (ranges && _random.Next(8) == 0)
+                {
+                    (byte[] from, byte[] to) = RandomRange();
+                    version = NextVersion(version);
+                    commands.Add(new Command(from, new Entry(version, stamp, 0, null), to));
+                    continue;
+                }
+
                 byte[] key = RandomKey();
                 if (used.Add(Convert.ToHexString(key)))
                 {
                     // Now and then several keys of a group share a version.
-                    version = version != 0 && _random.Next(3) == 0 ? version : _fixture.Oracle.Take(1);
+                    version = NextVersion(version);
                     bool remove = _random.Next(4) == 0;
                     long expiresAt = !remove && _random.Next(4) == 0 ? stamp + _random.Next(8000) : 0;
                     byte[]? value = remove ? null : RandomValue();
@@ -121,6 +155,12 @@ public sealed class LsmModelTests
             Apply(_log.Count, commands, version, stamp);
             foreach (Command command in commands)
             {
+                if (command.To is { } to)
+                {
+                    RemoveFromModel(command, to);
+                    continue;
+                }
+
                 if (!_model.TryGetValue(command.Key, out List<Entry>? history))
                 {
                     _model[command.Key] = history = [];
@@ -130,13 +170,39 @@ public sealed class LsmModelTests
             }
         }
 
+        private void RemoveFromModel(Command range, byte[] to)
+        {
+            foreach ((byte[] key, List<Entry> history) in _model)
+            {
+                bool within = key.AsSpan().SequenceCompareTo(range.Key) >= 0 && (to.Length == 0 || key.AsSpan().SequenceCompareTo(to) < 0);
+                if (within && history[^1].Version < range.Entry.Version)
+                {
+                    history.Add(range.Entry);
+                }
+            }
+        }
+
+        /// <summary>A range of any width, from two neighbouring keys to all there are.</summary>
+        private (byte[] From, byte[] To) RandomRange()
+        {
+            byte[] from = _random.Next(12) == 0 ? [] : RandomKey();
+            byte[] to = _random.Next(12) == 0 ? [] : _random.Next(4) == 0 ? [.. from, 0] : RandomKey();
+            return to.Length > 0 && from.AsSpan().SequenceCompareTo(to) >= 0 ? from.AsSpan().SequenceEqual(to) ? (from, [.. to, 0]) : (to, from) : (from, to);
+        }
+
+        private long NextVersion(long last) => last != 0 && _random.Next(3) == 0 ? last : _fixture.Oracle.Take(1);
+
         private void Apply(long index, List<Command> commands, long version, long stamp)
         {
             LsmEngine engine = _fixture.Engine;
             engine.Admit(commands.Sum(command => command.Key.Length + (command.Entry.Value?.Length ?? 0)));
             foreach (Command command in commands)
             {
-                if (command.Entry.Value is byte[] value)
+                if (command.To is { } to)
+                {
+                    engine.RemoveRange(command.Key, to, command.Entry.Version, stamp);
+                }
+                else if (command.Entry.Value is byte[] value)
                 {
                     engine.Put(command.Key, command.Entry.Version, stamp, command.Entry.ExpiresAt, value);
                 }
@@ -155,6 +221,11 @@ public sealed class LsmModelTests
             _snapshots.ForEach(open => open.Snapshot.Dispose());
             _snapshots.Clear();
             long durable = _fixture.Engine.DurableIndex;
+            if (_random.Next(3) == 0)
+            {
+                _fixture.Options = _fixture.Options with { CompactionStyle = (CompactionStyle)_random.Next(2) };
+            }
+
             _fixture.Reopen(between);
             LsmEngine engine = _fixture.Engine;
             Assert.True(engine.AppliedIndex >= durable, $"recovered {engine.AppliedIndex}, durable was {durable}");
@@ -163,6 +234,13 @@ public sealed class LsmModelTests
             {
                 Apply(i + 1, _log[i].Commands, _log[i].Version, _log[i].Stamp);
             }
+        }
+
+        /// <summary>Begins a manual compaction, which goes on whenever jobs run.</summary>
+        private void Compact()
+        {
+            _fixture.Engine.BeginFlush();
+            _fixture.Engine.BeginCompaction(new PartitionCompaction(CancellationToken.None), new KeyRange(_random.Next(2) == 0 ? default : RandomKey(), default));
         }
 
         private void Snapshots()

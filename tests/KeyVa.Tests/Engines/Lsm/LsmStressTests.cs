@@ -104,7 +104,15 @@ public sealed class LsmStressTests
                 engine.Admit(200);
                 long version = oracle.Take(1);
                 long stamp = oracle.Now();
-                if (random.Next(10) == 0)
+                if (random.Next(500) == 0)
+                {
+                    // One pair, or all between two.
+                    byte[] from = Key(pair, 0);
+                    byte[] to = random.Next(2) == 0 ? Key(pair, 2) : Key(random.Next(Pairs), 0);
+                    bool rising = from.AsSpan().SequenceCompareTo(to) < 0;
+                    engine.RemoveRange(rising ? from : to, rising ? to : [.. from.AsSpan(0, 15), 2], version, stamp);
+                }
+                else if (random.Next(10) == 0)
                 {
                     engine.Remove(Key(pair, 0), version, stamp);
                     engine.Remove(Key(pair, 1), version, stamp);

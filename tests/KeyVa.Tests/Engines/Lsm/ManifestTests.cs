@@ -12,14 +12,17 @@ public sealed class ManifestTests
         byte[] bytes = SomeManifest(out int lastRecord);
         ManifestState whole = Manifest.Replay(bytes, "m");
         Assert.False(whole.TailWasTorn);
+        int seal = lastRecord + 8 + BitConverter.ToInt32(bytes, lastRecord);
+        Assert.InRange(seal, lastRecord + 9, bytes.Length - 9);
         for (int length = lastRecord + 1; length < bytes.Length; length++)
         {
             ManifestState cut = Manifest.Replay(bytes.AsSpan(0, length), "m");
-            Assert.True(cut.TailWasTorn);
-            Assert.True(cut.Mark.Index < whole.Mark.Index);
+            Assert.Equal(length != seal, cut.TailWasTorn);
+            Assert.Equal(length < seal, cut.Mark.Index < whole.Mark.Index);
         }
 
-        for (int at = 0; at < lastRecord; at++)
+        // The last edit too: the seal behind it shows that it was synced.
+        for (int at = 0; at < seal; at++)
         {
             byte[] damaged = [.. bytes];
             damaged[at] ^= 0x10;

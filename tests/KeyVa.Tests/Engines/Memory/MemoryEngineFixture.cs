@@ -60,6 +60,8 @@ internal sealed class MemoryEngineFixture : IDisposable
 
     public void Remove(ReadOnlySpan<byte> key) => Engine.Remove(key, Oracle.Take(1), Oracle.Now());
 
+    public void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to) => Engine.RemoveRange(from, to, Oracle.Take(1), Oracle.Now());
+
     public void EndGroup() => Engine.EndGroup(Engine.AppliedIndex + 1, Oracle.LastVersion, Oracle.Now());
 
     public byte[]? Get(ReadOnlySpan<byte> key, long at = ReadVersion.Latest)

@@ -170,6 +170,16 @@ public class MemoryEngineModelTests
     private static void WriteOne(MemoryEngineFixture fixture, Model model, Random random, int keys)
     {
         byte[] key = Key(random.Next(keys));
+        if (random.Next(500) == 0)
+        {
+            byte[] other = Key(random.Next(keys));
+            (byte[] from, byte[] to) = key.AsSpan().SequenceCompareTo(other) < 0 ? (key, other) : (other, key);
+            to = random.Next(8) == 0 ? [] : [.. to, 0];
+            fixture.RemoveRange(from, to);
+            model.RemoveRange(from, to, fixture.Oracle.LastVersion);
+            return;
+        }
+
         if (random.Next(4) == 0)
         {
             fixture.Remove(key);
@@ -230,6 +240,18 @@ public class MemoryEngineModelTests
             }
 
             versions.Add((version, value, expiresAt));
+        }
+
+        public void RemoveRange(byte[] from, byte[] to, long version)
+        {
+            foreach ((string name, List<(long Version, byte[]? Value, long ExpiresAt)> versions) in _keys)
+            {
+                byte[] key = Convert.FromHexString(name);
+                if (key.AsSpan().SequenceCompareTo(from) >= 0 && (to.Length == 0 || key.AsSpan().SequenceCompareTo(to) < 0))
+                {
+                    versions.Add((version, null, 0));
+                }
+            }
         }
 
         public void Check(MemoryEngineFixture fixture, byte[] key, long at, string where)
