@@ -306,7 +306,7 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Background,
             _context.Time,
             _context.Options.MaxQueuedWrites,
-            spin: _context.Options.Durability != Durability.Always || definition.IsVolatile));
+            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
         return new Partition(definition, engine!, writer!, _context);
     }
 

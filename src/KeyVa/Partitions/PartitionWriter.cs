@@ -29,6 +29,19 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Bytes of commands in one group; a single larger command is a group of its own.</summary>
     public const int MaxGroupBytes = 1 << 20;
 
+    /// <summary>A round that is not synced is over by then.</summary>
+    private static readonly long PlainSpinTicks = Stopwatch.Frequency / 100_000;
+
+    /// <summary>Longest round of a sync that is waited for awake: going to sleep and being woken costs about as much.</summary>
+    private static readonly long LongestSpunTicks = Stopwatch.Frequency / 20_000;
+
+    /// <summary>The part of a round that a leader waits for others to join, and the most that it waits.</summary>
+    private const int CompanyShare = 4;
+    private const int MostCompanyMisses = 6;
+    private const int CallersWindow = 64;
+    private const int SpinIterations = 8;
+    private static readonly long LongestPatienceTicks = Stopwatch.Frequency / 100_000;
+
     private const long Term = 1;
     private const long Undetermined = -1;
 
@@ -43,7 +56,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private readonly Journal? _journal;
     private readonly VersionOracle _oracle;
     private readonly IBackgroundWork _background;
-    private readonly bool _spin;
+    private readonly bool _syncs;
     private readonly GroupEntry _entry;
     private readonly ITimer _admission;
 
@@ -53,6 +66,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private readonly Func<long, bool> _isClosed;
     private int _role;
     private long _inFlight;
+    private long _roundTicks;
 
     // The role holder's.
     private WriteRequest? _backlog;
@@ -62,15 +76,20 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private long _index;
     private long _version;
     private long _stamp;
+    private int _callers;
+    private int _mostInWindow;
+    private int _windowLeft;
+    private int _companyMisses;
+    private int _companySkips;
     private StoreException? _failure;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool spin)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
     {
         _engine = engine;
         _journal = journal;
         _oracle = oracle;
         _background = background;
-        _spin = spin && Environment.ProcessorCount > 1;
+        _syncs = syncs;
         _queue = new RequestQueue(maxQueued);
         _entry = new GroupEntry(partition, OnAppended);
         _admission = time.CreateTimer(static writer => ((PartitionWriter)writer!).AppendAsynchronously(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -96,7 +115,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Writes a command and waits until it is done. The request is the calling thread's.</summary>
     public void Write(SyncWriteRequest request)
     {
-        if (_queue.IsEmpty && TryEnter())
+        if (_queue.IsEmpty && !InCompany && TryEnter())
         {
             // Alone: no queue, no wake-up.
             request.Next = null;
@@ -114,14 +133,12 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
         if (TryEnter())
         {
-            TakeGroup();
-            LeadGroup(queued: true);
+            LeadCompany();
         }
 
-        while (!request.WaitForDoneOrLead(_spin))
+        while (!request.WaitForDoneOrLead(SpinTicks()))
         {
-            TakeGroup();
-            LeadGroup(queued: true);
+            LeadCompany();
         }
     }
 
@@ -285,6 +302,16 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         return inFlight == 0 || inFlight > version;
     }
 
+    // More callers than processors: they form large groups anyway, and whoever stays awake takes the processor from another.
+    private bool InCompany
+    {
+        get
+        {
+            int callers = Volatile.Read(ref _callers);
+            return _syncs && callers > 1 && callers <= Environment.ProcessorCount;
+        }
+    }
+
     private bool TryEnter() => Volatile.Read(ref _role) == 0 && Interlocked.CompareExchange(ref _role, 1, 0) == 0;
 
     private bool Push(WriteRequest request)
@@ -350,14 +377,83 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             }
 
             Encode();
-            AppendOutcome outcome = _journal is null ? AppendOutcome.Appended : _journal.Append(_entry);
-            if (EndGroup(outcome, queued))
+            if (EndGroup(Append(), queued))
             {
                 break;
             }
         }
 
         Leave(direct: false);
+    }
+
+    private void LeadCompany()
+    {
+        if (InCompany)
+        {
+            AwaitCompany();
+        }
+
+        TakeGroup();
+        LeadGroup(queued: true);
+    }
+
+    /// <summary>
+    /// Callers that shared the group before come back as soon as they are awake: waiting for them a small part of what
+    /// a sync takes, lets them share this one too. Where nobody comes, it is tried ever more rarely.
+    /// </summary>
+    private void AwaitCompany()
+    {
+        if (_companySkips > 0)
+        {
+            _companySkips--;
+            return;
+        }
+
+        long patience = Math.Min(_roundTicks / CompanyShare, LongestPatienceTicks);
+        long begun = Stopwatch.GetTimestamp();
+        while (_queue.Count < _callers)
+        {
+            if (Stopwatch.GetTimestamp() - begun > patience)
+            {
+                _companyMisses = Math.Min(_companyMisses + 1, MostCompanyMisses);
+                _companySkips = 1 << _companyMisses;
+                return;
+            }
+
+            Thread.SpinWait(SpinIterations);
+        }
+
+        _companyMisses = 0;
+    }
+
+    private AppendOutcome Append()
+    {
+        if (_journal is null)
+        {
+            return AppendOutcome.Appended;
+        }
+
+        if (!_syncs)
+        {
+            return _journal.Append(_entry);
+        }
+
+        long begun = Stopwatch.GetTimestamp();
+        AppendOutcome outcome = _journal.Append(_entry);
+        Volatile.Write(ref _roundTicks, Stopwatch.GetTimestamp() - begun);
+        return outcome;
+    }
+
+    /// <summary>How long a caller stays awake: two rounds, its predecessor's rest and its own, where the disk is that fast.</summary>
+    private long SpinTicks()
+    {
+        if (!_syncs)
+        {
+            return PlainSpinTicks;
+        }
+
+        long round = Volatile.Read(ref _roundTicks);
+        return InCompany && round <= LongestSpunTicks ? 2 * round : 0;
     }
 
     private void LeadAsynchronously()
@@ -462,13 +558,33 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         return true;
     }
 
+    /// <summary>Callers at once: the most of a window of rounds, or of the one before it.</summary>
+    private void NoteCallers(int count)
+    {
+        _mostInWindow = Math.Max(_mostInWindow, count);
+        if (--_windowLeft <= 0)
+        {
+            _windowLeft = CallersWindow;
+            Volatile.Write(ref _callers, _mostInWindow);
+            _mostInWindow = count;
+        }
+        else if (count > _callers)
+        {
+            Volatile.Write(ref _callers, count);
+        }
+    }
+
     private void Encode()
     {
         _entry.Begin(Term, _index + 1);
+        int count = 0;
         for (WriteRequest? request = _group; request is not null; request = request.Next)
         {
             _entry.Add(request.Command!);
+            count++;
         }
+
+        NoteCallers(Math.Max(count, _queue.Count));
 
         BeginVersions();
         long stamp = _oracle.Now();

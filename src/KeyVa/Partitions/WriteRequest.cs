@@ -38,11 +38,15 @@ internal sealed class SyncWriteRequest : WriteRequest
     private const int Leading = 2;
     private const int Done = 3;
 
-    /// <summary>About ten microseconds: longer than a group takes that is not synced, far shorter than a sync.</summary>
-    private const int SpinRounds = 200;
+    private const int SpinIterations = 8;
+
+    /// <summary>One processor is left to the thread that is waited for.</summary>
+    private static readonly int MostSpinning = Environment.ProcessorCount - 1;
 
     [ThreadStatic]
     private static SyncWriteRequest? _current;
+
+    private static int _spinning;
 
     private readonly object _wake = new();
     private int _state;
@@ -64,15 +68,15 @@ internal sealed class SyncWriteRequest : WriteRequest
         Volatile.Write(ref _state, Queued);
     }
 
-    /// <summary>Waits until it is completed (true) or is to lead (false).</summary>
-    public bool WaitForDoneOrLead(bool spin)
+    /// <summary>
+    /// Waits until it is completed (true) or is to lead (false): awake for as many ticks of <see cref="Stopwatch"/> as
+    /// given, unless enough threads do so, then asleep.
+    /// </summary>
+    public bool WaitForDoneOrLead(long spinTicks)
     {
-        if (spin)
+        if (spinTicks > 0)
         {
-            for (int i = 0; i < SpinRounds && Volatile.Read(ref _state) == Queued; i++)
-            {
-                Thread.SpinWait(8);
-            }
+            Spin(spinTicks);
         }
 
         if (Interlocked.CompareExchange(ref _state, Parked, Queued) == Queued)
@@ -98,6 +102,20 @@ internal sealed class SyncWriteRequest : WriteRequest
     public override void Lead() => Signal(Leading);
 
     public override void Complete() => Signal(Done);
+
+    private void Spin(long ticks)
+    {
+        if (Interlocked.Increment(ref _spinning) <= MostSpinning)
+        {
+            long begun = Stopwatch.GetTimestamp();
+            while (Volatile.Read(ref _state) == Queued && Stopwatch.GetTimestamp() - begun < ticks)
+            {
+                Thread.SpinWait(SpinIterations);
+            }
+        }
+
+        Interlocked.Decrement(ref _spinning);
+    }
 
     private void Signal(int state)
     {
