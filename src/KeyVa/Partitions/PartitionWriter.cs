@@ -29,8 +29,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Bytes of commands in one group; a single larger command is a group of its own.</summary>
     public const int MaxGroupBytes = 1 << 20;
 
-    /// <summary>A round that is not synced is over by then.</summary>
-    private static readonly long PlainSpinTicks = Stopwatch.Frequency / 100_000;
+    /// <summary>A round that is not synced is over by then; waking a caller that sleeps takes about as long.</summary>
+    private static readonly long PlainSpinTicks = Environment.ProcessorCount > 1 ? Stopwatch.Frequency / 20_000 : 0;
 
     /// <summary>Longest round of a sync that is waited for awake: going to sleep and being woken costs about as much.</summary>
     private static readonly long LongestSpunTicks = Stopwatch.Frequency / 20_000;

@@ -40,13 +40,8 @@ internal sealed class SyncWriteRequest : WriteRequest
 
     private const int SpinIterations = 8;
 
-    /// <summary>One processor is left to the thread that is waited for.</summary>
-    private static readonly int MostSpinning = Environment.ProcessorCount - 1;
-
     [ThreadStatic]
     private static SyncWriteRequest? _current;
-
-    private static int _spinning;
 
     private readonly object _wake = new();
     private int _state;
@@ -70,7 +65,7 @@ internal sealed class SyncWriteRequest : WriteRequest
 
     /// <summary>
     /// Waits until it is completed (true) or is to lead (false): awake for as many ticks of <see cref="Stopwatch"/> as
-    /// given, unless enough threads do so, then asleep.
+    /// given, then asleep.
     /// </summary>
     public bool WaitForDoneOrLead(long spinTicks)
     {
@@ -105,16 +100,11 @@ internal sealed class SyncWriteRequest : WriteRequest
 
     private void Spin(long ticks)
     {
-        if (Interlocked.Increment(ref _spinning) <= MostSpinning)
+        long begun = Stopwatch.GetTimestamp();
+        while (Volatile.Read(ref _state) == Queued && Stopwatch.GetTimestamp() - begun < ticks)
         {
-            long begun = Stopwatch.GetTimestamp();
-            while (Volatile.Read(ref _state) == Queued && Stopwatch.GetTimestamp() - begun < ticks)
-            {
-                Thread.SpinWait(SpinIterations);
-            }
+            Thread.SpinWait(SpinIterations);
         }
-
-        Interlocked.Decrement(ref _spinning);
     }
 
     private void Signal(int state)
