@@ -79,7 +79,8 @@ internal sealed class StoreOpening : IDisposable
 
         Registry = new PartitionRegistry(Context, catalog);
         Registry.OpenAll(Journal);
-        var replay = new JournalReplay(Registry.Map, Context.Oracle);
+        var replay = new JournalReplay(
+            Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)));
         Journal.Replay(replay);
         if (replay.Applied > 0)
         {
@@ -276,11 +277,12 @@ internal sealed class StoreOpening : IDisposable
 
     private void ReleaseJournal()
     {
+        Journal!.ForgetAllBut(id => Registry!.Map.TryFind(id, out _));
         foreach (Partition partition in Registry!.Map.Partitions)
         {
             if (!partition.Definition.IsVolatile)
             {
-                Journal!.Release(partition.Id, partition.Engine.DurableIndex);
+                Journal.Release(partition.Id, partition.Engine.DurableIndex);
             }
         }
     }
