@@ -78,6 +78,20 @@ public sealed class Store : IStore
     public void BeginScrub() => _scrubber.Begin();
 
     /// <summary>
+    /// Begins to read all files in search of damage, or those of one partition, at a rate of its own, and says how far it is and
+    /// what it has found. What it finds is among <see cref="ScrubDamages"/> too.
+    /// </summary>
+    /// <param name="partition">Null: all partitions and the journal.</param>
+    /// <param name="bytesPerSecond">At least 64 KiB; null: <see cref="StoreOptions.ScrubBytesPerSecond"/>.</param>
+    /// <param name="cancellation">Ends it early.</param>
+    public StoreScrub BeginScrub(long? partition, long? bytesPerSecond = null, CancellationToken cancellation = default)
+    {
+        long rate = bytesPerSecond ?? _context.Options.ScrubBytesPerSecond;
+        ArgumentOutOfRangeException.ThrowIfLessThan(rate, Scrubber.MinBytesPerSecond, nameof(bytesPerSecond));
+        return _scrubber.Begin(partition, rate, cancellation);
+    }
+
+    /// <summary>
     /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
     /// is no store, has an unknown format version, or is damaged (<see cref="CorruptionException"/>).
     /// </summary>

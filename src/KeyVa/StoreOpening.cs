@@ -128,7 +128,7 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
-        if (options.ScrubBytesPerSecond < 64 << 10 || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
+        if (options.ScrubBytesPerSecond < Scrubber.MinBytesPerSecond || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
         {
             throw new StoreException("scrub-rate must be at least 64KiB, scrub-interval 0 to 40 days");
         }

@@ -77,6 +77,27 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task AScrubSaysWhatItHasRead()
+    {
+        await Expect(0, "version 1\n", "", "set", "k", "v");
+        (int code, byte[] output, string error, _) = await Run([], "admin", "scrub", "--rate", "1GiB");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches("^all files: read [0-9.]+ [KMG]?i?B, no damage found\n$", Encoding.UTF8.GetString(output));
+        (code, output, _, _) = await Run([], "admin", "scrub", "--partition", "1", "--json");
+        Assert.Equal(0, code);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.True(json.RootElement.GetProperty("ok").GetBoolean());
+        Assert.Equal(0, json.RootElement.GetProperty("damages").GetArrayLength());
+        await Expect(1, "", "keyva: there is no partition 9\n", "admin", "scrub", "--partition", "9");
+        await Expect(2, "", "keyva: --rate is '5KB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "5KB");
+        await Expect(2, "", "keyva: --rate is '1KiB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "1KiB");
+        foreach (string command in (string[])["scrub", "compact", "engine"])
+        {
+            await Expect(2, "", "keyva: there is no partition 0: they count from 1; 'keyva admin partition list' shows them\n", "admin", command, "--partition", "0");
+        }
+    }
+
+    [Fact]
     public async Task ConditionsAndLimitsAreRefused()
     {
         await Expect(0, "version 1\n", "", "set", "k", "1", "--if-absent");
