@@ -80,7 +80,7 @@ internal static class EngineCommands
         ];
         if (metrics.Length == 0)
         {
-            throw new CommandException(ExitCode.Refused, only is null ? "there are no lsm partitions" : $"there is no lsm partition {only}; 'keyva admin partition list' shows them");
+            throw new CommandException(ExitCode.NotFound, only is null ? "there are no lsm partitions" : $"there is no lsm partition {only}; 'keyva admin partition list' shows them");
         }
 
         foreach (IGrouping<string, RemoteMetric> one in metrics.GroupBy(metric => metric.Labels["partition"]))

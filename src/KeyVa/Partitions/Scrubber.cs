@@ -150,7 +150,7 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
         var scrub = new StoreScrub(read.Sum(static info => info.StorageBytes) + (partition is null ? _journal.Bytes : 0), cancellation);
         if (partition is not null && read.Count == 0)
         {
-            scrub.Complete(Status.NotFound, string.Create(CultureInfo.InvariantCulture, $"there is no partition {partition}"));
+            scrub.Complete(Status.NotFound, string.Create(CultureInfo.InvariantCulture, $"there is no partition {partition}; 'keyva admin partition list' shows them"));
             return scrub;
         }
 

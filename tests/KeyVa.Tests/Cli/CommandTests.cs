@@ -88,11 +88,15 @@ public sealed class CommandTests : IAsyncLifetime
         using JsonDocument json = JsonDocument.Parse(output);
         Assert.True(json.RootElement.GetProperty("ok").GetBoolean());
         Assert.Equal(0, json.RootElement.GetProperty("damages").GetArrayLength());
-        await Expect(1, "", "keyva: there is no partition 9\n", "admin", "scrub", "--partition", "9");
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "admin", "scrub", "--partition", "9");
         await Expect(2, "", "keyva: --rate is '5KB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "5KB");
         await Expect(2, "", "keyva: --rate is '1KiB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "1KiB");
+        await Expect(1, "", "keyva: there is no lsm partition 9; 'keyva admin partition list' shows them\n", "admin", "engine", "--partition", "9");
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "admin", "compact", "--partition", "9");
         foreach (string command in (string[])["scrub", "compact", "engine"])
         {
+            await Expect(
+                2, "", $"keyva: Cannot parse argument 'x' for option '--partition': it must be a whole number\nSee 'keyva admin {command} --help'.\n", "admin", command, "--partition", "x");
             await Expect(2, "", "keyva: there is no partition 0: they count from 1; 'keyva admin partition list' shows them\n", "admin", command, "--partition", "0");
         }
     }
