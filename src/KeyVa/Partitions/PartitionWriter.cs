@@ -86,6 +86,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
     {
         _engine = engine;
+        State = new PartitionState(engine);
         _journal = journal;
         _oracle = oracle;
         _background = background;
@@ -101,6 +102,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public long PartitionId { get; }
 
     public Engine Engine => _engine;
+
+    public PartitionState State { get; }
 
     public bool IsVolatile => _journal is null;
 
@@ -233,7 +236,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Role held: the group or commit at the next index is applied; publishes it.</summary>
     public void EndApply(long version, long stamp)
     {
-        _engine.EndGroup(++_index, version, stamp);
+        State.EndGroup(++_index, version, stamp);
         EndVersions();
     }
 
@@ -255,7 +258,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             var outcome = default(CommandOutcome);
             if (CommandApplier.Check(_engine, command, group.Stamp, ref outcome))
             {
-                CommandApplier.Write(_engine, command, version, group.Stamp, default, ref outcome);
+                CommandApplier.Write(State, command, version, group.Stamp, default, ref outcome);
             }
         }
 
@@ -266,7 +269,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public void ReplayCommit(ReadOnlySpan<byte> command, long version, long stamp)
     {
         var outcome = default(CommandOutcome);
-        CommandApplier.Write(_engine, command, version, stamp, default, ref outcome);
+        CommandApplier.Write(State, command, version, stamp, default, ref outcome);
         EndApply(version, stamp);
     }
 
@@ -651,7 +654,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
-            CommandApplier.Write(_engine, bytes, version, _stamp, removed, ref outcome);
+            CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);
