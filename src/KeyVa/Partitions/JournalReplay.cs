@@ -72,7 +72,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
             var outcome = default(CommandOutcome);
             if (CommandApplier.Check(writer.Engine, command, group.Stamp, ref outcome))
             {
-                CommandApplier.Write(writer.Engine, command, version, group.Stamp, default, ref outcome);
+                CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
             }
         }
 
@@ -83,7 +83,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
     private static void ApplyCommit(PartitionWriter writer, ReadOnlySpan<byte> command, long version, long stamp)
     {
         var outcome = default(CommandOutcome);
-        CommandApplier.Write(writer.Engine, command, version, stamp, default, ref outcome);
+        CommandApplier.Write(writer.State, command, version, stamp, default, ref outcome);
         writer.EndApply(version, stamp);
     }
 

@@ -60,6 +60,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
     {
         _engine = engine;
+        State = new PartitionState(engine);
         _journal = journal;
         _oracle = oracle;
         _background = background;
@@ -76,6 +77,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public long PartitionId { get; }
 
     public Engine Engine => _engine;
+
+    public PartitionState State { get; }
 
     public bool IsVolatile => _journal is null;
 
@@ -205,7 +208,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Role held: the group or commit at the next index is applied; publishes it.</summary>
     public void EndApply(long version, long stamp)
     {
-        _engine.EndGroup(++_index, version, stamp);
+        State.EndGroup(++_index, version, stamp);
         EndVersions();
     }
 
@@ -462,7 +465,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
-            CommandApplier.Write(_engine, bytes, version, _stamp, removed, ref outcome);
+            CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);
