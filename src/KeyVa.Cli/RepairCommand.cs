@@ -32,13 +32,13 @@ internal static class RepairCommand
         }
         else
         {
-            WriteText(invocation.Terminal.Out, report);
+            WriteText(invocation.Terminal.Out, report, isInPlace: to is null);
         }
 
         return report.Losses.Count == 0 ? ExitCode.Done : ExitCode.Damage;
     }
 
-    private static void WriteText(StreamWriter output, RepairReport report)
+    private static void WriteText(StreamWriter output, RepairReport report, bool isInPlace)
     {
         foreach (CorruptionException damage in report.Damages)
         {
@@ -56,9 +56,9 @@ internal static class RepairCommand
             output.WriteLine($"lost: {loss.File} at offset {loss.Offset}: {loss.Detail}{records}");
         }
 
-        if (report.Damages.Count == 0 && report.FilesKept + report.FilesSalvaged == 0 && report.DamagedDirectory is null && report.Losses.Count == 0)
+        if (isInPlace && report.DamagedDirectory is null)
         {
-            // In place, without damage: what there is says the note.
+            // Without damage nothing was done: the note says so.
             return;
         }
 
@@ -82,13 +82,7 @@ internal static class RepairCommand
             json.WriteNumber("filesKept"u8, report.FilesKept);
             json.WriteNumber("filesSalvaged"u8, report.FilesSalvaged);
             json.WriteNumber("recordsReplayed"u8, report.RecordsReplayed);
-            json.WriteStartArray("damages"u8);
-            foreach (CorruptionException damage in report.Damages)
-            {
-                VerifyCommand.Write(json, damage);
-            }
-
-            json.WriteEndArray();
+            VerifyCommand.WriteDamages(json, report.Damages);
             json.WriteStartArray("losses"u8);
             foreach (RepairLoss loss in report.Losses)
             {
@@ -96,13 +90,7 @@ internal static class RepairCommand
             }
 
             json.WriteEndArray();
-            json.WriteStartArray("notes"u8);
-            foreach (string note in report.Notes)
-            {
-                json.WriteStringValue(note);
-            }
-
-            json.WriteEndArray();
+            VerifyCommand.WriteNotes(json, report.Notes);
         });
 
     private static void Write(Utf8JsonWriter json, RepairLoss loss)

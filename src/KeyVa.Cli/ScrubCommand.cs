@@ -69,13 +69,7 @@ internal static class ScrubCommand
         json.WriteBoolean("ok"u8, report.DamageCount == 0);
         json.WriteNumber("bytes_read"u8, report.BytesRead);
         json.WriteNumber("damage_count"u8, report.DamageCount);
-        json.WriteStartArray("damages"u8);
-        foreach (CorruptionException damage in report.Damages)
-        {
-            VerifyCommand.Write(json, damage);
-        }
-
-        json.WriteEndArray();
+        VerifyCommand.WriteDamages(json, report.Damages);
     });
 
     private static void WriteText(StreamWriter output, long? partition, ScrubReport report)
