@@ -19,8 +19,9 @@ public enum Verdict : byte
 /// Linearizability" (2017): a configuration (which operations are in the order so far, what the register holds) that led nowhere is
 /// not tried again. Three things keep the search small:
 /// <list type="number">
-/// <item>An operation that may come next, whose answer fits and that leaves the register as it is, is taken at once and for good:
-/// moving it to the front of any solution gives a solution.</item>
+/// <item>An operation that may come next, whose answer fits and says that it changes nothing (a read, a condition that did
+/// not hold), is taken at once and for good: moving it to the front of any solution gives a solution. A write of what the register holds
+/// already is not of this kind; it may be needed later.</item>
 /// <item>Operations with unknown outcome are tried only where nothing known can go on. They need not be placed at all.</item>
 /// <item>A configuration is kept as 128 bits: the exclusive-or of one random number per operation, and one for the value.
 /// Two that differ share them with a probability below 2^-80 for the largest search that fits in the bound.</item>
@@ -134,7 +135,7 @@ internal sealed class RegisterSearch
     {
         for (int e = _next[Head]; (e & 1) == 0; e = _next[e])
         {
-            if (TryApply(_known[e >> 1], _state, out int? after) && after == _state)
+            if (ChangesNothing(_known[e >> 1]) && TryApply(_known[e >> 1], _state, out int? after))
             {
                 Place(e >> 1, isUnknown: false, after, forGood: true);
                 return true;
@@ -143,6 +144,9 @@ internal sealed class RegisterSearch
 
         return false;
     }
+
+    private static bool ChangesNothing(in RegisterOperation one) =>
+        one.Action == RegisterAction.Read || (one.Action != RegisterAction.Write && one.Held == false);
 
     /// <summary>Takes the first choice from an event of the list on, then from an unknown operation on, that leads to a new configuration.</summary>
     private bool Advance(int e, int unknown)
