@@ -27,7 +27,7 @@ public static class LinearizabilityChecker
             RegisterOperation[] operations = [.. key];
             int? first = initial is not null && initial.TryGetValue(key.Key, out int value) ? value : null;
             RegisterSearch search = new(operations, first, maxConfigurations);
-            Verdict verdict = search.Run(keepLongest: false);
+            Verdict verdict = search.Run();
             configurations += search.Configurations;
             if (verdict == Verdict.Violated)
             {
@@ -58,14 +58,17 @@ public static class LinearizabilityChecker
         while (low < high)
         {
             int middle = (low + high) / 2;
-            bool fails = new RegisterSearch(Until(operations, ends[middle]), first, maxConfigurations).Run(keepLongest: false) == Verdict.Violated;
+            bool fails = new RegisterSearch(Until(operations, ends[middle]), first, maxConfigurations).Run() == Verdict.Violated;
             (low, high) = fails ? (low, middle) : (middle + 1, high);
         }
 
         long end = ends[high];
         RegisterOperation[] prefix = [.. Until(operations, end)];
         RegisterSearch search = new(prefix, first, maxConfigurations);
-        search.Run(keepLongest: true);
+        search.Run();
+        int deepest = search.Deepest;
+        search = new(prefix, first, maxConfigurations);
+        search.Run(deepest);
         return Table(key, prefix, end, search);
     }
 

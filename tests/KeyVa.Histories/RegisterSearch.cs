@@ -22,7 +22,9 @@ public enum Verdict : byte
 /// <item>An operation that may come next, whose answer fits and says that it changes nothing (a read, a condition that did
 /// not hold), is taken at once and for good: moving it to the front of any solution gives a solution. A write of what the register holds
 /// already is not of this kind; it may be needed later.</item>
-/// <item>Operations with unknown outcome are tried only where nothing known can go on. They need not be placed at all.</item>
+/// <item>Operations with unknown outcome need not be placed at all. They are tried only where nothing known goes on, and only if
+/// they make something possible that may come next and was not possible before: in any solution, one that does not can be
+/// moved behind its successor, or left out, and the rest still fits.</item>
 /// <item>A configuration is kept as 128 bits: the exclusive-or of one random number per operation, and one for the value.
 /// Two that differ share them with a probability below 2^-80 for the largest search that fits in the bound.</item>
 /// </list>
@@ -36,6 +38,7 @@ internal sealed class RegisterSearch
     // Immutable.
     private readonly RegisterOperation[] _known;
     private readonly RegisterOperation[] _unknown;
+    private readonly HashSet<int?> _expectedByUnknown;
     private readonly int _maxConfigurations;
 
     // The events (an invocation 2i and an answer 2i+1 for each known operation i) not yet in the order, by time, as a list
@@ -55,6 +58,7 @@ internal sealed class RegisterSearch
         RegisterOperation[] all = [.. operations.Where(static one => one.Outcome != Outcome.Fail)];
         _known = [.. all.Where(static one => one.Outcome == Outcome.Ok)];
         _unknown = [.. all.Where(static one => one.Outcome == Outcome.Unknown && one.Action != RegisterAction.Read).OrderBy(static one => one.Invoked)];
+        _expectedByUnknown = [.. _unknown.Where(static one => one.Action == RegisterAction.CompareAndSet).Select(static one => one.Expected)];
         _maxConfigurations = maxConfigurations;
         _state = initial;
         _unknownPlaced = new bool[_unknown.Length];
@@ -67,7 +71,10 @@ internal sealed class RegisterSearch
     /// <summary>Configurations tried.</summary>
     public int Configurations => _seen.Count;
 
-    /// <summary>If asked for with <see cref="Run"/>: the longest order that the search found, and what the register then holds.</summary>
+    /// <summary>The length of the longest order that the search found.</summary>
+    public int Deepest { get; private set; }
+
+    /// <summary>That order, if <see cref="Run"/> was told its length, and what the register then holds.</summary>
     public List<RegisterOperation> Longest { get; } = [];
 
     public int? LongestState { get; private set; }
@@ -99,7 +106,11 @@ internal sealed class RegisterSearch
         }
     }
 
-    public Verdict Run(bool keepLongest)
+    /// <summary>
+    /// Searches. The search is deterministic: a second one, told how deep the first went, keeps the first order of
+    /// that length; to keep each that is longer than those before it would take the square of the time.
+    /// </summary>
+    public Verdict Run(int keepAt = int.MaxValue)
     {
         while (true)
         {
@@ -119,7 +130,8 @@ internal sealed class RegisterSearch
                 return Verdict.Undecided;
             }
 
-            if (keepLongest && (_placed > Longest.Count || Stuck.Count == 0))
+            Deepest = Math.Max(Deepest, _placed);
+            if (_placed >= keepAt && Stuck.Count == 0)
             {
                 KeepLongest();
             }
@@ -165,7 +177,7 @@ internal sealed class RegisterSearch
         for (; unknown < _unknown.Length && _unknown[unknown].Invoked <= limit; unknown++)
         {
             if (!_unknownPlaced[unknown] && TryApply(_unknown[unknown], _state, out int? after) && after != _state
-                && IsNew(Bits(_known.Length + unknown), after))
+                && MakesPossible(after) && IsNew(Bits(_known.Length + unknown), after))
             {
                 Place(unknown, isUnknown: true, after, forGood: false);
                 return true;
@@ -173,6 +185,23 @@ internal sealed class RegisterSearch
         }
 
         return false;
+    }
+
+    private bool MakesPossible(int? after)
+    {
+        for (int e = _next[Head]; (e & 1) == 0; e = _next[e])
+        {
+            // What was not told whether its condition held fits either way, but does another thing.
+            ref readonly RegisterOperation one = ref _known[e >> 1];
+            if (TryApply(one, after, out _)
+                && (!TryApply(one, _state, out _) || (one.Action == RegisterAction.CompareAndSet && one.Held is null && one.Expected == after)))
+            {
+                return true;
+            }
+        }
+
+        // Or another unknown operation, which then must in turn.
+        return _expectedByUnknown.Contains(after);
     }
 
     /// <summary>Undoes steps until one of them has another choice, and takes it; false if none has.</summary>

@@ -1,7 +1,5 @@
-using System.Globalization;
 using KeyVa.Client;
 using KeyVa.Histories;
-using KeyVa.Io;
 using KeyVa.Server;
 using KeyVa.Tests.Server;
 using Xunit;
@@ -11,8 +9,8 @@ namespace KeyVa.Tests.Histories;
 
 /// <summary>
 /// The store's single keys are linearizable: threads read, put, compare-and-set and remove a few hot keys in rounds,
-/// each of which ends in a crash at a file operation in its midst, and all that they were told, over all rounds,
-/// must have an order. <c>KEYVA_HISTORY_SEEDS</c> runs more seeds, <c>KEYVA_SEED</c> one of them.
+/// each of which ends in a crash, and all that they were told, over all rounds, must have an order.
+/// <c>KEYVA_HISTORY_SEEDS</c> runs more seeds, <c>KEYVA_SEED</c> one of them.
 /// </summary>
 public sealed class StoreRegisterTests(ITestOutputHelper output)
 {
@@ -28,9 +26,9 @@ public sealed class StoreRegisterTests(ITestOutputHelper output)
     [InlineData(EngineKind.Memory, Durability.Os)]
     public async Task AnEmbeddedStoreIsLinearizableAcrossCrashes(EngineKind engine, Durability durability)
     {
-        foreach (int seed in Seeds(few: 4))
+        foreach (int seed in StoreRounds.Seeds(few: 4))
         {
-            await RunAsync(seed, engine, durability, OperationsPerRound, EmbeddedAsync);
+            await RunAsync(new StoreRounds(seed, engine, durability), seed, OperationsPerRound, EmbeddedAsync);
         }
     }
 
@@ -39,9 +37,9 @@ public sealed class StoreRegisterTests(ITestOutputHelper output)
     [InlineData(EngineKind.Memory)]
     public async Task AServerIsLinearizableAcrossCrashes(EngineKind engine)
     {
-        foreach (int seed in Seeds(few: 1))
+        foreach (int seed in StoreRounds.Seeds(few: 1))
         {
-            await RunAsync(seed, engine, Durability.Always, OperationsPerRound / 2, ServedAsync);
+            await RunAsync(new StoreRounds(seed, engine, Durability.Always), seed, OperationsPerRound / 2, ServedAsync);
         }
     }
 
@@ -49,82 +47,50 @@ public sealed class StoreRegisterTests(ITestOutputHelper output)
     public async Task ACrashThatLosesAcknowledgedWritesIsFound()
     {
         // Without syncs a power loss may take back what was acknowledged: the checker sees it.
-        int found = 0;
-        for (int seed = 0; seed < 10 && found == 0; seed++)
+        bool isFound = false;
+        for (int seed = 0; seed < 10 && !isFound; seed++)
         {
-            MemoryFileSystem files = new();
+            StoreRounds rounds = new(seed, EngineKind.Lsm, Durability.Os);
             RegisterRecorder recorder = new(Workers);
             RegisterWorkload[] workloads = RegisterRun.Workloads(seed, Workers, Keys);
             for (int round = 0; round < 3; round++)
             {
-                Store store = Open(files, EngineKind.Lsm, Durability.Os);
-                RegisterRun.Threads(Clients(store), workloads, recorder, 50);
-                files = files.Crash(seed + round);
-                await AbandonAsync(store);
+                await rounds.LosePowerAsync(store => EmbeddedAsync(store, recorder, workloads, 50));
             }
 
-            found += LinearizabilityChecker.Check(recorder.ToHistory()).Verdict == Verdict.Violated ? 1 : 0;
+            isFound = LinearizabilityChecker.Check(recorder.ToHistory()).Verdict == Verdict.Violated;
         }
 
-        Assert.True(found > 0, "no power loss without syncs was noticed");
+        Assert.True(isFound, "no power loss without syncs was noticed");
     }
 
-    private static IEnumerable<int> Seeds(int few)
+    private async Task RunAsync(StoreRounds rounds, int seed, int operations, Func<Store, RegisterRecorder, RegisterWorkload[], int, Task> round)
     {
-        if (Number("KEYVA_SEED") is { } seed)
-        {
-            return [seed];
-        }
-
-        return Enumerable.Range(0, Number("KEYVA_HISTORY_SEEDS") ?? few);
-    }
-
-    private static int? Number(string variable) =>
-        int.TryParse(Environment.GetEnvironmentVariable(variable), CultureInfo.InvariantCulture, out int number) ? number : null;
-
-    private async Task RunAsync(
-        int seed, EngineKind engine, Durability durability, int operations, Func<Store, RegisterRecorder, RegisterWorkload[], int, Task> round)
-    {
-        output.WriteLine($"seed {seed}, {engine}, {durability}");
-        Random random = new(seed);
+        output.WriteLine(rounds.ToString());
         RegisterRecorder recorder = new(Workers);
         RegisterWorkload[] workloads = RegisterRun.Workloads(seed, Workers, Keys);
-        MemoryFileSystem files = new();
         for (int i = 0; i < Rounds; i++)
         {
-            Store store = Open(files, engine, durability);
-            MemoryFileSystem disk = files;
-            MemoryFileSystem? left = null;
-            int lossSeed = random.Next();
-            int countdown = random.Next(1, operations * Workers);
-            files.Faults.Before = (_, _) =>
-            {
-                if (Interlocked.Decrement(ref countdown) == 0)
-                {
-                    Volatile.Write(ref left, Crash(disk, durability, lossSeed));
-                }
-            };
-            await round(store, recorder, workloads, operations);
-            files.Faults.Before = null;
-            files = Volatile.Read(ref left) ?? Crash(disk, durability, lossSeed);
-            await AbandonAsync(store);
+            await rounds.CrashAsync(operations * Workers, store => round(store, recorder, workloads, operations));
         }
 
-        await using (Store last = Open(files, engine, durability))
+        await rounds.FinishAsync(store => EmbeddedAsync(store, recorder, workloads, operations));
+        RegisterHistory history = recorder.ToHistory();
+        LinearizabilityResult result = LinearizabilityChecker.Check(history);
+        int unknown = history.Operations.Count(static one => one.Outcome == Outcome.Unknown);
+        output.WriteLine($"{history.Operations.Count} operations, {unknown} of unknown outcome, {result.Configurations} configurations");
+        if (result.Verdict != Verdict.Holds)
         {
-            RegisterRun.Threads(Clients(last), workloads, recorder, operations);
+            Assert.Fail($"{rounds}; the history is in {rounds.Keep(history.ToString())}\n{result.Explanation}");
         }
 
-        Check(recorder.ToHistory(), seed, engine, durability);
+        Assert.True(history.Operations.Count(static one => one.Outcome == Outcome.Ok) > operations, "hardly anything was done");
     }
-
-    // Without syncs only the process may die; with them, power may fail.
-    private static MemoryFileSystem Crash(MemoryFileSystem files, Durability durability, int seed) =>
-        durability == Durability.Always ? files.Crash(seed) : files.Kill();
 
     private static Task EmbeddedAsync(Store store, RegisterRecorder recorder, RegisterWorkload[] workloads, int operations)
     {
-        RegisterRun.Threads(Clients(store), workloads, recorder, operations);
+        IRegisterClient[] clients = [.. Enumerable.Range(0, Workers).Select(i => new StoreRegisterClient(store, synchronously: i % 2 == 0))];
+        RegisterRun.Threads(clients, workloads, recorder, operations);
         return Task.CompletedTask;
     }
 
@@ -137,49 +103,6 @@ public sealed class StoreRegisterTests(ITestOutputHelper output)
             RegisterRun.Threads(clients, workloads, recorder, operations);
         }
 
-        await AbandonAsync(server);
-    }
-
-    private static IRegisterClient[] Clients(Store store) =>
-        [.. Enumerable.Range(0, Workers).Select(i => new StoreRegisterClient(store, synchronously: i % 2 == 0))];
-
-    private static Store Open(MemoryFileSystem files, EngineKind engine, Durability durability) => Store.Open(
-        "/data",
-        new StoreOptions
-        {
-            Engine = engine,
-            Durability = durability,
-            MemtableBytes = 1 << 14,
-            JournalSegmentBytes = 1 << 16,
-            JournalBudgetBytes = 1 << 19,
-            BlockCacheBytes = 1 << 16,
-        },
-        new StoreEnvironment { FileSystem = files });
-
-    private static async Task AbandonAsync(IAsyncDisposable dead)
-    {
-        try
-        {
-            await dead.DisposeAsync();
-        }
-        catch (StoreException)
-        {
-            // Its disk is dead; what matters is that its threads and memory are gone.
-        }
-    }
-
-    private void Check(RegisterHistory history, int seed, EngineKind engine, Durability durability)
-    {
-        int unknown = history.Operations.Count(static one => one.Outcome == Outcome.Unknown);
-        LinearizabilityResult result = LinearizabilityChecker.Check(history);
-        output.WriteLine($"{history.Operations.Count} operations, {unknown} of unknown outcome, {result.Configurations} configurations");
-        if (result.Verdict != Verdict.Holds)
-        {
-            string file = Path.Combine(Path.GetTempPath(), $"keyva-history-{engine}-{durability}-{seed}.txt");
-            File.WriteAllText(file, history.ToString());
-            Assert.Fail($"seed {seed}, {engine}, {durability}; the history is in {file}\n{result.Explanation}");
-        }
-
-        Assert.True(history.Operations.Count(static one => one.Outcome == Outcome.Ok) > Keys * Workers, "hardly anything was done");
+        await StoreRounds.AbandonAsync(server);
     }
 }
