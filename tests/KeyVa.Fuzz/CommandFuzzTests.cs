@@ -89,7 +89,7 @@ public sealed class CommandFuzzTests : Fuzzing
     private static byte[] Group(int commands)
     {
         using NativeBuffer buffer = new();
-        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), hasRanges: true, 7, 1_700_000_000_000, commands);
+        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), GroupEntry.FormatWithRanges, 7, 1_700_000_000_000, commands);
         for (int i = 0; i < commands; i++)
         {
             byte[] operations = Operations(i + 1);

@@ -37,7 +37,7 @@ internal static class CommandApplier
     /// A range takes what was there before the command: its puts stay, and its removals of single keys say whether the
     /// key was there, wherever they stand. So ranges come last, and pass over what has the command's version.
     /// </remarks>
-    public static void Write(Engine engine, ReadOnlySpan<byte> command, long version, long stamp, Span<bool> removed, ref CommandOutcome outcome)
+    public static void Write(PartitionState state, ReadOnlySpan<byte> command, long version, long stamp, Span<bool> removed, ref CommandOutcome outcome)
     {
         ReadOnlySpan<byte> whole = command;
         bool hasRanges = false;
@@ -45,7 +45,7 @@ internal static class CommandApplier
         {
             if (operation.IsPut)
             {
-                engine.Put(operation.Key, version, stamp, operation.ExpiresAt(stamp), operation.Value);
+                state.Put(operation.Key, version, stamp, operation.ExpiresAt(stamp), operation.Value);
             }
             else if (operation.IsRange)
             {
@@ -56,9 +56,9 @@ internal static class CommandApplier
                     removed[i] = true;
                 }
             }
-            else if (operation.IsBlind || Exists(engine, operation.Key, stamp))
+            else if (operation.IsBlind || Exists(state.Engine, operation.Key, stamp))
             {
-                engine.Remove(operation.Key, version, stamp);
+                state.Remove(operation.Key, version, stamp);
                 outcome.RemovedCount++;
                 if (!removed.IsEmpty)
                 {
@@ -70,19 +70,19 @@ internal static class CommandApplier
         Debug.Assert(command.IsEmpty, "a command is operations and nothing else");
         if (hasRanges)
         {
-            WriteRanges(engine, whole, version, stamp);
+            WriteRanges(state, whole, version, stamp);
         }
 
         outcome.Status = Status.Ok;
     }
 
-    private static void WriteRanges(Engine engine, ReadOnlySpan<byte> command, long version, long stamp)
+    private static void WriteRanges(PartitionState state, ReadOnlySpan<byte> command, long version, long stamp)
     {
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
             if (operation.IsRange)
             {
-                engine.RemoveRange(operation.Key, operation.To, version, stamp);
+                state.RemoveRange(operation.Key, operation.To, version, stamp);
             }
         }
     }

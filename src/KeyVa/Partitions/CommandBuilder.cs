@@ -34,8 +34,11 @@ internal sealed class CommandBuilder : IDisposable
 
     public bool HasRemovals { get; private set; }
 
-    /// <summary>Whether it removes a range: its record has format 2 then.</summary>
+    /// <summary>Whether it removes a range.</summary>
     public bool HasRanges { get; private set; }
+
+    /// <summary>The lowest format of a record that may hold it (see <see cref="GroupEntry"/>).</summary>
+    public byte Format { get; private set; } = GroupEntry.Format;
 
     /// <summary>The first removal of a range that ends where or before it begins; -1 if there is none.</summary>
     public int EmptyRange { get; private set; } = -1;
@@ -74,6 +77,7 @@ internal sealed class CommandBuilder : IDisposable
         LongestKey = Math.Max(LongestKey, Math.Max(from.Length, to.Length));
         HasRemovals = true;
         HasRanges = true;
+        Format = Math.Max(Format, GroupEntry.FormatWithRanges);
         DataBytes += from.Length + to.Length;
         if (EmptyRange < 0 && !to.IsEmpty && from.SequenceCompareTo(to) >= 0)
         {
@@ -105,6 +109,7 @@ internal sealed class CommandBuilder : IDisposable
         LongestKey = 0;
         HasRemovals = false;
         HasRanges = false;
+        Format = GroupEntry.Format;
         EmptyRange = -1;
         OnlyRemovals = true;
         DuplicateKey = -1;

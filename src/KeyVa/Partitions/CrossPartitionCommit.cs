@@ -24,7 +24,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private readonly TimeProvider _time;
     private readonly TaskCompletionSource<WriteResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private bool _hasRanges;
+    private byte _format = GroupEntry.Format;
     private bool _tellsRemoved;
     private int _acquired;
     private ITimer? _admission;
@@ -86,7 +86,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         var commit = new CrossPartitionCommit(ordered, command.Count, log, oracle, time)
         {
             MayUseReserve = command.OnlyRemovals,
-            _hasRanges = command.HasRanges,
+            _format = command.Format,
             _tellsRemoved = command.HasRemovals && command.Count > 1,
         };
         commit.AcquireNext();
@@ -244,7 +244,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Encode()
     {
         Span<byte> header = Payload.Append(GroupEntry.HeaderBytes);
-        GroupEntry.WriteHeader(header, _hasRanges, _version, _stamp, _parts.Length);
+        GroupEntry.WriteHeader(header, _format, _version, _stamp, _parts.Length);
         for (int i = 0; i < _parts.Length; i++)
         {
             _positions[i] = _parts[i].Writer.NextPosition();
@@ -335,7 +335,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             var outcome = default(CommandOutcome);
             var mine = new bool[_operations.Count];
-            CommandApplier.Write(Writer.Engine, Command.Written, version, stamp, mine, ref outcome);
+            CommandApplier.Write(Writer.State, Command.Written, version, stamp, mine, ref outcome);
             Debug.Assert(outcome.Status == Status.Ok, "the conditions were checked");
             for (int i = 0; i < mine.Length; i++)
             {

@@ -6,7 +6,8 @@ namespace KeyVa.Partitions;
 /// <summary>
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
-///   format    1 byte  1; 2 if a command removes a range; 3 for a bulk load, whose commands are the tables of a partition (see StagedTable)
+///   format    1 byte  1; 2 if a command removes a range; 4 if it has other operations without a key of their own or evaluated at apply
+///                     (heads above 128); 3 for a bulk load, whose commands are the tables of a partition (see StagedTable)
 ///   version   8 bytes version of the first command; the others follow by one
 ///   stamp     8 bytes Unix milliseconds, never falling along the log
 ///   count     4 bytes
@@ -24,10 +25,13 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
     /// <summary>The payload of a bulk load: builds that know none refuse it.</summary>
     public const byte IngestFormat = 3;
 
+    /// <summary>Commands with operations that builds of format 2 do not know.</summary>
+    public const byte ExtendedFormat = 4;
+
     private const int KeptBytes = 4 << 20;
 
     private readonly LogPosition[] _positions = [new LogPosition(partition, 0, 0)];
-    private bool _hasRanges;
+    private byte _format;
 
     public override ReadOnlySpan<LogPosition> Positions => _positions;
 
@@ -38,7 +42,7 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
         _positions[0] = new LogPosition(_positions[0].Partition, term, index);
         Kind = RecordKind.Commands;
         MayUseReserve = true;
-        _hasRanges = false;
+        _format = Format;
         Count = 0;
         Payload.Clear(KeptBytes);
         Payload.Append(HeaderBytes);
@@ -49,16 +53,13 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
         Payload.AppendUInt32((uint)command.Buffer.Length);
         Payload.Append(command.Buffer.Written);
         MayUseReserve &= command.OnlyRemovals;
-        _hasRanges |= command.HasRanges;
+        _format = Math.Max(_format, command.Format);
         Count++;
     }
 
-    public void Seal(long version, long stamp) => WriteHeader(Payload.Slice(0, HeaderBytes), _hasRanges, version, stamp, Count);
+    public void Seal(long version, long stamp) => WriteHeader(Payload.Slice(0, HeaderBytes), _format, version, stamp, Count);
 
     public override void Completed() => completed();
-
-    public static void WriteHeader(Span<byte> header, bool hasRanges, long version, long stamp, int count) =>
-        WriteHeader(header, hasRanges ? FormatWithRanges : Format, version, stamp, count);
 
     public static void WriteHeader(Span<byte> header, byte format, long version, long stamp, int count)
     {
@@ -91,7 +92,7 @@ internal ref struct GroupReader
     public static bool TryOpen(ReadOnlySpan<byte> payload, out GroupReader reader)
     {
         reader = default;
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat))
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat or GroupEntry.ExtendedFormat))
         {
             return false;
         }

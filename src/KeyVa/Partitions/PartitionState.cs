@@ -1,0 +1,83 @@
+using KeyVa.Engines;
+
+namespace KeyVa.Partitions;
+
+/// <summary>
+/// What the log of a partition has led to: the engine, and whoever follows its changes (indexes, watches). Everything that is
+/// applied goes through here, replayed or new.
+/// </summary>
+/// <remarks>
+/// Thread-safety: writer only, but for <see cref="Engine"/> and <see cref="Follow"/>, which any thread may use while it holds the
+/// writer's role or before the partition is opened. Invariant: a follower hears of a change before the engine holds it,
+/// so that it can still read what the change replaces; and of the end of a group before readers see the group.
+/// </remarks>
+internal sealed class PartitionState(Engine engine)
+{
+    private ChangeFollower[] _followers = [];
+
+    public Engine Engine { get; } = engine;
+
+    /// <summary>Role held: from the next command on, the follower hears of every change.</summary>
+    public void Follow(ChangeFollower follower) => _followers = [.. _followers, follower];
+
+    /// <summary>Role held: it hears of no more.</summary>
+    public void Unfollow(ChangeFollower follower) => _followers = [.. _followers.Where(other => other != follower)];
+
+    public void Put(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value)
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnPut(key, version, stamp, expiresAt, value);
+        }
+
+        Engine.Put(key, version, stamp, expiresAt, value);
+    }
+
+    public void Remove(ReadOnlySpan<byte> key, long version, long stamp)
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnRemove(key, version, stamp);
+        }
+
+        Engine.Remove(key, version, stamp);
+    }
+
+    public void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp)
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnRemoveRange(from, to, version, stamp);
+        }
+
+        Engine.RemoveRange(from, to, version, stamp);
+    }
+
+    public void EndGroup(long index, long version, long stamp)
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnEndGroup(index, version, stamp);
+        }
+
+        Engine.EndGroup(index, version, stamp);
+    }
+}
+
+/// <summary>
+/// Hears what really changes in a partition, in log order: a command whose condition fails is no change. Called by the partition's
+/// writer, which waits: a follower does little, and never blocks. Spans are valid during the call.
+/// </summary>
+internal abstract class ChangeFollower
+{
+    public abstract void OnPut(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value);
+
+    /// <summary>A tombstone; of a blind removal also where no key was.</summary>
+    public abstract void OnRemove(ReadOnlySpan<byte> key, long version, long stamp);
+
+    /// <summary>Of every key of [from, to) whose newest version is below <paramref name="version"/>; empty bounds are open.</summary>
+    public abstract void OnRemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp);
+
+    /// <summary>Everything up to <paramref name="version"/> is applied and about to become visible.</summary>
+    public abstract void OnEndGroup(long index, long version, long stamp);
+}
