@@ -29,6 +29,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
     [InlineData(EngineKind.Memory, Durability.Os, false)]
     [InlineData(EngineKind.Lsm, Durability.Always, true)]
     [InlineData(EngineKind.Memory, Durability.Os, true)]
+    [InlineData(EngineKind.Memory, Durability.Always, true)]
     public async Task ConditionsOnAllThatWasReadAreStrictlySerializable(EngineKind engine, Durability durability, bool twoPartitions)
     {
         foreach (int seed in StoreRounds.Seeds(few: 2))
@@ -65,7 +66,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
         bool isFound = false;
         for (int seed = 0; seed < FewSeeds && !isFound; seed++)
         {
-            ListAppendResult result = await RunAsync(seed, EngineKind.Lsm, Durability.Os, twoPartitions: true, isolation, IsolationLevel.ReadCommitted);
+            ListAppendResult result = await RunAsync(seed, EngineKind.Memory, Durability.Os, twoPartitions: true, isolation, IsolationLevel.ReadCommitted);
             isFound = result.Has(kind) && !result.Satisfies(IsolationLevel.SnapshotIsolation);
         }
 
@@ -77,7 +78,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
     {
         foreach (int seed in StoreRounds.Seeds(few: 1))
         {
-            await RunAsync(seed, EngineKind.Lsm, Durability.Always, twoPartitions: true, BatchIsolation.ConditionsOnAll, IsolationLevel.StrictSerializable, served: true);
+            await RunAsync(seed, EngineKind.Memory, Durability.Always, twoPartitions: true, BatchIsolation.ConditionsOnAll, IsolationLevel.StrictSerializable, served: true);
         }
     }
 
@@ -110,11 +111,11 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
         return result;
     }
 
-    private static ITransactionalClient Client(IStore store, BatchIsolation isolation) => new BatchListClient(store, Lists.Keys, isolation);
+    private static BatchListClient Client(IStore store, BatchIsolation isolation) => new BatchListClient(store, Lists.Keys, isolation);
 
     private static Task Embedded(IStore store, BatchIsolation isolation, ListWorkload[] workloads, ListRecorder recorder)
     {
-        ITransactionalClient[] clients = [.. Enumerable.Range(0, Workers).Select(_ => Client(store, isolation))];
+        BatchListClient[] clients = [.. Enumerable.Range(0, Workers).Select(_ => Client(store, isolation))];
         ListRun.Threads(clients, workloads, recorder, TransactionsPerRound);
         return Task.CompletedTask;
     }
