@@ -192,7 +192,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>The pool leads the next group, with the role held.</summary>
     void IThreadPoolWorkItem.Execute() => LeadAsynchronously();
 
-    /// <summary>Ends when everything of this partition at or below a version is visible.</summary>
+    /// <summary>
+    /// Ends when everything of this partition at or below a version is visible; fails if applying failed half-way and it never will be.
+    /// </summary>
     public ValueTask WaitUntilClosed(long version) =>
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
@@ -229,7 +231,11 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
-    public void Fail(StoreException failure) => _failure ??= failure;
+    public void Fail(StoreException failure)
+    {
+        _failure ??= failure;
+        _waiters.Fail(new StoreException($"partition {PartitionId} has stopped in the middle of a write, so a snapshot of several partitions cannot be had: {failure.Message}", failure));
+    }
 
     /// <summary>Role held: no more writes.</summary>
     public void Close(Status status) => Closed = status;
