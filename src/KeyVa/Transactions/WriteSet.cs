@@ -92,7 +92,7 @@ internal sealed class WriteSet
         {
             if (Contains(_ranges[i], key))
             {
-                write = new BufferedWrite(number, false, 0, 0, default, -1, _ranges[i].Sequence);
+                write = new BufferedWrite(number, false, 0, 0, default, BufferedWrite.OfRange, _ranges[i].Sequence);
                 return true;
             }
         }
@@ -213,4 +213,8 @@ internal sealed class WriteSet
 }
 
 /// <summary>A put or removal of a key. <paramref name="Sequence"/>: its place among those of all transactions.</summary>
-internal readonly record struct BufferedWrite(int Key, bool IsPut, long Address, int Length, Expiry Expiry, int Previous, long Sequence);
+internal readonly record struct BufferedWrite(int Key, bool IsPut, long Address, int Length, Expiry Expiry, int Previous, long Sequence)
+{
+    /// <summary>In <see cref="Previous"/>: it stands for a removal of a range.</summary>
+    public const int OfRange = -2;
+}
