@@ -183,6 +183,9 @@ internal sealed class LiveTransactions : IDisposable
     /// <summary>The next place in the order of what is written and not committed.</summary>
     public long NextSequence() => Interlocked.Increment(ref _sequence);
 
+    /// <summary>A pause by the store's clock.</summary>
+    public Task Delay(TimeSpan pause, CancellationToken cancellation) => Task.Delay(pause, _context.Time, cancellation);
+
     /// <summary>Logs and applies a commit, and waits for it.</summary>
     public WriteResult Write(CommandBuilder command)
     {

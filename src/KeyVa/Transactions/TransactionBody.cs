@@ -108,9 +108,12 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
     public bool SeesUncommitted { get; private set; }
 
+    /// <summary>Among the transactions of the store.</summary>
+    public long Number { get; private set; }
+
     public override string Name => Options.Name is { } name
-        ? string.Create(CultureInfo.InvariantCulture, $"txn {Id} '{name}'")
-        : string.Create(CultureInfo.InvariantCulture, $"txn {Id}");
+        ? string.Create(CultureInfo.InvariantCulture, $"txn {Number} '{name}'")
+        : string.Create(CultureInfo.InvariantCulture, $"txn {Number}");
 
     public override long Cost => Writes.Bytes + Reads.Bytes;
 
@@ -122,10 +125,15 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         Options = options;
         Deadline = deadline;
         _detail = null;
-        Renew(id);
+        Number = id;
         IsolationLevel isolation = options.Isolation;
         bool writes = !options.ReadOnly;
         IsPessimistic = writes && options.Concurrency == Concurrency.Pessimistic;
+        if (IsPessimistic)
+        {
+            Renew(id);
+        }
+
         NotesReads = writes && isolation == IsolationLevel.Serializable;
         LocksReads = NotesReads && IsPessimistic;
         SeesUncommitted = isolation == IsolationLevel.ReadUncommitted;

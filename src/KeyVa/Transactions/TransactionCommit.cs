@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using KeyVa.Engines;
 using KeyVa.Partitions;
 
 namespace KeyVa.Transactions;

@@ -134,7 +134,8 @@ internal static class TransactionScans
     {
         foreach (Partition partition in partitions)
         {
-            if (!partition.Writer.WaitUntilClosed(version).IsCompletedSuccessfully)
+            ValueTask one = partition.Writer.WaitUntilClosed(version);
+            if (!one.IsCompletedSuccessfully)
             {
                 return Wait(partitions, version);
             }

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace KeyVa.Transactions;
 
 /// <summary>
@@ -119,7 +117,7 @@ internal sealed class WriteSet
     /// <summary>A key's newest write, which exists.</summary>
     public ref readonly BufferedWrite NewestOf(int key) => ref _writes[_newest[key]];
 
-    public ReadOnlySpan<byte> ValueOf(in BufferedWrite write) => _bytes.At(write.Address, write.Length);
+    public ReadOnlySpan<byte> ValueOf(scoped in BufferedWrite write) => _bytes.At(write.Address, write.Length);
 
     public ReadOnlySpan<byte> FromOf(int range) => _bytes.At(_ranges[range].From, _ranges[range].FromLength);
 
