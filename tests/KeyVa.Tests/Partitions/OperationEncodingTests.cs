@@ -117,11 +117,24 @@ public sealed class OperationEncodingTests
     [Fact]
     public void ARangeTakesNothingElse()
     {
-        for (int head = 129; head < 256; head++)
+        for (int head = 131; head < 256; head++)
         {
             ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
             Assert.False(OperationEncoding.TryRead(ref bytes, out _));
         }
+
+        foreach (byte kind in (byte[])[0, 5, 7, 255])
+        {
+            ReadOnlySpan<byte> bytes = [129, 1, (byte)'a', kind, 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
+            Assert.False(OperationEncoding.TryRead(ref bytes, out _));
+        }
+
+        byte[] range = [130, 1, (byte)'a', 1, (byte)'b', 17, .. new byte[17]];
+        ReadOnlySpan<byte> whole = range;
+        Assert.True(OperationEncoding.TryRead(ref whole, out _));
+        range[6] = 2;
+        whole = range;
+        Assert.False(OperationEncoding.TryRead(ref whole, out _));
     }
 
     [Fact]
