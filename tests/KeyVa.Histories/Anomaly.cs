@@ -66,7 +66,7 @@ public enum CycleOrder : byte
 /// One thing that is wrong. <see cref="Violates"/> is the weakest level that forbids it (so do all stronger ones);
 /// <see cref="Transactions"/> are places in the history, in the order of the cycle; <see cref="Text"/> is for a person.
 /// </summary>
-public sealed record Anomaly(AnomalyKind Kind, CycleOrder Order, IsolationLevel Violates, IReadOnlyList<int> Transactions, string Text)
+public sealed record Anomaly(AnomalyKind Kind, CycleOrder Order, ConsistencyModel Violates, IReadOnlyList<int> Transactions, string Text)
 {
     public string Name => Order switch
     {

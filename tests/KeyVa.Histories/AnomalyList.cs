@@ -5,7 +5,7 @@ internal sealed class AnomalyList(ListHistory history)
 {
     public const int MostOfAKind = 8;
 
-    private readonly Dictionary<(AnomalyKind, CycleOrder, IsolationLevel), int> _counts = [];
+    private readonly Dictionary<(AnomalyKind, CycleOrder, ConsistencyModel), int> _counts = [];
 
     public List<Anomaly> Found { get; } = [];
 
@@ -19,7 +19,7 @@ internal sealed class AnomalyList(ListHistory history)
     {
         Total++;
         Violated |= IsolationLevels.AndStronger(anomaly.Violates);
-        (AnomalyKind, CycleOrder, IsolationLevel) name = (anomaly.Kind, anomaly.Order, anomaly.Violates);
+        (AnomalyKind, CycleOrder, ConsistencyModel) name = (anomaly.Kind, anomaly.Order, anomaly.Violates);
         int count = _counts[name] = _counts.GetValueOrDefault(name) + 1;
         if (count <= MostOfAKind)
         {

@@ -44,28 +44,28 @@ internal sealed class CycleSearch
         }
 
         int before = _anomalies.Total;
-        if (IsAsked(levels, IsolationLevel.ReadUncommitted))
+        if (IsAsked(levels, ConsistencyModel.ReadUncommitted))
         {
             FindOf(DependencyKind.Ww, static edge => edge.Kind != DependencyKind.Wr && edge.Kind != DependencyKind.Rw);
         }
 
-        if (IsAsked(levels, IsolationLevel.ReadCommitted))
+        if (IsAsked(levels, ConsistencyModel.ReadCommitted))
         {
             FindOf(DependencyKind.Wr, static edge => edge.Kind != DependencyKind.Rw);
         }
 
-        if (IsAsked(levels, IsolationLevel.SnapshotIsolation))
+        if (IsAsked(levels, ConsistencyModel.SnapshotIsolation))
         {
             FindNonadjacent();
         }
 
-        if (IsAsked(levels, IsolationLevel.Serializable))
+        if (IsAsked(levels, ConsistencyModel.Serializable))
         {
             FindSkew(mustFind: _anomalies.Total == before);
         }
     }
 
-    private static bool IsAsked(int levels, IsolationLevel level) => (levels & IsolationLevels.Bit(level)) != 0;
+    private static bool IsAsked(int levels, ConsistencyModel level) => (levels & IsolationLevels.Bit(level)) != 0;
 
     /// <summary>Cycles without rw, through an edge of a kind.</summary>
     private void FindOf(DependencyKind kind, Func<Dependency, bool> choose)
@@ -191,12 +191,12 @@ internal sealed class CycleSearch
         foreach (List<int> cycle in shortest.Cycles)
         {
             Dependency[] edges = [.. cycle.Select(e => _edges[e])];
-            (AnomalyKind kind, IsolationLevel level) = Classify(edges);
+            (AnomalyKind kind, ConsistencyModel level) = Classify(edges);
             _anomalies.Add(new Anomaly(kind, _order, level, [.. edges.Select(static edge => edge.From)], CycleText.Describe(edges, _index, _anomalies)));
         }
     }
 
-    private (AnomalyKind Kind, IsolationLevel Level) Classify(Dependency[] edges)
+    private (AnomalyKind Kind, ConsistencyModel Level) Classify(Dependency[] edges)
     {
         int rw = edges.Count(static edge => edge.Kind == DependencyKind.Rw);
         bool isAdjacent = false;
@@ -211,25 +211,25 @@ internal sealed class CycleSearch
             1 => AnomalyKind.GSingle,
             _ => isAdjacent ? AnomalyKind.G2Item : AnomalyKind.GNonadjacent,
         };
-        IsolationLevel level = kind switch
+        ConsistencyModel level = kind switch
         {
-            AnomalyKind.G0 => IsolationLevel.ReadUncommitted,
-            AnomalyKind.G1c => IsolationLevel.ReadCommitted,
-            AnomalyKind.G2Item => IsolationLevel.Serializable,
-            _ => IsolationLevel.SnapshotIsolation,
+            AnomalyKind.G0 => ConsistencyModel.ReadUncommitted,
+            AnomalyKind.G1c => ConsistencyModel.ReadCommitted,
+            AnomalyKind.G2Item => ConsistencyModel.Serializable,
+            _ => ConsistencyModel.SnapshotIsolation,
         };
-        if (level < IsolationLevel.SnapshotIsolation && _mayOverwrite && edges.Any(static edge => edge.IsUnread))
+        if (level < ConsistencyModel.SnapshotIsolation && _mayOverwrite && edges.Any(static edge => edge.IsUnread))
         {
-            level = IsolationLevel.SnapshotIsolation;
+            level = ConsistencyModel.SnapshotIsolation;
         }
 
         return (kind, (_order, level) switch
         {
             (CycleOrder.None, _) => level,
-            (CycleOrder.Process, IsolationLevel.Serializable) => IsolationLevel.StrongSessionSerializable,
-            (CycleOrder.Process, _) => IsolationLevel.StrongSessionSnapshotIsolation,
-            (_, IsolationLevel.Serializable) => IsolationLevel.StrictSerializable,
-            _ => IsolationLevel.StrongSnapshotIsolation,
+            (CycleOrder.Process, ConsistencyModel.Serializable) => ConsistencyModel.StrongSessionSerializable,
+            (CycleOrder.Process, _) => ConsistencyModel.StrongSessionSnapshotIsolation,
+            (_, ConsistencyModel.Serializable) => ConsistencyModel.StrictSerializable,
+            _ => ConsistencyModel.StrongSnapshotIsolation,
         });
     }
 

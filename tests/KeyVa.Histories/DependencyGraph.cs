@@ -221,7 +221,7 @@ internal sealed class DependencyGraph
         {
             if (_index.Transactions[t].Completed < begun && t != last.Transaction)
             {
-                _anomalies.Add(new Anomaly(AnomalyKind.LostAppend, CycleOrder.RealTime, IsolationLevel.StrongSnapshotIsolation, [t, last.Transaction],
+                _anomalies.Add(new Anomaly(AnomalyKind.LostAppend, CycleOrder.RealTime, ConsistencyModel.StrongSnapshotIsolation, [t, last.Transaction],
                     $"T{t} appended {element} to list {key} and committed; then T{last.Transaction} read the list as {ListOperation.Text(last.Base.Span)}, and no read ever saw it\n"
                     + _anomalies.Row(t) + _anomalies.Row(last.Transaction)));
             }
@@ -249,7 +249,7 @@ internal sealed class DependencyGraph
         {
             int[] all = [.. same.Select(static read => read.Transaction)];
             int[] shown = [.. all.Take(4)];
-            _anomalies.Add(new Anomaly(AnomalyKind.LostUpdate, CycleOrder.None, IsolationLevel.SnapshotIsolation, all,
+            _anomalies.Add(new Anomaly(AnomalyKind.LostUpdate, CycleOrder.None, ConsistencyModel.SnapshotIsolation, all,
                 $"{string.Join(" and ", shown.Select(static t => $"T{t}"))}{(all.Length > shown.Length ? " and others" : "")} read list {key} as {ListOperation.Text(same[0].Base.Span)}, then each appended to it\n"
                 + string.Concat(shown.Select(_anomalies.Row))));
         }

@@ -42,15 +42,15 @@ public sealed class ListAppendResult
     /// <summary>
     /// Whether nothing was found that the level forbids. Of a level that was not asked for, whether nothing that makes up its weaker ones was.
     /// </summary>
-    public bool Satisfies(IsolationLevel level) => (_violated & IsolationLevels.Bit(level)) == 0;
+    public bool Satisfies(ConsistencyModel level) => (_violated & IsolationLevels.Bit(level)) == 0;
 
     public bool Has(AnomalyKind kind) => Anomalies.Any(one => one.Kind == kind);
 
     /// <summary>What breaks a level, with everything that a person needs to see it; all anomalies without a level.</summary>
-    public string Explain(IsolationLevel? level = null)
+    public string Explain(ConsistencyModel? level = null)
     {
         StringWriter text = new();
-        string satisfied = string.Join(", ", Enum.GetValues<IsolationLevel>().Where(Satisfies));
+        string satisfied = string.Join(", ", Enum.GetValues<ConsistencyModel>().Where(Satisfies));
         text.Write($"{Transactions} committed transactions, {Total} anomalies; satisfies: {(satisfied.Length == 0 ? "nothing" : satisfied)}\n");
         foreach (Anomaly one in Anomalies)
         {
@@ -80,12 +80,12 @@ public static class ListAppendChecker
         AnomalyList anomalies = new(history);
         ListIndex index = new(history, anomalies);
         DependencyGraph graph = new(index, anomalies, options.AppendsMayOverwrite);
-        new CycleSearch(index, anomalies, options.AppendsMayOverwrite, CycleOrder.None, graph.Data).Run(IsolationLevels.AndStronger(IsolationLevel.ReadUncommitted));
-        int left = Left(anomalies.Violated, IsolationLevel.SnapshotIsolation, IsolationLevel.Serializable);
+        new CycleSearch(index, anomalies, options.AppendsMayOverwrite, CycleOrder.None, graph.Data).Run(IsolationLevels.AndStronger(ConsistencyModel.ReadUncommitted));
+        int left = Left(anomalies.Violated, ConsistencyModel.SnapshotIsolation, ConsistencyModel.Serializable);
         if (options.ProcessOrder && left != 0)
         {
             new CycleSearch(index, anomalies, options.AppendsMayOverwrite, CycleOrder.Process, graph.Data, graph.ProcessOrder()).Run(left);
-            left &= Left(anomalies.Violated, IsolationLevel.StrongSessionSnapshotIsolation, IsolationLevel.StrongSessionSerializable);
+            left &= Left(anomalies.Violated, ConsistencyModel.StrongSessionSnapshotIsolation, ConsistencyModel.StrongSessionSerializable);
         }
 
         if (options.RealTime && left != 0)
@@ -105,11 +105,11 @@ public static class ListAppendChecker
     /// violated without them, since all stronger ones are then too; no G2-item where the serializable one is. So
     /// each cycle that is found with more edges needs one of them.
     /// </summary>
-    private static int Left(int violated, IsolationLevel snapshot, IsolationLevel serializable)
+    private static int Left(int violated, ConsistencyModel snapshot, ConsistencyModel serializable)
     {
-        int all = IsolationLevels.AndStronger(IsolationLevel.ReadUncommitted);
+        int all = IsolationLevels.AndStronger(ConsistencyModel.ReadUncommitted);
         return (violated & IsolationLevels.Bit(snapshot)) != 0 ? 0
-            : (violated & IsolationLevels.Bit(serializable)) != 0 ? all & ~IsolationLevels.Bit(IsolationLevel.Serializable)
+            : (violated & IsolationLevels.Bit(serializable)) != 0 ? all & ~IsolationLevels.Bit(ConsistencyModel.Serializable)
             : all;
     }
 }

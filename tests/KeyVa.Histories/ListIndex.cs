@@ -173,7 +173,7 @@ internal sealed class ListIndex
         {
             if (one.IsAppend && one.Key == key && list.Span.Contains(one.Value))
             {
-                _anomalies.Add(new Anomaly(AnomalyKind.Internal, CycleOrder.None, IsolationLevel.ReadUncommitted, [t],
+                _anomalies.Add(new Anomaly(AnomalyKind.Internal, CycleOrder.None, ConsistencyModel.ReadUncommitted, [t],
                     $"T{t} read list {key} as {ListOperation.Text(list.Span)}, with {one.Value}, which it appended later or which is not at the end\n{_anomalies.Row(t)}"));
                 return false;
             }
@@ -199,7 +199,7 @@ internal sealed class ListIndex
         }
 
         // Others' elements behind one's own are what read uncommitted may show.
-        _anomalies.Add(new Anomaly(AnomalyKind.Internal, CycleOrder.None, isThere ? IsolationLevel.ReadCommitted : IsolationLevel.ReadUncommitted, [t],
+        _anomalies.Add(new Anomaly(AnomalyKind.Internal, CycleOrder.None, isThere ? ConsistencyModel.ReadCommitted : ConsistencyModel.ReadUncommitted, [t],
             $"T{t} had appended {string.Join(", ", own)} to list {key} and then read it as {ListOperation.Text(list)}, "
             + $"{(isThere ? "which does not end with that" : "where that is missing")}\n{_anomalies.Row(t)}"));
     }

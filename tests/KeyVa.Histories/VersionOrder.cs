@@ -66,20 +66,20 @@ internal sealed class VersionOrder
         {
             if (!_index.TryGetWriter(_key, element, out Writer writer))
             {
-                Add(AnomalyKind.GarbageRead, IsolationLevel.ReadUncommitted, [read.Transaction],
+                Add(AnomalyKind.GarbageRead, ConsistencyModel.ReadUncommitted, [read.Transaction],
                     $"T{read.Transaction} read list {_key} as {ListOperation.Text(read.Base.Span)}, but nobody appended {element}");
             }
             else if (_index.Transactions[writer.Transaction].Outcome == Outcome.Fail)
             {
                 aborted ??= element;
-                Add(AnomalyKind.G1a, IsolationLevel.ReadCommitted, [read.Transaction, writer.Transaction],
+                Add(AnomalyKind.G1a, ConsistencyModel.ReadCommitted, [read.Transaction, writer.Transaction],
                     $"T{read.Transaction} read list {_key} as {ListOperation.Text(read.Base.Span)}, with {element} of T{writer.Transaction}, which aborted");
             }
             else
             {
                 if (aborted is { } dirty)
                 {
-                    Add(AnomalyKind.DirtyUpdate, IsolationLevel.ReadCommitted, [writer.Transaction, read.Transaction],
+                    Add(AnomalyKind.DirtyUpdate, ConsistencyModel.ReadCommitted, [writer.Transaction, read.Transaction],
                         $"T{writer.Transaction} appended {element} to list {_key} behind {dirty} of a transaction that aborted, as T{read.Transaction} read");
                     aborted = null;
                 }
@@ -98,7 +98,7 @@ internal sealed class VersionOrder
         {
             if (!elements.Add(element))
             {
-                Add(AnomalyKind.DuplicateElement, IsolationLevel.ReadUncommitted, [read.Transaction],
+                Add(AnomalyKind.DuplicateElement, ConsistencyModel.ReadUncommitted, [read.Transaction],
                     $"T{read.Transaction} read list {_key} as {ListOperation.Text(read.Base.Span)}, with {element} twice");
             }
         }
@@ -116,7 +116,7 @@ internal sealed class VersionOrder
                 seen[writer.Transaction] = before + 1;
                 if (before != writer.Place)
                 {
-                    Add(AnomalyKind.TornAppends, IsolationLevel.ReadUncommitted, [read.Transaction, writer.Transaction],
+                    Add(AnomalyKind.TornAppends, ConsistencyModel.ReadUncommitted, [read.Transaction, writer.Transaction],
                         $"T{read.Transaction} read list {_key} as {ListOperation.Text(read.Base.Span)}, where the appends of T{writer.Transaction} are not in its order, or not all there in front of {element}");
                     return;
                 }
@@ -128,7 +128,7 @@ internal sealed class VersionOrder
     {
         if (read.Base.Length > 0 && _index.TryGetWriter(_key, read.Base.Span[^1], out Writer writer) && !writer.IsLast)
         {
-            Add(AnomalyKind.G1b, IsolationLevel.ReadCommitted, [read.Transaction, writer.Transaction],
+            Add(AnomalyKind.G1b, ConsistencyModel.ReadCommitted, [read.Transaction, writer.Transaction],
                 $"T{read.Transaction} read list {_key} as it was in the midst of T{writer.Transaction}, which appended more behind {read.Base.Span[^1]}");
         }
     }
@@ -143,8 +143,8 @@ internal sealed class VersionOrder
             isKnown &= _index.TryGetWriter(_key, element, out Writer writer) && _index.Transactions[writer.Transaction].Outcome == Outcome.Ok;
         }
 
-        IsolationLevel level = _mayOverwrite ? IsolationLevel.SnapshotIsolation
-            : isKnown ? IsolationLevel.ReadUncommitted : IsolationLevel.ReadCommitted;
+        ConsistencyModel level = _mayOverwrite ? ConsistencyModel.SnapshotIsolation
+            : isKnown ? ConsistencyModel.ReadUncommitted : ConsistencyModel.ReadCommitted;
         Add(AnomalyKind.IncompatibleOrder, level, [read.Transaction, longest.Transaction],
             $"T{read.Transaction} read list {_key} as {Text(read, shared)}, but T{longest.Transaction} as {Text(longest, shared)}: neither is the beginning of the other");
     }
@@ -158,6 +158,6 @@ internal sealed class VersionOrder
         return $"[{(from > 0 ? $"..{from} more.. " : "")}{inside}{(to < read.Base.Length ? $" ..{read.Base.Length - to} more.." : "")}]";
     }
 
-    private void Add(AnomalyKind kind, IsolationLevel level, int[] transactions, string text) =>
+    private void Add(AnomalyKind kind, ConsistencyModel level, int[] transactions, string text) =>
         _anomalies.Add(new Anomaly(kind, CycleOrder.None, level, transactions, text + "\n" + string.Concat(transactions.Distinct().Select(_anomalies.Row))));
 }

@@ -19,23 +19,23 @@ public sealed class ListAppendRandomTests
 
     [Fact]
     public void ASerializableExecutorIsNeverAccused() =>
-        AssertNeverAccused(new ToyOptions { UnknownShare = 0.1 }, IsolationLevel.StrictSerializable);
+        AssertNeverAccused(new ToyOptions { UnknownShare = 0.1 }, ConsistencyModel.StrictSerializable);
 
     [Fact]
     public void ASerializableExecutorThatValidatesLateReadsIsNeverAccused() =>
-        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, UnknownShare = 0.1 }, IsolationLevel.StrictSerializable);
+        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, UnknownShare = 0.1 }, ConsistencyModel.StrictSerializable);
 
     [Fact]
     public void ASnapshotIsolatedExecutorIsNeverAccusedOfLess() =>
-        AssertNeverAccused(SnapshotIsolated with { UnknownShare = 0.1 }, IsolationLevel.StrongSnapshotIsolation);
+        AssertNeverAccused(SnapshotIsolated with { UnknownShare = 0.1 }, ConsistencyModel.StrongSnapshotIsolation);
 
     [Fact]
     public void AReadCommittedExecutorIsNeverAccusedOfLess() =>
-        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.None, Merges = true, UnknownShare = 0.1 }, IsolationLevel.ReadCommitted);
+        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.None, Merges = true, UnknownShare = 0.1 }, ConsistencyModel.ReadCommitted);
 
     [Fact]
     public void AReadCommittedExecutorThatLosesUpdatesIsNeverAccusedOfLess() =>
-        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.None }, IsolationLevel.ReadCommitted, new ListAppendOptions { AppendsMayOverwrite = true });
+        AssertNeverAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.None }, ConsistencyModel.ReadCommitted, new ListAppendOptions { AppendsMayOverwrite = true });
 
     [Fact]
     public void AReadUncommittedExecutorIsNeverAccusedOfLessAndSoonOfMore()
@@ -47,8 +47,8 @@ public sealed class ListAppendRandomTests
             Dictionary<int, ITransactionalClient> locks = [];
             ITransactionalClient[] clients = [.. Enumerable.Range(0, 4).Select(_ => new DirtyToyClient(lists, locks))];
             ListAppendResult result = ListAppendChecker.Check(Interleaved(clients, seed, 60));
-            Assert.True(result.Satisfies(IsolationLevel.ReadUncommitted), $"seed {seed}\n{result.Explain(IsolationLevel.ReadUncommitted)}");
-            accused += result.Satisfies(IsolationLevel.ReadCommitted) ? 0 : 1;
+            Assert.True(result.Satisfies(ConsistencyModel.ReadUncommitted), $"seed {seed}\n{result.Explain(ConsistencyModel.ReadUncommitted)}");
+            accused += result.Satisfies(ConsistencyModel.ReadCommitted) ? 0 : 1;
         }
 
         Assert.True(accused > CleanSeeds / 4 * 9 / 10, $"{accused} accused");
@@ -56,14 +56,14 @@ public sealed class ListAppendRandomTests
 
     [Fact]
     public void WithoutValidationUpdatesGetLost() =>
-        AssertSoonAccused(new ToyOptions { Validation = ToyValidation.None }, IsolationLevel.SnapshotIsolation, AnomalyKind.LostUpdate);
+        AssertSoonAccused(new ToyOptions { Validation = ToyValidation.None }, ConsistencyModel.SnapshotIsolation, AnomalyKind.LostUpdate);
 
     [Fact]
-    public void WithoutValidationOfReadsThereIsWriteSkew() => AssertSoonAccused(SnapshotIsolated, IsolationLevel.Serializable, AnomalyKind.G2Item);
+    public void WithoutValidationOfReadsThereIsWriteSkew() => AssertSoonAccused(SnapshotIsolated, ConsistencyModel.Serializable, AnomalyKind.G2Item);
 
     [Fact]
     public void WithoutSnapshotsThereIsReadSkew() =>
-        AssertSoonAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.Writes, Merges = true }, IsolationLevel.SnapshotIsolation, AnomalyKind.GSingle);
+        AssertSoonAccused(new ToyOptions { Reads = ToyReads.Committed, Validation = ToyValidation.Writes, Merges = true }, ConsistencyModel.SnapshotIsolation, AnomalyKind.GSingle);
 
     [Fact]
     public void CommitsThatACrashLosesAreFound()
@@ -79,7 +79,7 @@ public sealed class ListAppendRandomTests
             ListRun.Interleaved(clients, workloads, recorder, 100, seed + 1);
             ListRun.FinalReads(clients[0], workloads, recorder);
             ListAppendResult result = ListAppendChecker.Check(recorder.ToHistory());
-            Assert.True(!result.Satisfies(IsolationLevel.StrictSerializable), $"seed {seed}");
+            Assert.True(!result.Satisfies(ConsistencyModel.StrictSerializable), $"seed {seed}");
         }
     }
 
@@ -100,7 +100,7 @@ public sealed class ListAppendRandomTests
             ListRun.FinalReads(clients[0], workloads, recorder);
             ListHistory history = recorder.ToHistory();
             ListAppendResult result = ListAppendChecker.Check(history);
-            IsolationLevel level = options.Validation == ToyValidation.Writes ? IsolationLevel.StrongSnapshotIsolation : IsolationLevel.StrictSerializable;
+            ConsistencyModel level = options.Validation == ToyValidation.Writes ? ConsistencyModel.StrongSnapshotIsolation : ConsistencyModel.StrictSerializable;
             Assert.True(result.Satisfies(level), result.Explain(level));
             Assert.True(result.Transactions > 500, $"{result.Transactions} committed");
         }
@@ -124,10 +124,10 @@ public sealed class ListAppendRandomTests
             ];
             bool[] said =
             [
-                result.Satisfies(IsolationLevel.Serializable),
-                result.Satisfies(IsolationLevel.SnapshotIsolation),
-                result.Satisfies(IsolationLevel.StrictSerializable),
-                result.Satisfies(IsolationLevel.StrongSnapshotIsolation),
+                result.Satisfies(ConsistencyModel.Serializable),
+                result.Satisfies(ConsistencyModel.SnapshotIsolation),
+                result.Satisfies(ConsistencyModel.StrictSerializable),
+                result.Satisfies(ConsistencyModel.StrongSnapshotIsolation),
             ];
             Assert.True(expected.SequenceEqual(said), $"seed {seed}: expected {string.Join(' ', expected)}, said {string.Join(' ', said)}\n{history}{result.Explain()}");
             for (int i = 0; i < found.Length; i++)
@@ -144,7 +144,7 @@ public sealed class ListAppendRandomTests
     [Fact]
     public void AHundredThousandTransactionsTakeSeconds()
     {
-        foreach ((ToyOptions options, IsolationLevel level) in new[] { (new ToyOptions(), IsolationLevel.StrictSerializable), (SnapshotIsolated, IsolationLevel.StrongSnapshotIsolation) })
+        foreach ((ToyOptions options, ConsistencyModel level) in new[] { (new ToyOptions(), ConsistencyModel.StrictSerializable), (SnapshotIsolated, ConsistencyModel.StrongSnapshotIsolation) })
         {
             ToyStore store = new(options, 5);
             ITransactionalClient[] clients = ToyStore.Clients(store, 8);
@@ -156,7 +156,7 @@ public sealed class ListAppendRandomTests
             ListAppendResult result = ListAppendChecker.Check(history);
             TimeSpan taken = Stopwatch.GetElapsedTime(start);
             Assert.True(result.Satisfies(level), result.Explain(level));
-            Assert.Equal(level == IsolationLevel.StrictSerializable, result.Satisfies(IsolationLevel.Serializable));
+            Assert.Equal(level == ConsistencyModel.StrictSerializable, result.Satisfies(ConsistencyModel.Serializable));
             Assert.True(taken < TimeSpan.FromSeconds(30), $"{level}: {taken}");
         }
     }
@@ -179,7 +179,7 @@ public sealed class ListAppendRandomTests
     private static ListAppendResult Run(ToyOptions options, int seed, ListAppendOptions? check = null) =>
         ListAppendChecker.Check(Interleaved(ToyStore.Clients(new ToyStore(options, seed), 4), seed, 60), check);
 
-    private static void AssertNeverAccused(ToyOptions options, IsolationLevel level, ListAppendOptions? check = null)
+    private static void AssertNeverAccused(ToyOptions options, ConsistencyModel level, ListAppendOptions? check = null)
     {
         int committed = 0;
         for (int seed = 0; seed < CleanSeeds; seed++)
@@ -192,7 +192,7 @@ public sealed class ListAppendRandomTests
         Assert.True(committed > CleanSeeds * 20, $"{committed} committed");
     }
 
-    private static void AssertSoonAccused(ToyOptions options, IsolationLevel level, AnomalyKind kind)
+    private static void AssertSoonAccused(ToyOptions options, ConsistencyModel level, AnomalyKind kind)
     {
         ListAppendResult[] results = [.. Enumerable.Range(0, FewSeeds).Select(seed => Run(options, seed))];
         Assert.Contains(results, result => !result.Satisfies(level) && result.Has(kind));

@@ -34,7 +34,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
     {
         foreach (int seed in StoreRounds.Seeds(few: 2))
         {
-            ListAppendResult result = await RunAsync(seed, engine, durability, twoPartitions, BatchIsolation.ConditionsOnAll, IsolationLevel.StrictSerializable);
+            ListAppendResult result = await RunAsync(seed, engine, durability, twoPartitions, BatchIsolation.ConditionsOnAll, ConsistencyModel.StrictSerializable);
             Assert.True(result.Transactions > TransactionsPerRound, $"{result.Transactions} committed");
         }
     }
@@ -59,7 +59,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
 
         async Task<bool> IsSkewedAsync(int seed)
         {
-            ListAppendResult result = await RunAsync(seed, engine, Durability.Always, twoPartitions, BatchIsolation.ConditionsOnWrites, IsolationLevel.StrongSnapshotIsolation);
+            ListAppendResult result = await RunAsync(seed, engine, Durability.Always, twoPartitions, BatchIsolation.ConditionsOnWrites, ConsistencyModel.StrongSnapshotIsolation);
             return result.Has(AnomalyKind.G2Item);
         }
     }
@@ -72,8 +72,8 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
         bool isFound = false;
         for (int seed = 0; seed < MostSeeds && !isFound; seed++)
         {
-            ListAppendResult result = await RunAsync(seed, EngineKind.Memory, Durability.Os, twoPartitions: true, isolation, IsolationLevel.ReadCommitted);
-            isFound = result.Has(kind) && !result.Satisfies(IsolationLevel.SnapshotIsolation);
+            ListAppendResult result = await RunAsync(seed, EngineKind.Memory, Durability.Os, twoPartitions: true, isolation, ConsistencyModel.ReadCommitted);
+            isFound = result.Has(kind) && !result.Satisfies(ConsistencyModel.SnapshotIsolation);
         }
 
         Assert.True(isFound, $"no {Anomaly.NameOf(kind)} was seen");
@@ -84,12 +84,12 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
     {
         foreach (int seed in StoreRounds.Seeds(few: 1))
         {
-            await RunAsync(seed, EngineKind.Memory, Durability.Always, twoPartitions: true, BatchIsolation.ConditionsOnAll, IsolationLevel.StrictSerializable, served: true);
+            await RunAsync(seed, EngineKind.Memory, Durability.Always, twoPartitions: true, BatchIsolation.ConditionsOnAll, ConsistencyModel.StrictSerializable, served: true);
         }
     }
 
     private async Task<ListAppendResult> RunAsync(
-        int seed, EngineKind engine, Durability durability, bool twoPartitions, BatchIsolation isolation, IsolationLevel level, bool served = false)
+        int seed, EngineKind engine, Durability durability, bool twoPartitions, BatchIsolation isolation, ConsistencyModel level, bool served = false)
     {
         StoreRounds rounds = new(seed, engine, durability, twoPartitions ? "list2" : null);
         ListWorkload[] workloads = ListWorkload.ForAll(seed, Workers, Lists);

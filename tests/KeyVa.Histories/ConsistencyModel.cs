@@ -7,7 +7,7 @@ namespace KeyVa.Histories;
 /// cycle has two anti-dependencies (rw) in a row. The levels with "strong" add to the graph that a transaction comes after those of the
 /// same client (session), or after all that had ended before it began; strict is strong serializable.
 /// </summary>
-public enum IsolationLevel : byte
+public enum ConsistencyModel : byte
 {
     /// <summary>PL-1: no dirty writes (G0); every committed append is there, once.</summary>
     ReadUncommitted,
@@ -43,18 +43,18 @@ internal static class IsolationLevels
     public const int Count = 8;
 
     /// <summary>The level and all stronger ones, as a set of bits.</summary>
-    public static int AndStronger(IsolationLevel level) => level switch
+    public static int AndStronger(ConsistencyModel level) => level switch
     {
-        IsolationLevel.ReadUncommitted => 0xff,
-        IsolationLevel.ReadCommitted => 0xfe,
-        IsolationLevel.SnapshotIsolation => 0xfc,
-        IsolationLevel.Serializable => Bit(level) | AndStronger(IsolationLevel.StrongSessionSerializable),
-        IsolationLevel.StrongSessionSnapshotIsolation =>
-            Bit(level) | AndStronger(IsolationLevel.StrongSnapshotIsolation) | AndStronger(IsolationLevel.StrongSessionSerializable),
-        IsolationLevel.StrongSnapshotIsolation or IsolationLevel.StrongSessionSerializable =>
-            Bit(level) | Bit(IsolationLevel.StrictSerializable),
+        ConsistencyModel.ReadUncommitted => 0xff,
+        ConsistencyModel.ReadCommitted => 0xfe,
+        ConsistencyModel.SnapshotIsolation => 0xfc,
+        ConsistencyModel.Serializable => Bit(level) | AndStronger(ConsistencyModel.StrongSessionSerializable),
+        ConsistencyModel.StrongSessionSnapshotIsolation =>
+            Bit(level) | AndStronger(ConsistencyModel.StrongSnapshotIsolation) | AndStronger(ConsistencyModel.StrongSessionSerializable),
+        ConsistencyModel.StrongSnapshotIsolation or ConsistencyModel.StrongSessionSerializable =>
+            Bit(level) | Bit(ConsistencyModel.StrictSerializable),
         _ => Bit(level),
     };
 
-    public static int Bit(IsolationLevel level) => 1 << (int)level;
+    public static int Bit(ConsistencyModel level) => 1 << (int)level;
 }
