@@ -19,7 +19,7 @@ internal sealed record BenchOptions
         usage: KeyVa.Bench SUBCOMMAND [options]
 
         subcommands
-          all           engine, memory, front, switches, allocation, latency, memory-limit and growth, one after the other
+          all           engine, memory, front, switches, allocation, latency, memory-limit, growth and transactions, one after the other
           engine        keyva-lsm against RocksDB, through its C API and db_bench: the workloads of db_bench and YCSB, by profile
           memory        keyva-memory against ConcurrentDictionary
           front         REST and gRPC get against a bare Kestrel that answers a constant
@@ -29,6 +29,7 @@ internal sealed record BenchOptions
           memory-limit  a fill of several gigabytes in a process limited to little memory
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
+          transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
           selftest      checks of the harness itself
 
         options
@@ -41,6 +42,7 @@ internal sealed record BenchOptions
           --cache-bytes N      block cache of each engine                         (512 MiB, or as the profile says)
           --memtable-bytes N   memtable of each engine                            (64 MiB)
           --targets A,B        keyva-lsm rocksdb db_bench keyva-memory dictionary rest bare-kestrel grpc bare-http2
+                               keyva keyva-pessimistic rocksdb-optimistic rocksdb-pessimistic (transactions)
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95

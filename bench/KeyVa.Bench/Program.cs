@@ -1,6 +1,7 @@
 using System.Globalization;
 using KeyVa.Bench;
 using KeyVa.Bench.Front;
+using KeyVa.Bench.Transfers;
 
 try
 {
@@ -41,7 +42,7 @@ static int Port(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 // What was measured is printed even if a later part fails.
 static int Run(BenchOptions options)
 {
-    string[] parts = options.Subcommand == "all" ? ["engine", "memory", "front", "switches", "allocation", "latency", "memory-limit", "growth"] : [options.Subcommand];
+    string[] parts = options.Subcommand == "all" ? ["engine", "memory", "front", "switches", "allocation", "latency", "memory-limit", "growth", "transactions"] : [options.Subcommand];
     if (parts.Length > 1 && (options.Targets ?? options.Workloads) is not null)
     {
         throw new UsageException("--targets and --workloads go with one part, not with all");
@@ -84,6 +85,9 @@ static int Run(BenchOptions options)
                     break;
                 case "bulkload":
                     sections.Add(new BulkLoadBench(options).Run());
+                    break;
+                case "transactions":
+                    sections.Add(new TransferBench(options).Run());
                     break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");

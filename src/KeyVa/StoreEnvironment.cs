@@ -13,6 +13,9 @@ internal sealed record StoreEnvironment
     /// <summary>Null: threads of the store's own.</summary>
     public IBackgroundWork? Background { get; init; }
 
+    /// <summary>None but in a test of the tests.</summary>
+    public Defects Defects { get; init; }
+
     /// <summary>Changes engine options that <see cref="StoreOptions"/> does not offer.</summary>
     public Func<EngineOptions, EngineOptions>? Engine { get; init; }
 }

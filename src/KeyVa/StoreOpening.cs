@@ -80,7 +80,10 @@ internal sealed class StoreOpening : IDisposable
         Registry = new PartitionRegistry(Context, catalog);
         Registry.OpenAll(Journal);
         var replay = new JournalReplay(
-            Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)));
+            Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
+        {
+            ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
+        };
         Journal.Replay(replay);
         if (replay.Applied > 0)
         {
@@ -272,6 +275,7 @@ internal sealed class StoreOpening : IDisposable
             Time = _environment.Time,
             Oracle = new VersionOracle(_environment.Time),
             Snapshots = new SnapshotList(),
+            Defects = _environment.Defects,
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }

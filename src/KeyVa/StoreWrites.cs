@@ -64,7 +64,7 @@ internal readonly struct StoreWrites
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
             ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult());
     }
 
     /// <summary>Begins to write a command of one key; the request, rented, goes back by itself.</summary>
@@ -208,7 +208,7 @@ internal readonly struct StoreWrites
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)
     {
         long start = Stopwatch.GetTimestamp();
-        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).WaitAsync(cancellation).ConfigureAwait(false);
+        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context).WaitAsync(cancellation).ConfigureAwait(false);
         _latency.RecordSince(start);
         return Count(command, result);
     }

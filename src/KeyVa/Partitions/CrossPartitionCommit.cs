@@ -20,8 +20,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private readonly LogPosition[] _positions;
     private readonly int _operations;
     private readonly Journal? _journal;
-    private readonly VersionOracle _oracle;
-    private readonly TimeProvider _time;
+    private readonly StoreContext _context;
     private readonly TaskCompletionSource<WriteResult> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private byte _format = GroupEntry.Format;
@@ -31,21 +30,20 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private long _version;
     private long _stamp;
 
-    private CrossPartitionCommit(Part[] parts, int operations, Journal? journal, VersionOracle oracle, TimeProvider time)
+    private CrossPartitionCommit(Part[] parts, int operations, Journal? journal, StoreContext context)
     {
         _parts = parts;
         _positions = new LogPosition[parts.Length];
         _operations = operations;
         _journal = journal;
-        _oracle = oracle;
-        _time = time;
+        _context = context;
         Kind = RecordKind.Commit;
     }
 
     public override ReadOnlySpan<LogPosition> Positions => _positions;
 
     /// <summary>Commits a batch, which must not change before the task ends.</summary>
-    public static Task<WriteResult> Run(CommandBuilder command, PartitionMap map, Journal journal, VersionOracle oracle, TimeProvider time)
+    public static Task<WriteResult> Run(CommandBuilder command, PartitionMap map, Journal journal, StoreContext context)
     {
         var parts = new SortedDictionary<long, Part>();
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
@@ -88,7 +86,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
 
         Journal? log = ordered[0].Writer.IsVolatile ? null : journal;
-        var commit = new CrossPartitionCommit(ordered, command.Count, log, oracle, time)
+        var commit = new CrossPartitionCommit(ordered, command.Count, log, context)
         {
             MayUseReserve = command.OnlyRemovals,
             _format = command.Format,
@@ -179,7 +177,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
         if (delay > TimeSpan.Zero)
         {
-            _admission = _time.CreateTimer(static commit => ((CrossPartitionCommit)commit!).Log(), this, delay, Timeout.InfiniteTimeSpan);
+            _admission = _context.Time.CreateTimer(static commit => ((CrossPartitionCommit)commit!).Log(), this, delay, Timeout.InfiniteTimeSpan);
         }
         else
         {
@@ -190,7 +188,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Log()
     {
         _admission?.Dispose();
-        _stamp = _oracle.Now();
+        _stamp = _context.Oracle.Now();
         try
         {
             if (!Check(out WriteResult refusal))
@@ -206,17 +204,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             return;
         }
 
-        foreach (Part part in _parts)
-        {
-            part.Writer.BeginVersions();
-        }
-
-        _version = _oracle.Take(1);
-        foreach (Part part in _parts)
-        {
-            part.Writer.NoteVersions(_version);
-        }
-
+        TakeVersion();
         if (_journal is null)
         {
             Apply();
@@ -225,6 +213,26 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
         Encode();
         _journal.Enqueue(this);
+    }
+
+    private void TakeVersion()
+    {
+        if ((_context.Defects & Defects.ShowsCommitsEarly) != 0)
+        {
+            _version = _context.Oracle.Take(1);
+            return;
+        }
+
+        foreach (Part part in _parts)
+        {
+            part.Writer.BeginVersions();
+        }
+
+        _version = _context.Oracle.Take(1);
+        foreach (Part part in _parts)
+        {
+            part.Writer.NoteVersions(_version);
+        }
     }
 
     /// <summary>Of several conditions that do not hold, the first of the batch is told, wherever its key lies.</summary>

@@ -10,6 +10,9 @@ namespace KeyVa.Partitions;
 /// </summary>
 internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, string missing) : IJournalReader
 {
+    /// <summary>See <see cref="Defects.ForgetsPartOfCommit"/>.</summary>
+    public bool ForgetsParts { get; init; }
+
     /// <summary>Records applied.</summary>
     public long Applied { get; private set; }
 
@@ -45,6 +48,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
             {
                 bool read = group.TryRead(out part);
                 Debug.Assert(read, "a commit has a part for each position");
+                part = ForgetsParts && i > 0 && i == record.Positions.Length - 1 ? default : part;
             }
 
             LogPosition position = record.Positions[i];

@@ -32,6 +32,8 @@ internal sealed class StoreContext
 
     public required BlockCache BlockCache { get; init; }
 
+    public Defects Defects { get; init; }
+
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
 

@@ -61,6 +61,10 @@ internal sealed class LiveTransactions : IDisposable
 
     public StoreCounters Counters => _counters;
 
+    public TimeProvider Time => _context.Time;
+
+    public Defects Defects => _context.Defects;
+
     /// <summary>Made when a transaction first needs it.</summary>
     public LockTable Locks => _context.Locks ?? _context.MakeLocks();
 
@@ -288,7 +292,7 @@ internal sealed class LiveTransactions : IDisposable
         Counter counter = command.HasRemovals ? Counter.Removes : Counter.Sets;
         if (map.OwnerOfAll(command) is not { } owner)
         {
-            WriteResult across = CrossPartitionCommit.Run(command, map, _journal, Oracle, _context.Time).GetAwaiter().GetResult();
+            WriteResult across = CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult();
             _counters.Add(across.Status > Status.NotFound ? Counter.Refused : counter, across.Status > Status.NotFound ? 1 : command.Count);
             return across;
         }
@@ -326,7 +330,7 @@ internal sealed class LiveTransactions : IDisposable
     private async ValueTask<WriteResult> WriteAcross(CommandBuilder command, PartitionMap map)
     {
         long start = Stopwatch.GetTimestamp();
-        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, Oracle, _context.Time).ConfigureAwait(false);
+        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context).ConfigureAwait(false);
         _latency.RecordSince(start);
         bool refused = result.Status > Status.NotFound;
         _counters.Add(refused ? Counter.Refused : command.HasRemovals ? Counter.Removes : Counter.Sets, refused ? 1 : command.Count);

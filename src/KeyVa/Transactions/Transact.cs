@@ -6,13 +6,15 @@ internal static class Transact
     public static CommitResult Run(LiveTransactions live, Action<Transaction> work, TransactionOptions options)
     {
         ArgumentNullException.ThrowIfNull(work);
-        var retries = new Retries(options);
+        var retries = new Retries(options, live.Time);
         while (true)
         {
             CommitResult result;
             using (Transaction transaction = live.Begin(retries.Options))
             {
+                retries.BeginWork();
                 work(transaction);
+                retries.EndWork();
                 result = transaction.EndOfWork() ?? transaction.Commit();
             }
 
@@ -35,7 +37,7 @@ internal static class Transact
     public static async Task<CommitResult> RunAsync(LiveTransactions live, Func<Transaction, ValueTask> work, TransactionOptions options, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(work);
-        var retries = new Retries(options);
+        var retries = new Retries(options, live.Time);
         while (true)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -43,7 +45,9 @@ internal static class Transact
             Transaction transaction = live.Begin(retries.Options);
             await using (transaction.ConfigureAwait(false))
             {
+                retries.BeginWork();
                 await work(transaction).ConfigureAwait(false);
+                retries.EndWork();
                 result = transaction.EndOfWork() ?? await transaction.CommitAsync(cancellation).ConfigureAwait(false);
             }
 

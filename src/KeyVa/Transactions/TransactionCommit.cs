@@ -101,6 +101,11 @@ internal static class TransactionCommit
             return false;
         }
 
+        if ((body.Live.Defects & Defects.SkipsValidation) != 0)
+        {
+            body.Reads.Clear();
+        }
+
         if (!EncodeWrites(body, out refusal))
         {
             return false;
