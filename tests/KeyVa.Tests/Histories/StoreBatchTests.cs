@@ -91,7 +91,7 @@ public sealed class StoreBatchTests(ITestOutputHelper output)
     private async Task<ListAppendResult> RunAsync(
         int seed, EngineKind engine, Durability durability, bool twoPartitions, BatchIsolation isolation, ConsistencyModel level, bool served = false)
     {
-        StoreRounds rounds = new(seed, engine, durability, twoPartitions ? "list2" : null);
+        StoreRounds rounds = new(seed, engine, durability, twoPartitions ? ["list2"] : null);
         ListWorkload[] workloads = ListWorkload.ForAll(seed, Workers, Lists);
         ListRecorder recorder = new(Workers);
         for (int i = 0; i < Rounds; i++)

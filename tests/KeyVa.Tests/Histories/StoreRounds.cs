@@ -7,7 +7,7 @@ namespace KeyVa.Tests.Histories;
 /// A store on a disk in memory, used in rounds, each of which ends in a crash: at a file operation in its midst if it comes
 /// that far, at its end otherwise. Power fails where writes are synced before they are acknowledged; elsewhere only the process dies.
 /// </summary>
-internal sealed class StoreRounds(int seed, EngineKind engine, Durability durability, string? splitAt = null)
+internal sealed class StoreRounds(int seed, EngineKind engine, Durability durability, string[]? borders = null, Defects defects = Defects.None)
 {
     private const string Directory = "/data";
 
@@ -18,7 +18,7 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
     public static IEnumerable<int> Seeds(int few) =>
         Number("KEYVA_SEED") is { } seed ? [seed] : Enumerable.Range(0, Number("KEYVA_HISTORY_SEEDS") ?? few);
 
-    public override string ToString() => $"seed {seed}, {engine}, {durability}{(splitAt is null ? "" : ", two partitions")}";
+    public override string ToString() => $"seed {seed}, {engine}, {durability}{(borders is null ? "" : $", {borders.Length + 1} partitions")}";
 
     /// <summary>Where a history that fails is kept.</summary>
     public string Keep(string history)
@@ -90,6 +90,16 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
 
     private MemoryFileSystem Crash(MemoryFileSystem files, int lossSeed) => durability == Durability.Always ? files.Crash(lossSeed) : files.Kill();
 
+    /// <summary>Those that are missing: a crash may have come in between.</summary>
+    private void AddPartitions(Store store, string[] borders)
+    {
+        byte[][] ends = [[], .. borders.Select(System.Text.Encoding.ASCII.GetBytes), []];
+        for (int i = store.Partitions.List().Count; i < ends.Length - 1; i++)
+        {
+            store.Partitions.Add(new KeyRange(ends[i], ends[i + 1]), engine);
+        }
+    }
+
     private Store Open()
     {
         Store store = Store.Open(
@@ -97,19 +107,17 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
             new StoreOptions
             {
                 Engine = engine,
-                CreateDefaultPartition = splitAt is null,
+                CreateDefaultPartition = borders is null,
                 Durability = durability,
                 MemtableBytes = 1 << 14,
                 JournalSegmentBytes = 1 << 16,
                 JournalBudgetBytes = 1 << 19,
                 BlockCacheBytes = 1 << 16,
             },
-            new StoreEnvironment { FileSystem = _files });
-        if (splitAt is not null && store.Partitions.List().Count == 0)
+            new StoreEnvironment { FileSystem = _files, Defects = defects });
+        if (borders is not null && store.Partitions.List().Count <= borders.Length)
         {
-            byte[] split = System.Text.Encoding.ASCII.GetBytes(splitAt);
-            store.Partitions.Add(new KeyRange(default, split), engine);
-            store.Partitions.Add(new KeyRange(split, default), engine);
+            AddPartitions(store, borders);
         }
 
         return store;

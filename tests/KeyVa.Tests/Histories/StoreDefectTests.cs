@@ -1,0 +1,45 @@
+using KeyVa.Histories;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace KeyVa.Tests.Histories;
+
+/// <summary>
+/// The checkers find what they are there for: validation, visibility or recovery is broken on purpose, and the histories of
+/// serializable transactions accuse the store within a few seeds; without the defect the same seeds do not.
+/// </summary>
+public sealed class StoreDefectTests(ITestOutputHelper output)
+{
+    private const int MostSeeds = 20;
+
+    [Theory]
+    [InlineData(nameof(Defects.SkipsValidation), EngineKind.Lsm, 1)]
+    [InlineData(nameof(Defects.SkipsValidation), EngineKind.Memory, 3)]
+    [InlineData(nameof(Defects.ShowsCommitsEarly), EngineKind.Lsm, 3)]
+    [InlineData(nameof(Defects.ShowsCommitsEarly), EngineKind.Memory, 3)]
+    [InlineData(nameof(Defects.ForgetsPartOfCommit), EngineKind.Lsm, 3)]
+    [InlineData(nameof(Defects.ForgetsPartOfCommit), EngineKind.Memory, 2)]
+    public async Task IsFound(string defect, EngineKind engine, int partitions)
+    {
+        string? found = null;
+        int seed = 0;
+        for (; found is null && seed < MostSeeds; seed++)
+        {
+            found = await AccusationAsync(seed, engine, partitions, Enum.Parse<Defects>(defect));
+        }
+
+        Assert.True(found is not null, $"{defect} was not found in {MostSeeds} seeds");
+        output.WriteLine($"{defect}: seed {seed - 1}: {found}");
+        for (int clean = 0; clean < seed; clean++)
+        {
+            Assert.Null(await AccusationAsync(clean, engine, partitions, Defects.None));
+        }
+    }
+
+    private static async Task<string?> AccusationAsync(int seed, EngineKind engine, int partitions, Defects defects)
+    {
+        TransactionRun run = new(seed, engine, Durability.Always, partitions, new TransactionOptions(), defects);
+        (_, ListAppendResult result) = await run.CheckAsync();
+        return result.Satisfies(ConsistencyModel.StrictSerializable) ? null : result.Explain(ConsistencyModel.StrictSerializable);
+    }
+}
