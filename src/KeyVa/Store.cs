@@ -199,7 +199,7 @@ public sealed class Store : IStore
 
     /// <summary>
     /// Does work in a transaction and commits it; again from its beginning if it meets others (at most 64 times, with short random
-    /// pauses, and from the fourth time with locks), so it must have no effect but through the transaction. Work that
+    /// pauses; with locks after many, or after a few where the work is long), so it must have no effect but through the transaction. Work that
     /// rolls back ends it with <see cref="Status.Ok"/> and version 0; an exception rolls back and goes on to the caller.
     /// </summary>
     public CommitResult Transact(Action<Transaction> work, TransactionOptions? options = null) =>

@@ -137,10 +137,10 @@ internal sealed class VersionOrder
     {
         // An append in a transaction of unknown outcome may have been read dirtily and rolled back, where dirty reads are allowed.
         int shared = read.Base.Span.CommonPrefixLength(longest.Base.Span);
-        bool isKnown = true;
+        bool isKnown = IsOk(longest.Base.Span[shared]);
         foreach (int element in read.Base.Span[shared..])
         {
-            isKnown &= _index.TryGetWriter(_key, element, out Writer writer) && _index.Transactions[writer.Transaction].Outcome == Outcome.Ok;
+            isKnown &= IsOk(element);
         }
 
         ConsistencyModel level = _mayOverwrite ? ConsistencyModel.SnapshotIsolation
@@ -148,6 +148,9 @@ internal sealed class VersionOrder
         Add(AnomalyKind.IncompatibleOrder, level, [read.Transaction, longest.Transaction],
             $"T{read.Transaction} read list {_key} as {Text(read, shared)}, but T{longest.Transaction} as {Text(longest, shared)}: neither is the beginning of the other");
     }
+
+    private bool IsOk(int element) =>
+        _index.TryGetWriter(_key, element, out Writer writer) && _index.Transactions[writer.Transaction].Outcome == Outcome.Ok;
 
     // Around the place where they part.
     private static string Text(ListRead read, int shared)

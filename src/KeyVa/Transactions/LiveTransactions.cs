@@ -240,15 +240,15 @@ internal sealed class LiveTransactions : IDisposable
         return found;
     }
 
-    /// <summary>Everything that is written and not committed, by all, the oldest first, put together.</summary>
-    public WriteSet CollectUncommitted()
+    /// <summary>Everything that is written and not committed, by all, put together: the oldest first, the reader's own last.</summary>
+    public WriteSet CollectUncommitted(TransactionBody reader)
     {
         var entries = new List<UncommittedWrite>();
         lock (_lock)
         {
             for (TransactionBody? body = _first; body is not null; body = body.Next)
             {
-                UncommittedWrite.Collect(body.Writes, entries);
+                UncommittedWrite.Collect(body.Writes, body == reader, entries);
             }
         }
 

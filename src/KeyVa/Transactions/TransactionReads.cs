@@ -156,17 +156,13 @@ internal static class TransactionReads
         return lease;
     }
 
-    /// <summary>The newest of what this and other transactions have written; false if none has.</summary>
+    /// <summary>What this transaction has written, else the newest of what others have; false if none has.</summary>
     private static bool TryGetUncommitted(TransactionBody body, scoped ReadOnlySpan<byte> key, out ValueLease lease)
     {
         long newest = -1;
         byte[] copy = [];
-        bool isOwn = body.TryFindUncommitted(key, ref newest, ref copy, out BufferedWrite write);
-        if (body.Live.TryFindUncommitted(key, body, ref newest, ref copy, out BufferedWrite others))
-        {
-            write = others;
-        }
-        else if (!isOwn)
+        if (!body.TryFindUncommitted(key, ref newest, ref copy, out BufferedWrite write)
+            && !body.Live.TryFindUncommitted(key, body, ref newest, ref copy, out write))
         {
             lease = default;
             return false;

@@ -16,7 +16,7 @@ internal sealed class TransactionScan
         Oracle = body.Live.Oracle;
         if (body.SeesUncommitted)
         {
-            Writes = body.Live.CollectUncommitted();
+            Writes = body.Live.CollectUncommitted(body);
         }
         else
         {

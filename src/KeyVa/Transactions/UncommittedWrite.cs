@@ -1,10 +1,10 @@
 namespace KeyVa.Transactions;
 
 /// <summary>One buffered write of some transaction, copied: what a scan that sees uncommitted writes lays over the store.</summary>
-internal sealed record UncommittedWrite(long Sequence, byte[] Key, byte[] To, byte[] Value, bool IsPut, bool IsRange, Expiry Expiry)
+internal sealed record UncommittedWrite(bool IsOwn, long Sequence, byte[] Key, byte[] To, byte[] Value, bool IsPut, bool IsRange, Expiry Expiry)
 {
     /// <summary>Copies what a transaction has written: of each key the newest write.</summary>
-    public static void Collect(WriteSet writes, List<UncommittedWrite> into)
+    public static void Collect(WriteSet writes, bool isOwn, List<UncommittedWrite> into)
     {
         lock (writes.Gate)
         {
@@ -14,22 +14,22 @@ internal sealed record UncommittedWrite(long Sequence, byte[] Key, byte[] To, by
                 {
                     BufferedWrite write = writes.NewestOf(key);
                     into.Add(new UncommittedWrite(
-                        write.Sequence, writes.Keys[key].ToArray(), [], write.IsPut ? writes.ValueOf(write).ToArray() : [], write.IsPut, false, write.Expiry));
+                        isOwn, write.Sequence, writes.Keys[key].ToArray(), [], write.IsPut ? writes.ValueOf(write).ToArray() : [], write.IsPut, false, write.Expiry));
                 }
             }
 
             for (int range = 0; range < writes.RangeCount; range++)
             {
                 into.Add(new UncommittedWrite(
-                    writes.SequenceOf(range), writes.FromOf(range).ToArray(), writes.ToOf(range).ToArray(), [], false, true, default));
+                    isOwn, writes.SequenceOf(range), writes.FromOf(range).ToArray(), writes.ToOf(range).ToArray(), [], false, true, default));
             }
         }
     }
 
-    /// <summary>One write set of all, in the order in which they were written.</summary>
+    /// <summary>One write set of all, in the order in which they were written, but what the reader wrote itself above all others.</summary>
     public static WriteSet Merge(List<UncommittedWrite> all)
     {
-        all.Sort(static (a, b) => a.Sequence.CompareTo(b.Sequence));
+        all.Sort(static (a, b) => a.IsOwn == b.IsOwn ? a.Sequence.CompareTo(b.Sequence) : a.IsOwn.CompareTo(b.IsOwn));
         var merged = new WriteSet();
         foreach (UncommittedWrite write in all)
         {

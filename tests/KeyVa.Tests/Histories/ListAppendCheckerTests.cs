@@ -221,6 +221,16 @@ public sealed class ListAppendCheckerTests
         Assert.False(overwriting.Satisfies(ConsistencyModel.SnapshotIsolation));
     }
 
+    [Theory]
+    [InlineData("0 0 - unknown a1:1", "1 0 100 ok a1:2", "2 10 20 ok r1:1", "3 110 120 ok r1:2")]
+    [InlineData("0 0 - unknown a1:1 a1:3", "1 0 100 ok a1:2", "2 10 20 ok r1:1,3", "3 110 120 ok r1:2")]
+    public void ListsThatPartWhereADirtyReadMayHaveBeenRolledBackAreReadUncommitted(params string[] history)
+    {
+        ListAppendResult result = Check(history);
+        Assert.True(result.Satisfies(ConsistencyModel.ReadUncommitted), result.Explain());
+        Assert.False(result.Satisfies(ConsistencyModel.ReadCommitted));
+    }
+
     [Fact]
     public void AnElementAppendedTwiceIsTheTestsFault() =>
         Assert.Throws<ArgumentException>(() => Check("0 0 10 ok a1:1", "1 0 10 ok a1:1"));

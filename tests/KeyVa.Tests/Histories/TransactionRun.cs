@@ -9,15 +9,15 @@ namespace KeyVa.Tests.Histories;
 internal sealed class TransactionRun(int seed, EngineKind engine, Durability durability, int partitions, TransactionOptions options, Defects defects = Defects.None)
 {
     private const int MostCrashes = 3;
-    private const int TransactionsPerRound = 50;
-
-    private static readonly ListWorkloadOptions Lists = new() { Keys = 4 };
+    private const int TransactionsPerRound = 150;
 
     private readonly int _workers = 2 + (seed * 4 % 7);
 
     public StoreRounds Rounds { get; } = new(seed, engine, durability, Borders(partitions), defects);
 
     public Appends Appends { get; init; }
+
+    public ListWorkloadOptions Lists { get; init; } = new() { Keys = 4 };
 
     /// <summary>Rounds that end with a crash.</summary>
     public int Crashes { get; init; } = MostCrashes;

@@ -35,6 +35,25 @@ public sealed class TransactionTests
     }
 
     [Fact]
+    public async Task ItsOwnWritesHideLaterOnesOfOthersThatAreNotCommitted()
+    {
+        await using Store store = new StoreFixture().Open();
+        Set(store, "b", "0");
+        var dirty = new TransactionOptions { Isolation = IsolationLevel.ReadUncommitted };
+        using Transaction txn = store.Begin(dirty);
+        using Transaction other = store.Begin(dirty);
+        Assert.True(txn.Put("a"u8, "mine"u8).IsOk);
+        Assert.True(txn.Remove("b"u8).IsOk);
+        Assert.True(other.Put("a"u8, "theirs"u8).IsOk);
+        Assert.True(other.Put("b"u8, "theirs"u8).IsOk);
+        Assert.True(other.Put("c"u8, "theirs"u8).IsOk);
+        Assert.Equal("mine", Read(txn, "a"));
+        Assert.Null(Read(txn, "b"));
+        Assert.Equal("a=mine c=theirs", Scan(txn, new ScanOptions()));
+        Assert.Equal("a=theirs b=theirs c=theirs", Scan(other, new ScanOptions()));
+    }
+
+    [Fact]
     public async Task RollingBackLeavesNothing()
     {
         await using Store store = new StoreFixture().Open();
