@@ -38,4 +38,7 @@ public enum Status : byte
     /// verified). Whether an unacknowledged write happened is unknown until then.
     /// </summary>
     Failed = 9,
+
+    /// <summary>What was asked for has been forgotten; the detail says from which version on there is everything.</summary>
+    Compacted = 14,
 }

@@ -37,7 +37,7 @@ internal sealed class PartitionMap
         while (OperationEncoding.TryRead(ref bytes, out Operation operation))
         {
             owner ??= Find(operation.Key);
-            if (owner is null || !owner.Range.Contains(operation.Key) || (operation.IsRange && EndsBehind(operation.To, owner)))
+            if (owner is null || !owner.Range.Contains(operation.Key) || ((operation.IsRange || operation.IsRollBack) && EndsBehind(operation.To, owner)))
             {
                 return null;
             }

@@ -30,6 +30,9 @@ internal sealed class ScanState : IDisposable
     private bool _skipAfter;
     private long _left;
 
+    // When expiry is judged as of: 0: now; -1: never.
+    private long _expiryAt;
+
     /// <summary>See invariant 1.</summary>
     public int Generation { get; private set; }
 
@@ -69,8 +72,9 @@ internal sealed class ScanState : IDisposable
     }
 
     /// <summary>Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open.</summary>
-    public Snapshot Begin(VersionOracle oracle)
+    public Snapshot Begin(VersionOracle oracle, AsOf at)
     {
+        _expiryAt = !at.IsSet ? 0 : at.IsTime ? at.UnixMilliseconds : -1;
         Status = Status.Ok;
         Detail = null;
         _oracle = oracle;
@@ -92,7 +96,7 @@ internal sealed class ScanState : IDisposable
             while (_cursor!.MoveNext())
             {
                 long expiresAt = _cursor.ExpiresAt;
-                if (expiresAt == 0 || expiresAt > _oracle!.Now())
+                if (expiresAt == 0 || expiresAt > (_expiryAt == 0 ? _oracle!.Now() : _expiryAt))
                 {
                     _left--;
                     return true;

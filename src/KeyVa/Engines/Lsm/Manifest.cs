@@ -14,6 +14,9 @@ internal sealed class ManifestState
 
     public long NextId { get; set; } = 1;
 
+    /// <summary>What the tables have forgotten; null: that was not noted, since versions were not retained.</summary>
+    public HistoryMark? History { get; set; }
+
     public Dictionary<long, ManifestTable> Tables { get; } = [];
 
     /// <summary>The value files that the tables lead to.</summary>
@@ -94,6 +97,7 @@ internal sealed class ManifestState
         }
 
         Mark = edit.Mark ?? Mark;
+        History = edit.History ?? History;
         NextId = Math.Max(NextId, edit.NextId);
         return true;
     }
@@ -123,7 +127,7 @@ internal sealed class ManifestState
     /// <summary>One edit that makes this state out of nothing.</summary>
     public ManifestEdit ToEdit()
     {
-        ManifestEdit edit = new() { Mark = Mark, NextId = NextId };
+        ManifestEdit edit = new() { Mark = Mark, NextId = NextId, History = History };
         edit.AddedValues.AddRange(ValueFiles.Values.OrderBy(file => file.Id));
         edit.Added.AddRange(Tables.Values.OrderBy(table => table.Id));
         for (int level = 0; level < Pointers.Length; level++)
@@ -163,6 +167,9 @@ internal sealed class Manifest : IDisposable
 {
     private const ulong Magic = 0x3130_4E41_4D53_564B; // "KVSMAN01"
     private const uint FormatVersion = 2;
+
+    /// <summary>Notes what was forgotten: written only where versions are retained, so that others can go back to an older build.</summary>
+    private const uint FormatWithHistory = 3;
 
     /// <summary>Without value files.</summary>
     private const uint FirstVersion = 1;
@@ -401,9 +408,9 @@ internal sealed class Manifest : IDisposable
         }
 
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
-        if (version is not (FirstVersion or FormatVersion))
+        if (version is not (FirstVersion or FormatVersion or FormatWithHistory))
         {
-            throw new StoreException($"'{path}' has manifest format version {version}; this build reads versions {FirstVersion} to {FormatVersion}: use the build that wrote it, or a newer one");
+            throw new StoreException($"'{path}' has manifest format version {version}; this build reads versions {FirstVersion} to {FormatWithHistory}: use the build that wrote it, or a newer one");
         }
     }
 
@@ -449,7 +456,7 @@ internal sealed class Manifest : IDisposable
         {
             using NativeBuffer content = new();
             content.AppendInt64((long)Magic);
-            content.AppendUInt32(FormatVersion);
+            content.AppendUInt32(state.History is null ? FormatVersion : FormatWithHistory);
             content.AppendUInt32(Crc32C.Compute(content.Written));
             using NativeBuffer record = new();
             EncodeRecord(record, state.ToEdit());
