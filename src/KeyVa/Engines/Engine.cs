@@ -202,6 +202,15 @@ internal readonly record struct EngineStatistics
     /// <summary>Bytes of the values of those keys: exact on memory, estimated on lsm.</summary>
     public long ValueBytes { get; init; }
 
+    /// <summary>
+    /// Versions that newer ones of their keys shadow, kept for snapshots and retention or not given up yet: exact on memory,
+    /// estimated on lsm.
+    /// </summary>
+    public long OlderVersions { get; init; }
+
+    /// <summary>Their bytes: with keys on memory, of values on lsm.</summary>
+    public long OlderVersionBytes { get; init; }
+
     /// <summary>Bytes of the engine's files.</summary>
     public long StorageBytes { get; init; }
 

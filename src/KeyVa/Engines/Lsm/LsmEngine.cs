@@ -513,6 +513,8 @@ internal sealed unsafe class LsmEngine : Engine
         {
             Keys = figures.Keys,
             ValueBytes = figures.ValueBytes,
+            OlderVersions = figures.OlderValues,
+            OlderVersionBytes = figures.OlderValueBytes,
             StorageBytes = figures.StorageBytes + _versions.ManifestBytes,
             MemoryBytes = figures.MemoryBytes,
             CacheHits = Context.BlockCache.Hits,

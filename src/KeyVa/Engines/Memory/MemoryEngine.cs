@@ -52,6 +52,8 @@ internal sealed unsafe class MemoryEngine : Engine
     // Published by the writer at the end of a group.
     private long _visibleKeys;
     private long _visibleValueBytes;
+    private long _visibleOlder;
+    private long _visibleOlderBytes;
     private long _expiryDueAt = long.MaxValue;
 
     private MemoryEngine(EngineContext context, bool guard)
@@ -179,8 +181,7 @@ internal sealed unsafe class MemoryEngine : Engine
         }
 
         NoteExpiry();
-        Volatile.Write(ref _visibleKeys, _keys);
-        Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        PublishFigures();
         if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes)
         {
             BeginFlushIfWorthIt();
@@ -255,8 +256,7 @@ internal sealed unsafe class MemoryEngine : Engine
         }
 
         NoteExpiry();
-        Volatile.Write(ref _visibleKeys, _keys);
-        Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        PublishFigures();
     }
 
     /// <summary>There are no files to compact; what has expired goes.</summary>
@@ -291,6 +291,8 @@ internal sealed unsafe class MemoryEngine : Engine
         ValueBytes = Volatile.Read(ref _visibleValueBytes),
         StorageBytes = _checkpointer?.FileBytes ?? 0,
         MemoryBytes = _memory.Bytes,
+        OlderVersions = Volatile.Read(ref _visibleOlder),
+        OlderVersionBytes = Volatile.Read(ref _visibleOlderBytes),
         BytesFlushed = _checkpointer?.BytesWritten ?? 0,
     };
 
@@ -313,8 +315,15 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Drain(VisibleVersion);
         SweepExpired(Context.Snapshots.Bound(Context.History, VisibleVersion, VisibleStamp), int.MaxValue);
         _reclaimer.Drain(VisibleVersion);
+        PublishFigures();
+    }
+
+    private void PublishFigures()
+    {
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        Volatile.Write(ref _visibleOlder, _reclaimer.Older);
+        Volatile.Write(ref _visibleOlderBytes, _reclaimer.OlderBytes);
     }
 
     private void NoteExpiry()

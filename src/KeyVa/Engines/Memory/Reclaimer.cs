@@ -71,9 +71,16 @@ internal sealed unsafe class Reclaimer
     /// <summary>Pieces that wait for something.</summary>
     public long Waiting => _retired.Entered - _retired.Left + _unlinked.Entered - _unlinked.Left;
 
+    /// <summary>Nodes that others shadow, and their bytes.</summary>
+    public long Older { get; private set; }
+
+    public long OlderBytes { get; private set; }
+
     /// <summary>A node was linked in front of an older one of so many bytes.</summary>
     public void Retire(Node* newer, int olderBytes)
     {
+        Older++;
+        OlderBytes += olderBytes;
         Node* last = newer;
         for (int i = 1; i < _retained; i++)
         {
@@ -169,6 +176,8 @@ internal sealed unsafe class Reclaimer
     {
         Node* older = (Node*)newer->Older;
         Debug.Assert(older is not null && older->Older == 0, "invariant 3");
+        Older--;
+        OlderBytes -= Node.BytesOf(older);
         Volatile.Write(ref newer->Older, 0);
         _memory.Free(older, Node.BytesOf(older));
         if (newer->IsTombstone && _index.TryUnlink(newer))
