@@ -64,6 +64,7 @@ internal sealed class CommandException : Exception
         Status.Full => "the server's disk is full; nothing was written. Removals still work, and writes go on when there is room",
         Status.Busy => "the server is busy; try again in a moment",
         Status.Unsupported => "the partition's engine cannot do this",
+        Status.Compacted => "the version or time asked for has been forgotten",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

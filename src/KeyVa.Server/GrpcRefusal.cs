@@ -76,6 +76,7 @@ internal static class GrpcRefusal
         Status.Full => GrpcStatusCode.ResourceExhausted,
         Status.Busy => GrpcStatusCode.Unavailable,
         Status.Unsupported => GrpcStatusCode.Unimplemented,
+        Status.Compacted => GrpcStatusCode.OutOfRange,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -18,6 +18,7 @@ internal static class StatusNames
         Status.Full => "full",
         Status.Busy => "busy",
         Status.Unsupported => "unsupported",
+        Status.Compacted => "compacted",
         _ => "failed",
     };
 
@@ -33,6 +34,7 @@ internal static class StatusNames
         Status.Full => 507,
         Status.Busy => 503,
         Status.Unsupported => 501,
+        Status.Compacted => 410,
         _ => 500,
     };
 
@@ -48,6 +50,7 @@ internal static class StatusNames
         Status.Full => "The disk is full",
         Status.Busy => "Too many writes are waiting",
         Status.Unsupported => "Not possible here",
+        Status.Compacted => "It has been forgotten",
         _ => "The store failed",
     };
 
@@ -63,6 +66,7 @@ internal static class StatusNames
         Status.Full => "there is no room for the write; reads go on, and removals make room",
         Status.Busy => "try again after a short wait",
         Status.Unsupported => "the engine of the partition cannot do this",
+        Status.Compacted => "the version or time asked for has been forgotten; start at a later one",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

@@ -35,6 +35,7 @@ public sealed class OperationEncodingTests
             OperationEncoding.AppendRemove(buffer, key, condition, blind);
 
             OperationEncoding.AppendRemoveRange(buffer, key, value);
+            OperationEncoding.AppendRollBack(buffer, key, value, seed);
 
             ReadOnlySpan<byte> bytes = buffer.Written;
             Assert.True(OperationEncoding.TryRead(ref bytes, out Operation put), $"seed {seed}");
@@ -52,6 +53,8 @@ public sealed class OperationEncodingTests
             Assert.False(remove.IsRange);
             Assert.True(OperationEncoding.TryRead(ref bytes, out Operation range));
             Assert.True(range.IsRange && !range.IsPut && range.Key.SequenceEqual(key) && range.To.SequenceEqual(value));
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation back));
+            Assert.True(back.IsRollBack && !back.IsRange && back.Key.SequenceEqual(key) && back.To.SequenceEqual(value) && back.TargetVersion == seed);
             Assert.True(bytes.IsEmpty);
         }
     }

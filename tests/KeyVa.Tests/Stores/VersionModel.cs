@@ -52,8 +52,11 @@ internal sealed class VersionModel
 
     public int Newer(string key, long version) => _keys.TryGetValue(key, out List<Event>? events) ? events.Count(e => e.Version > version) : 0;
 
-    /// <summary>The newest version that was there at a time; 0: none.</summary>
-    public long VersionAt(long time) => _commands.FindLast(command => command.Stamp <= time).Version;
+    /// <summary>When the newest command at or below a version was accepted.</summary>
+    public long StampOf(long version) => _commands.FindLast(command => command.Version <= version).Stamp;
+
+    /// <summary>A key that the removal of a range counts for, whether it was ever there or not.</summary>
+    public void Know(string key) => _keys.TryAdd(key, []);
 
     /// <summary>What really happened to a key, newest first: removals only where there was something.</summary>
     public List<Event> History(string key)
