@@ -29,8 +29,7 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
 
         try
         {
-            bool exact = TryResolve(at, out long version, out Status status, out string? detail);
-            if (!exact)
+            if (!TryResolve(context, at, out long version, out Status status, out string? detail))
             {
                 return new ReadResult { Status = status, Detail = detail };
             }
@@ -80,9 +79,9 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     /// Opens a snapshot of the past for partitions that are pinned; false with the reason if it cannot be had. It may be read
     /// once each partition has closed its version.
     /// </summary>
-    public bool TryOpen(ReadOnlySpan<Partition> partitions, AsOf at, Snapshot snapshot, out Status status, out string? detail)
+    public static bool TryOpen(StoreContext context, ReadOnlySpan<Partition> partitions, AsOf at, Snapshot snapshot, out Status status, out string? detail)
     {
-        if (!TryResolve(at, out long version, out status, out detail))
+        if (!TryResolve(context, at, out long version, out status, out detail))
         {
             return false;
         }
@@ -124,7 +123,7 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
         }
 
         Snapshot snapshot = new();
-        if (!TryOpen(partitions, at, snapshot, out Status status, out string? detail))
+        if (!TryOpen(context, partitions, at, snapshot, out Status status, out string? detail))
         {
             return new RollBackResult { Status = status, Detail = detail };
         }
@@ -179,7 +178,7 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     }
 
     /// <summary>The version that a moment leads to: for a time, the newest of then, as far as the clock knows.</summary>
-    private bool TryResolve(AsOf at, out long version, out Status status, out string? detail)
+    private static bool TryResolve(StoreContext context, AsOf at, out long version, out Status status, out string? detail)
     {
         status = Status.Ok;
         detail = null;

@@ -81,7 +81,16 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         }
 
         output.Complete();
-        engine.Context.SyncLog?.Invoke();
+        if (memtable.HoldsPart)
+        {
+            // A part of a command is no prefix of the log: the log must have the whole, for the replay.
+            engine.Context.SyncLog?.Invoke();
+        }
+        else
+        {
+            engine.Context.SyncLogBeforeFiles();
+        }
+
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));

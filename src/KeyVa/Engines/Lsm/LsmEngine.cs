@@ -244,6 +244,7 @@ internal sealed unsafe class LsmEngine : Engine
         }
 
         Volatile.Write(ref _splitGroup, AppliedIndex + 1);
+        _active.HoldsPart = true;
         Rotate();
     }
 
