@@ -171,8 +171,11 @@ public static class SettingsSchema
             $"{minMilliseconds}ms to {maxMilliseconds}ms: {Units.DurationForms}", description,
             (ref ServerOptions options, string text) =>
             {
-                if (!Units.TryParseDuration(text, "", out long milliseconds)
-                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds)
+                // Where nothing is allowed, it is: elsewhere a duration of zero is a mistake.
+                long milliseconds = 0;
+                bool isZero = minMilliseconds == 0 && text is ("0ms" or "0s" or "0m" or "0h" or "0d");
+                if (!isZero && (!Units.TryParseDuration(text, "", out milliseconds)
+                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds))
                 {
                     return false;
                 }
