@@ -329,11 +329,17 @@ internal sealed class CrashSimulation
 
         if (result.Status != Status.Ok || result.KeysChanged != changes.Count)
         {
-            throw new InvalidOperationException($"rolling [{from}, {to}) back to {_model.VersionOf(write)} ended with {result}; {changes.Count} keys change");
+            throw new InvalidOperationException($"rolling [{from}, {to}) back to {_model.VersionOf(write)} ended with {result}; {changes.Count} keys change: {string.Join(' ', changes)}; written at {result.Version}: {WrittenAt(result.Version)}; retained {_options.RetainVersionsFor}, {_options.RetainVersions}");
         }
 
         _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : c.Value with { Version = result.Version }))], result.Version));
     }
+
+    /// <summary>What the last change of each key was, of those changed at a version.</summary>
+    private string WrittenAt(long version) => string.Join(' ', Enumerable.Range(0, _keys).Select(i => $"k{i}")
+        .Select(key => (key, _store.History(Encoding.ASCII.GetBytes(key)).Versions))
+        .Where(found => found.Versions.Count > 0 && found.Versions[0].Version == version)
+        .Select(found => $"{found.key}: {string.Join(',', found.Versions.Select(v => $"{v.Version}{(v.IsRemoval ? "-" : "+")}{v.ExpiresAtUnixMilliseconds}"))}"));
 
     private (string From, string To) Range()
     {

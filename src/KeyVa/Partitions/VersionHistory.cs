@@ -130,35 +130,31 @@ internal sealed class VersionHistory(IFileSystem files, string directory, Versio
     /// <summary>A partition's files contain more than before.</summary>
     public void Advance()
     {
-        List<RollBackPin> done = [];
         lock (_lock)
         {
-            if (_pins.Count == 0)
+            if (!_pins.Exists(IsContained))
             {
                 return;
             }
-
-            foreach (RollBackPin pin in _pins)
-            {
-                if (IsContained(pin))
-                {
-                    done.Add(pin);
-                }
-            }
-
-            _pins.RemoveAll(done.Contains);
         }
 
-        if (done.Count > 0)
-        {
-            done.ForEach(static pin => pin.Snapshot.Dispose());
-            background.Schedule(this);
-        }
+        background.Schedule(this);
     }
 
+    /// <summary>
+    /// Writes the file, and lets go of pins that are not needed any more: after the file has stopped naming them. A pin that it
+    /// names would else be taken, at the next opening, for a promise that what it kept is still there.
+    /// </summary>
     public override void Run()
     {
         Volatile.Write(ref _newSamples, 0);
+        List<RollBackPin> done;
+        lock (_lock)
+        {
+            done = _pins.FindAll(IsContained);
+            _pins.RemoveAll(done.Contains);
+        }
+
         try
         {
             Write();
@@ -166,7 +162,15 @@ internal sealed class VersionHistory(IFileSystem files, string directory, Versio
         catch (StorageException)
         {
             // The file before this one stands: it pins more and knows less, which costs room and nothing else. The next sample tries again.
+            lock (_lock)
+            {
+                _pins.AddRange(done);
+            }
+
+            return;
         }
+
+        done.ForEach(static pin => pin.Snapshot.Dispose());
     }
 
     /// <summary>The store is closed: nothing is noted any more.</summary>
