@@ -122,6 +122,12 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
             return new RollBackResult { Status = Status.BadNode, Detail = Refusals.BadNodeDetail };
         }
 
+        // A checkpoint of the memory engine without retention has no history: a replay over it could not repeat the command.
+        if (!context.Snapshots.Retention.IsOn && Array.Exists(partitions, partition => partition.Definition is { Engine: EngineKind.Memory, IsVolatile: false }))
+        {
+            return new RollBackResult { Status = Status.Compacted, Detail = "versions are not retained, and the memory engine's checkpoints have none; open the store with retain-versions-for to roll its partitions back" };
+        }
+
         Snapshot snapshot = new();
         if (!TryOpen(context, partitions, at, snapshot, out Status status, out string? detail))
         {
