@@ -164,6 +164,7 @@ internal sealed class PartitionRegistry : IPartitions
     public async ValueTask CloseAsync()
     {
         PartitionMap map = Map;
+        _context.History.BeginClose();
         foreach (Partition partition in map.Partitions.ToArray())
         {
             await CloseWriter(partition.Writer, Status.Failed).ConfigureAwait(false);

@@ -28,6 +28,7 @@ internal sealed class VersionHistory(IFileSystem files, string directory, Versio
     // Guarded by the lock.
     private readonly List<RollBackPin> _pins = [];
     private int _newSamples;
+    private volatile bool _closing;
 
     /// <summary>Where a partition's files are: its durable index; null: it is gone, or has none. Set before use.</summary>
     public Func<long, long?> DurableIndexOf { get; set; } = static _ => null;
@@ -173,6 +174,9 @@ internal sealed class VersionHistory(IFileSystem files, string directory, Versio
         done.ForEach(static pin => pin.Snapshot.Dispose());
     }
 
+    /// <summary>The store is about to close: from here on nobody can tell what the engines' files contain, and pins stay.</summary>
+    public void BeginClose() => _closing = true;
+
     /// <summary>The store is closed: nothing is noted any more.</summary>
     public void Close()
     {
@@ -185,7 +189,7 @@ internal sealed class VersionHistory(IFileSystem files, string directory, Versio
 
     private bool IsContained(RollBackPin pin)
     {
-        if (pin.Indexes is not { } indexes)
+        if (_closing || pin.Indexes is not { } indexes)
         {
             return false;
         }
