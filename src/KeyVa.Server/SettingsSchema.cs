@@ -88,6 +88,12 @@ public static class SettingsSchema
         Size("compaction-rate", new StoreOptions().CompactionBytesPerSecond, 0, TiB,
             "What all compactions together may write per second; 0B: no limit.",
             static (store, bytes) => store with { CompactionBytesPerSecond = bytes }),
+        Duration("retain-versions-for", new StoreOptions().RetainVersionsFor, 0, 3650L * 24 * 3600 * 1000,
+            "How long a version that was overwritten, removed or has expired can still be read and rolled back to; 0ms: only what open snapshots see stays.",
+            static (store, time) => store with { RetainVersionsFor = time }),
+        Number("retain-versions", new StoreOptions().RetainVersions, 0, 10_000,
+            "So many versions of each key, the newest ones, stay in any case, removals among them; 0: the newest alone.",
+            static (store, count) => store with { RetainVersions = count }),
         Number("background-threads", new StoreOptions().BackgroundThreads, 1, 64,
             "Threads for flushes, compactions and checkpoints.",
             static (store, count) => store with { BackgroundThreads = count }),
@@ -174,8 +180,11 @@ public static class SettingsSchema
             $"{minMilliseconds}ms to {maxMilliseconds}ms: {Units.DurationForms}", description,
             (ref ServerOptions options, string text) =>
             {
-                if (!Units.TryParseDuration(text, "", out long milliseconds)
-                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds)
+                // Where nothing is allowed, it is: elsewhere a duration of zero is a mistake.
+                long milliseconds = 0;
+                bool isZero = minMilliseconds == 0 && text is ("0ms" or "0s" or "0m" or "0h" or "0d");
+                if (!isZero && (!Units.TryParseDuration(text, "", out milliseconds)
+                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds))
                 {
                     return false;
                 }

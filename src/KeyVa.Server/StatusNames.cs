@@ -22,6 +22,7 @@ internal static class StatusNames
         Status.Deadlock => "deadlock",
         Status.LockTimeout => "lock-timeout",
         Status.Expired => "expired",
+        Status.Compacted => "compacted",
         _ => "failed",
     };
 
@@ -41,6 +42,7 @@ internal static class StatusNames
         Status.Deadlock => 409,
         Status.LockTimeout => 503,
         Status.Expired => 410,
+        Status.Compacted => 410,
         _ => 500,
     };
 
@@ -60,6 +62,7 @@ internal static class StatusNames
         Status.Deadlock => "Transactions waited for each other",
         Status.LockTimeout => "A lock was not to be had in time",
         Status.Expired => "The transaction's time is over",
+        Status.Compacted => "It has been forgotten",
         _ => "The store failed",
     };
 
@@ -79,6 +82,7 @@ internal static class StatusNames
         Status.Deadlock => "the transaction was rolled back to end a deadlock; begin it again",
         Status.LockTimeout => "another transaction holds the key; try again",
         Status.Expired => "the transaction reached its time limit and was rolled back",
+        Status.Compacted => "the version or time asked for has been forgotten; start at a later one",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

@@ -56,4 +56,7 @@ public enum Status : byte
 
     /// <summary>The transaction reached its time limit and was rolled back.</summary>
     Expired = 13,
+
+    /// <summary>What was asked for has been forgotten; the detail says from which version on there is everything.</summary>
+    Compacted = 14,
 }

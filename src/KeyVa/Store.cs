@@ -27,6 +27,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
+    private readonly PastReader _past;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
     private readonly LiveTransactions _transactions;
@@ -42,6 +43,7 @@ public sealed class Store : IStore
         _writes = new StoreWrites(_registry, _journal, _context, _counters, _writeLatency);
         _transactions = new LiveTransactions(_registry, _context, _journal, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
+        _past = new PastReader(_registry, _context, _journal);
     }
 
     /// <summary>The partitions.</summary>
@@ -220,6 +222,77 @@ public sealed class Store : IStore
 
         return new ScanCursor(state);
     }
+
+    /// <summary>
+    /// Reads a key as it was at a version or time; <see cref="Status.Compacted"/> if that has been forgotten (see
+    /// <see cref="StoreOptions.RetainVersionsFor"/>; what has not been forgotten yet by chance is told too).
+    /// </summary>
+    public ReadResult GetAt(ReadOnlySpan<byte> key, AsOf at)
+    {
+        ValueTask<ReadResult> read = GetAtAsync(key.ToArray(), at);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>Lists the versions of a key, as far as they are there.</summary>
+    public HistoryResult History(ReadOnlySpan<byte> key, HistoryOptions? options = null)
+    {
+        ValueTask<HistoryResult> read = HistoryAsync(key.ToArray(), options);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>
+    /// Brings the keys of a range back to what they were at a version or time, also across partitions: by new puts and removals, all at one new
+    /// version. Values come back with their expiry, unless it is past. Nothing changes and it ends with <see cref="Status.Compacted"/>
+    /// if that has been forgotten. Other writes to the same partitions wait until it is done; readers do not.
+    /// </summary>
+    public RollBackResult RollBack(KeyRange range, AsOf to) => RollBackAsync(range, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for one key.</summary>
+    public RollBackResult RollBack(ReadOnlySpan<byte> key, AsOf to) => RollBackAsync(key.ToArray(), to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for a partition; <see cref="Status.NotFound"/> if there is none with this number.</summary>
+    public RollBackResult RollBack(long partition, AsOf to) => RollBackAsync(partition, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="GetAt"/>.</summary>
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        _counters.Add(Counter.Gets);
+        return at.IsSet ? _past.GetAtAsync(key, at) : GetAsync(key, cancellation);
+    }
+
+    /// <summary>As <see cref="History"/>.</summary>
+    public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return _past.HistoryAsync(key, options ?? new HistoryOptions());
+    }
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(range.From.ToArray(), range.To.ToArray()), to, default).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(ReadOnlySpan{byte}, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        if (key.IsEmpty)
+        {
+            return ValueTask.FromResult(new RollBackResult { Status = Status.Invalid, Detail = Refusals.DescribeKey(0) });
+        }
+
+        byte[] copy = key.ToArray();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(copy, (byte[])[.. copy, 0]), to, copy).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(long, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
+        _registry.Map.TryFind(partition, out Partition? found)
+            ? RollBackAsync(found.Range, to, cancellation)
+            : ValueTask.FromResult(new RollBackResult { Status = Status.NotFound, Detail = $"there is no partition {partition}; 'keyva admin partition list' shows them" });
 
     /// <summary>
     /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become

@@ -33,6 +33,7 @@ internal static class StoreFigures
         }
 
         BlockCache cache = context.BlockCache;
+        (long oldestVersion, TimeSpan oldestAge) = context.Snapshots.Oldest;
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -61,6 +62,10 @@ internal static class StoreFigures
             CacheHits = cache.Hits,
             CacheMisses = cache.Misses,
             OpenSnapshots = context.Snapshots.Count,
+            OldestSnapshotVersion = oldestVersion,
+            OldestSnapshotAge = oldestAge,
+            OlderVersions = partitions.Sum(p => p.OlderVersions),
+            OlderVersionBytes = partitions.Sum(p => p.OlderVersionBytes),
             Uptime = uptime,
             Partitions = partitions,
         };

@@ -25,6 +25,9 @@ internal sealed class StoreOpening : IDisposable
     /// <summary>What leads to a separated value takes about half of this itself.</summary>
     private const int MinSeparateValuesFrom = 64;
 
+    private const int MaxRetainedVersions = 10_000;
+    private static readonly TimeSpan MaxRetention = TimeSpan.FromDays(3650);
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
@@ -71,6 +74,11 @@ internal sealed class StoreOpening : IDisposable
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
         Context = CreateContext();
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
+        if (!Context.History.Load())
+        {
+            _notes.Add($"{HistoryFile.FileName} is damaged and was passed over: versions stay longer than was asked for, and times before now lead to none");
+        }
+
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
         if (Journal.Recovery.Cut is { } cut)
         {
@@ -93,6 +101,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.History.Opened(id => Registry.Map.TryFind(id, out Partition? partition) ? partition.Engine.AppliedIndex : 0);
         Context.IsOpen = true;
         Context.BlockCache.Memory.Serve();
     }
@@ -102,6 +111,11 @@ internal sealed class StoreOpening : IDisposable
         if (Registry is not null)
         {
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
+        }
+
+        if (Context is { IsOpen: true })
+        {
+            Context.History.Close();
         }
 
         OwnThreads?.Dispose();
@@ -163,6 +177,11 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"separate-values-from is {options.SeparateValuesFrom}; it must be 0 (never) or {MinSeparateValuesFrom} to {Limits.MaxValueBytesCeiling}");
         }
 
+        if (options.RetainVersionsFor < TimeSpan.Zero || options.RetainVersionsFor > MaxRetention || options.RetainVersions is < 0 or > MaxRetainedVersions)
+        {
+            throw new StoreException($"retain-versions-for must be 0 to {MaxRetention.TotalDays} days, retain-versions 0 to {MaxRetainedVersions}");
+        }
+
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
@@ -203,7 +222,7 @@ internal sealed class StoreOpening : IDisposable
         foreach (string name in files.List(_directory))
         {
             // What a store leaves that was killed while it was being created.
-            if (name is not (LockName or "CATALOG.tmp" or "journal" or "partitions"))
+            if (name is not (LockName or "CATALOG.tmp" or HistoryFile.TemporaryName or "journal" or "partitions"))
             {
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
@@ -258,6 +277,9 @@ internal sealed class StoreOpening : IDisposable
         }
 
         EngineOptions engine = _engineOptions;
+        var oracle = new VersionOracle(_environment.Time);
+        var clock = new VersionClock(oracle, Resolution(_options));
+        var snapshots = new SnapshotList(new Retention(_options.RetainVersionsFor, _options.RetainVersions, clock, oracle));
         long budget = _options.MemoryBudgetBytes != 0
             ? _options.MemoryBudgetBytes
             : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
@@ -270,11 +292,17 @@ internal sealed class StoreOpening : IDisposable
             CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
-            Oracle = new VersionOracle(_environment.Time),
-            Snapshots = new SnapshotList(),
+            Oracle = oracle,
+            Snapshots = snapshots,
+            History = new VersionHistory(_environment.FileSystem, _directory, oracle, clock, snapshots, background),
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
+
+    /// <summary>An eight-thousandth of the time that versions are retained; a second where they are retained by count alone.</summary>
+    private static long Resolution(StoreOptions options) => options.RetainVersionsFor > TimeSpan.Zero
+        ? Math.Max(1, (long)options.RetainVersionsFor.TotalMilliseconds / (VersionClock.Capacity / 2))
+        : 1000;
 
     private JournalOptions JournalOptions() => new()
     {

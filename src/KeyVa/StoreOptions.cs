@@ -98,6 +98,20 @@ public sealed record StoreOptions
     /// </summary>
     public long CompactionBytesPerSecond { get; init; }
 
+    /// <summary>
+    /// How long a version of a key that was overwritten, removed or has expired can still be read (<see cref="Store.GetAt"/>,
+    /// <see cref="Store.History"/>, <see cref="ScanOptions.At"/>, <see cref="Store.RollBack(KeyRange, AsOf)"/>). May change from one opening to the
+    /// next: what is forgotten stays so. At most 10 years. Default: zero; then only what open cursors see stays.
+    /// </summary>
+    public TimeSpan RetainVersionsFor { get; init; }
+
+    /// <summary>
+    /// So many versions of each key, the newest ones, stay for ever; a removal is one, so a removed key leaves traces. With
+    /// <see cref="RetainVersionsFor"/>: what either keeps. What has expired is kept by time only. 0 and 1: the newest alone; at
+    /// most 10,000. Default: 0.
+    /// </summary>
+    public int RetainVersions { get; init; }
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 

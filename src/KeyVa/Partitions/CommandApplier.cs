@@ -56,6 +56,10 @@ internal static class CommandApplier
                     removed[i] = true;
                 }
             }
+            else if (operation.IsRollBack)
+            {
+                outcome.ChangedCount += RollBackRun.Apply(state, operation.Key, operation.To, operation.TargetVersion, version, stamp);
+            }
             else if (!operation.IsCheck && (operation.IsBlind || Exists(state.Engine, operation.Key, stamp)))
             {
                 state.Remove(operation.Key, version, stamp);

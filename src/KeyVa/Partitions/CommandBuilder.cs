@@ -49,6 +49,9 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>The second place of a key that stands in the batch twice; -1 if none does.</summary>
     public int DuplicateKey { get; private set; } = -1;
 
+    /// <summary>Gets what rolling back came to; null: the command does not roll back.</summary>
+    public RollBackTally? Tally { get; private set; }
+
     public NativeBuffer Buffer { get; } = new(256);
 
     public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
@@ -109,8 +112,21 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Brings [from, to) back to what it was at a version; a command of its own.</summary>
+    public void RollBack(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
+    {
+        NoteOffset(NoKey);
+        LongestKey = Math.Max(LongestKey, Math.Max(from.Length, to.Length));
+        OnlyRemovals = false;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
+        Tally = new RollBackTally();
+        OperationEncoding.AppendRollBack(Buffer, from, to, version);
+        Count++;
+    }
+
     public void Clear()
     {
+        Tally = null;
         Buffer.Clear(KeptBytes);
         if (_buckets.Length > 4096)
         {

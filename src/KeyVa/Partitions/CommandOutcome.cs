@@ -13,4 +13,7 @@ internal struct CommandOutcome
 
     /// <summary>Removals that found their key.</summary>
     public int RemovedCount;
+
+    /// <summary>Keys that rolling back changed.</summary>
+    public long ChangedCount;
 }

@@ -26,6 +26,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
     private byte _format = GroupEntry.Format;
     private bool _tellsRemoved;
+    private RollBackTally? _tally;
     private int _acquired;
     private ITimer? _admission;
     private long _version;
@@ -57,7 +58,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 break;
             }
 
-            if (operation.IsRange)
+            if (operation.IsRange || operation.IsRollBack)
             {
                 if (!AddRange(parts, map, operation, i))
                 {
@@ -93,6 +94,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             MayUseReserve = command.OnlyRemovals,
             _format = command.Format,
             _tellsRemoved = command.HasRemovals && command.Count > 1,
+            _tally = command.Tally,
         };
         commit.AcquireNext();
         return commit._completion.Task;
@@ -103,7 +105,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     {
         if (Outcome == AppendOutcome.Appended)
         {
-            Apply();
+            ApplyWhereItMayWait();
         }
         else
         {
@@ -135,7 +137,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         ArraySegment<Partition> owners = map.Cover(operation.Key, operation.To, out bool complete);
         foreach (Partition owner in owners)
         {
-            PartOf(parts, owner).AddRange(owner.Range, operation.Key, operation.To, number);
+            PartOf(parts, owner).AddRange(owner.Range, operation, number);
         }
 
         return owners.Count > 0 && (complete || isEverything);
@@ -219,7 +221,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
         if (_journal is null)
         {
-            Apply();
+            ApplyWhereItMayWait();
             return;
         }
 
@@ -258,6 +260,22 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
     }
 
+    /// <summary>
+    /// Rolling back may have to wait for a flush, which waits for the journal's sync: it gets a thread of its own, since this
+    /// one may be the journal's.
+    /// </summary>
+    private void ApplyWhereItMayWait()
+    {
+        if (_tally is null)
+        {
+            Apply();
+        }
+        else
+        {
+            Task.Factory.StartNew(Apply, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        }
+    }
+
     private void Apply()
     {
         var removed = new bool[_operations];
@@ -267,7 +285,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             foreach (Part part in _parts)
             {
                 part.Writer.Engine.SetPendingCommit(pending);
-                part.Write(_version, _stamp, removed);
+                part.Write(_version, _stamp, removed, _tally);
             }
         }
         catch (StoreException failure)
@@ -287,6 +305,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             part.Writer.EndApply(_version, _stamp);
             part.Writer.Engine.SetPendingCommit(null);
+            if (_tally is not null && _journal is not null)
+            {
+                // The history it read is kept until this is done.
+                part.Writer.Engine.BeginFlush();
+            }
         }
 
         Finish(new WriteResult { Status = Status.Ok, Version = _version, FailedOperation = -1, Removed = _tellsRemoved ? removed : null });
@@ -327,21 +350,37 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
 
         /// <summary>Adds what a removed range and the partition's own have in common.</summary>
-        public void AddRange(KeyRange own, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, int number)
+        public void AddRange(KeyRange own, in Operation operation, int number)
         {
+            ReadOnlySpan<byte> from = operation.Key;
+            ReadOnlySpan<byte> to = operation.To;
             ReadOnlySpan<byte> ownTo = own.To.Span;
             bool endsHere = !to.IsEmpty && (ownTo.IsEmpty || to.SequenceCompareTo(ownTo) < 0);
-            OperationEncoding.AppendRemoveRange(
-                Command, from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span, endsHere ? to : ownTo);
+            from = from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span;
+            to = endsHere ? to : ownTo;
+            if (operation.IsRollBack)
+            {
+                OperationEncoding.AppendRollBack(Command, from, to, operation.TargetVersion);
+            }
+            else
+            {
+                OperationEncoding.AppendRemoveRange(Command, from, to);
+            }
+
             _operations.Add(number);
         }
 
-        public void Write(long version, long stamp, bool[] removed)
+        public void Write(long version, long stamp, bool[] removed, RollBackTally? tally)
         {
             var outcome = default(CommandOutcome);
             var mine = new bool[_operations.Count];
             CommandApplier.Write(Writer.State, Command.Written, version, stamp, mine, ref outcome);
             Debug.Assert(outcome.Status == Status.Ok, "the conditions were checked");
+            if (tally is not null)
+            {
+                tally.Changed += outcome.ChangedCount;
+            }
+
             for (int i = 0; i < mine.Length; i++)
             {
                 removed[_operations[i]] = mine[i];

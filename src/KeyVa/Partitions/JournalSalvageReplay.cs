@@ -164,7 +164,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         }
     }
 
-    private static void Write(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp, bool checks)
+    private void Write(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp, bool checks)
     {
         Engine engine = partition.Engine;
         if (checks && !Holds(partition, command, version, stamp))
@@ -175,6 +175,12 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
+            if (operation.IsRollBack)
+            {
+                RollBack(partition, operation, version, stamp);
+                continue;
+            }
+
             if (operation.IsRange || operation.IsCheck || HasNewer(partition, operation.Key, version))
             {
                 continue;
@@ -198,6 +204,18 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
                 engine.RemoveRange(operation.Key, operation.To, version, stamp);
             }
         }
+    }
+
+    private void RollBack(RepairedPartition partition, in Operation operation, long version, long stamp)
+    {
+        Engine engine = partition.Engine;
+        if (partition.IsRebuilt || engine.Context.History.From > operation.TargetVersion)
+        {
+            log.Lose(journal, 0, $"partition {partition.Definition.Id}: version {version} rolled a range back to version {operation.TargetVersion}, which is not there any more; its keys are as they were before that");
+            return;
+        }
+
+        RollBackRun.Apply(new PartitionState(engine), operation.Key, operation.To, operation.TargetVersion, version, stamp);
     }
 
     private static bool Holds(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp)

@@ -21,7 +21,12 @@ internal readonly ref struct Operation
     public bool IsRangeCheck => Condition == RangeCheck.Condition;
 
     /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
-    public bool SpansRange => IsRange || IsRangeCheck;
+    public bool SpansRange => IsRange || IsRangeCheck || IsRollBack;
+
+    /// <summary>Brings [<see cref="Key"/>, <see cref="To"/>) back to what it was at <see cref="TargetVersion"/>; empty bounds are open.</summary>
+    public bool IsRollBack { get; init; }
+
+    public long TargetVersion { get; init; }
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -59,12 +64,13 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record)
+///             128: removal of a range (format 2 of the record); 132: roll back (format 4)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
-///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
+///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
+///   version   8 bytes, if the head is 132: the version to roll back to
 ///   checks    heads 129 and 130, see CheckEncoding
 /// </code>
 /// </summary>
@@ -77,6 +83,7 @@ internal static class OperationEncoding
     private const int RelativeBit = 32;
     private const int BlindBit = 64;
     private const int RangeHead = 128;
+    private const int RollBackHead = 132;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -112,6 +119,14 @@ internal static class OperationEncoding
         buffer.Append(to);
     }
 
+    public static void AppendRollBack(NativeBuffer buffer, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
+    {
+        AppendHeadAndKey(buffer, RollBackHead, from);
+        buffer.AppendVarint((ulong)to.Length);
+        buffer.Append(to);
+        buffer.AppendInt64(version);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -130,8 +145,8 @@ internal static class OperationEncoding
 
         if (head >= RangeHead)
         {
-            return head == RangeHead
-                ? TryReadRange(ref bytes, key, rest, out operation)
+            return head is RangeHead or RollBackHead
+                ? TryReadRange(ref bytes, head, key, rest, out operation)
                 : CheckEncoding.TryRead(ref bytes, head, key, rest, out operation);
         }
 
@@ -173,12 +188,24 @@ internal static class OperationEncoding
     }
 
     private static bool TryReadRange(
-        scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
+        scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
     {
         operation = default;
         if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
         {
             return false;
+        }
+
+        if (head == RollBackHead)
+        {
+            if (!TryReadInt64(ref rest, out long version) || version < 0)
+            {
+                return false;
+            }
+
+            operation = new Operation { IsRollBack = true, Key = from, To = to, TargetVersion = version };
+            bytes = rest;
+            return true;
         }
 
         operation = new Operation { IsRange = true, Key = from, To = to };

@@ -22,6 +22,7 @@ internal sealed class PartitionRegistry : IPartitions
     {
         _context = context;
         _catalog = catalog;
+        context.History.DurableIndexOf = id => Map.TryFind(id, out Partition? partition) && !partition.Definition.IsVolatile ? partition.Engine.DurableIndex : null;
     }
 
     public PartitionMap Map => Volatile.Read(ref _map);
@@ -163,6 +164,7 @@ internal sealed class PartitionRegistry : IPartitions
     public async ValueTask CloseAsync()
     {
         PartitionMap map = Map;
+        _context.History.BeginClose();
         foreach (Partition partition in map.Partitions.ToArray())
         {
             await CloseWriter(partition.Writer, Status.Failed).ConfigureAwait(false);
@@ -295,6 +297,7 @@ internal sealed class PartitionRegistry : IPartitions
                 if (Volatile.Read(ref engine) is { } opened)
                 {
                     _journal!.Release(definition.Id, opened.DurableIndex);
+                    _context.History.Advance();
                 }
             },
         };
@@ -308,6 +311,12 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Time,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
+        context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
+        if (_context.Snapshots.Retention.IsOn)
+        {
+            writer!.State.Follow(new ClockFollower(_context.History));
+        }
+
         return new Partition(definition, engine!, writer!, _context);
     }
 

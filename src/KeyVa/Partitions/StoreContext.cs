@@ -30,6 +30,8 @@ internal sealed class StoreContext
 
     public required SnapshotList Snapshots { get; init; }
 
+    public required VersionHistory History { get; init; }
+
     public required BlockCache BlockCache { get; init; }
 
     /// <summary>What all compactions together may write; null: no limit.</summary>

@@ -114,6 +114,8 @@ public sealed class ConfigurationTests : IDisposable
         { "zstd-level", "23" },
         { "zstd-dictionary", "2MiB" },
         { "separate-values-from", "65MiB" },
+        { "retain-versions-for", "-1s" },
+        { "retain-versions", "10001" },
         { "compaction", "universal" },
         { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
