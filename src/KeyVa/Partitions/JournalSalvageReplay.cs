@@ -154,7 +154,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
-            if (operation.IsRange || HasNewer(partition, operation.Key, version))
+            if (operation.IsRange || operation.IsCheck || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }
@@ -188,7 +188,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
             ReadOnlySpan<byte> one = command[..(command.Length - rest.Length)];
             command = rest;
             if (operation.Condition != ConditionKind.None
-                && !HasNewer(partition, operation.Key, version)
+                && !(operation.IsRangeCheck ? partition.IsRebuilt : HasNewer(partition, operation.Key, version))
                 && !CommandApplier.Check(partition.Engine, one, stamp, ref outcome))
             {
                 return false;
