@@ -56,4 +56,10 @@ public enum Status : byte
 
     /// <summary>The transaction reached its time limit and was rolled back.</summary>
     Expired = 13,
+
+    /// <summary>
+    /// A merge function could not make a value of what the key holds and the operand: an increment of a text, for example. Nothing of the batch
+    /// was written; the detail says what does not fit.
+    /// </summary>
+    MergeRefused = 20,
 }

@@ -306,6 +306,7 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Oracle,
             _context.Background,
             _context.Time,
+            _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
         return new Partition(definition, engine!, writer!, _context);
