@@ -4,6 +4,8 @@ using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Merges;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa;
 
@@ -28,6 +30,7 @@ public sealed class Store : IStore
     private readonly Scrubber _scrubber;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
+    private readonly LiveTransactions _transactions;
     private int _disposed;
 
     private Store(StoreOpening parts)
@@ -38,6 +41,7 @@ public sealed class Store : IStore
         _journal = parts.Journal!;
         _reads = new StoreReads(_registry, _context, _counters, _getLatency);
         _writes = new StoreWrites(_registry, _journal, _context, _counters, _writeLatency);
+        _transactions = new LiveTransactions(_registry, _context, _journal, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
     }
 
@@ -52,6 +56,12 @@ public sealed class Store : IStore
 
     /// <summary>What opening found and mended (a cut journal tail, for example), for the log; empty: nothing.</summary>
     public IReadOnlyList<string> RecoveryNotes => _parts.Notes;
+
+    /// <summary>The locks of transactions; null while none has needed any.</summary>
+    internal LockTable? Locks => _context.Locks;
+
+    /// <summary>The transactions under way.</summary>
+    internal LiveTransactions Live => _transactions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
@@ -192,6 +202,24 @@ public sealed class Store : IStore
         ArgumentNullException.ThrowIfNull(batch);
         return _writes.Write(batch.Commands);
     }
+
+    /// <summary>
+    /// Begins a transaction; dispose it. Throws <see cref="RefusedException"/> if <see cref="StoreOptions.MaxTransactions"/> are
+    /// under way, the options break a rule, or the store is closed.
+    /// </summary>
+    public Transaction Begin(TransactionOptions? options = null) => _transactions.Begin(options ?? TransactionOptions.Default);
+
+    /// <summary>
+    /// Does work in a transaction and commits it; again from its beginning if it meets others (at most 64 times, with short random
+    /// pauses, and from the fourth time with locks), so it must have no effect but through the transaction. Work that
+    /// rolls back ends it with <see cref="Status.Ok"/> and version 0; an exception rolls back and goes on to the caller.
+    /// </summary>
+    public CommitResult Transact(Action<Transaction> work, TransactionOptions? options = null) =>
+        Transactions.Transact.Run(_transactions, work, options ?? TransactionOptions.Default);
+
+    /// <summary>As <see cref="Transact(Action{Transaction}, TransactionOptions?)"/>, without blocking the thread.</summary>
+    public Task<CommitResult> TransactAsync(Func<Transaction, ValueTask> work, TransactionOptions? options = null, CancellationToken cancellation = default) =>
+        Transactions.Transact.RunAsync(_transactions, work, options ?? TransactionOptions.Default, cancellation);
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
@@ -342,6 +370,7 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();

@@ -125,6 +125,16 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"max-batch-bytes is {options.MaxBatchBytes}; it must be 1 to {Limits.MaxValueBytesCeiling}");
         }
 
+        if (options.MaxTransactionBytes is < 64 << 10 or > Limits.MaxValueBytesCeiling || options.MaxTransactions < 1)
+        {
+            throw new StoreException($"max-transaction-bytes is {options.MaxTransactionBytes} and must be {64 << 10} to {Limits.MaxValueBytesCeiling}; max-transactions is {options.MaxTransactions} and must be at least 1");
+        }
+
+        if (options.LockTimeout < TimeSpan.Zero || options.LockTimeout > TimeSpan.FromDays(1))
+        {
+            throw new StoreException($"lock-timeout is {options.LockTimeout}; it must be 0 to 1 day");
+        }
+
         if (options.Volatile && options.Engine != EngineKind.Memory)
         {
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");

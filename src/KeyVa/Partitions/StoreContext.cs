@@ -2,6 +2,7 @@ using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
 using KeyVa.Merges;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa.Partitions;
 
@@ -11,6 +12,7 @@ internal sealed class StoreContext
     // The store itself and each open engine use the cache; the last one to let go frees it.
     private int _cacheUsers = 1;
     private bool _isOpen;
+    private LockTable? _locks;
 
     public required IFileSystem FileSystem { get; init; }
 
@@ -34,6 +36,20 @@ internal sealed class StoreContext
 
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
+
+    /// <summary>The locks of transactions; null until one needs them.</summary>
+    public LockTable? Locks => Volatile.Read(ref _locks);
+
+    /// <summary>Makes the table of locks, once.</summary>
+    public LockTable MakeLocks()
+    {
+        lock (Snapshots)
+        {
+            LockTable locks = _locks ?? new LockTable(Time, new LockLimits());
+            Volatile.Write(ref _locks, locks);
+            return locks;
+        }
+    }
 
     /// <summary>Whether the journal has been replayed: from then on the store writes of its own accord.</summary>
     public bool IsOpen

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace KeyVa.Transactions;
 
 /// <summary>
@@ -92,7 +90,7 @@ internal sealed class WriteSet
         {
             if (Contains(_ranges[i], key))
             {
-                write = new BufferedWrite(number, false, 0, 0, default, -1, _ranges[i].Sequence);
+                write = new BufferedWrite(number, false, 0, 0, default, BufferedWrite.OfRange, _ranges[i].Sequence);
                 return true;
             }
         }
@@ -119,7 +117,7 @@ internal sealed class WriteSet
     /// <summary>A key's newest write, which exists.</summary>
     public ref readonly BufferedWrite NewestOf(int key) => ref _writes[_newest[key]];
 
-    public ReadOnlySpan<byte> ValueOf(in BufferedWrite write) => _bytes.At(write.Address, write.Length);
+    public ReadOnlySpan<byte> ValueOf(scoped in BufferedWrite write) => _bytes.At(write.Address, write.Length);
 
     public ReadOnlySpan<byte> FromOf(int range) => _bytes.At(_ranges[range].From, _ranges[range].FromLength);
 
@@ -213,4 +211,8 @@ internal sealed class WriteSet
 }
 
 /// <summary>A put or removal of a key. <paramref name="Sequence"/>: its place among those of all transactions.</summary>
-internal readonly record struct BufferedWrite(int Key, bool IsPut, long Address, int Length, Expiry Expiry, int Previous, long Sequence);
+internal readonly record struct BufferedWrite(int Key, bool IsPut, long Address, int Length, Expiry Expiry, int Previous, long Sequence)
+{
+    /// <summary>In <see cref="Previous"/>: it stands for a removal of a range.</summary>
+    public const int OfRange = -2;
+}
