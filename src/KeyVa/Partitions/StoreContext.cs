@@ -13,6 +13,7 @@ internal sealed class StoreContext
     private int _cacheUsers = 1;
     private bool _isOpen;
     private LockTable? _locks;
+    private long _lastOwner;
 
     public required IFileSystem FileSystem { get; init; }
 
@@ -39,6 +40,12 @@ internal sealed class StoreContext
 
     /// <summary>The locks of transactions; null until one needs them.</summary>
     public LockTable? Locks => Volatile.Read(ref _locks);
+
+    /// <summary>The table of locks if somebody holds one, or waits; otherwise null, for one volatile read where no transaction ever locked.</summary>
+    public LockTable? HeldLocks => Locks is { HasLocks: true } locks ? locks : null;
+
+    /// <summary>The number of the next transaction, or of the next owner of locks.</summary>
+    public long NextOwner() => Interlocked.Increment(ref _lastOwner);
 
     /// <summary>Makes the table of locks, once.</summary>
     public LockTable MakeLocks()

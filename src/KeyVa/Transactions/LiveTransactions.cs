@@ -36,7 +36,6 @@ internal sealed class LiveTransactions : IDisposable
     // Under the lock.
     private TransactionBody? _first;
     private int _count;
-    private long _lastId;
     private long _wakeAt = long.MaxValue;
     private bool _closed;
 
@@ -74,7 +73,7 @@ internal sealed class LiveTransactions : IDisposable
         Stack<TransactionBody> pool = _pool ??= new Stack<TransactionBody>(MaxPooled);
         TransactionBody body = pool.Count > 0 ? pool.Pop() : new TransactionBody();
         long deadline = _context.Time.GetTimestamp() + (long)(options.TimeLimit.TotalSeconds * _context.Time.TimestampFrequency);
-        body.Begin(this, options, Interlocked.Increment(ref _lastId), deadline);
+        body.Begin(this, options, _context.NextOwner(), deadline);
         if (!TryList(body, deadline, options.TimeLimit))
         {
             body.End(body.State, Status.Ok);
@@ -186,48 +185,36 @@ internal sealed class LiveTransactions : IDisposable
     /// <summary>A pause by the store's clock.</summary>
     public Task Delay(TimeSpan pause, CancellationToken cancellation) => Task.Delay(pause, _context.Time, cancellation);
 
-    /// <summary>Logs and applies a commit, and waits for it.</summary>
-    public WriteResult Write(CommandBuilder command)
+    /// <summary>
+    /// Logs and applies a commit, and waits for it. <paramref name="timeout"/>: how long it waits for the locks of others; null if
+    /// it has those it needs.
+    /// </summary>
+    public WriteResult Write(CommandBuilder command, TimeSpan? timeout)
     {
-        PartitionMap map = Map;
-        Counter counter = command.HasRemovals ? Counter.Removes : Counter.Sets;
-        if (map.OwnerOfAll(command) is not { } owner)
+        if (timeout is null || _context.HeldLocks is not { } locks)
         {
-            WriteResult across = CrossPartitionCommit.Run(command, map, _journal, Oracle, _context.Time).GetAwaiter().GetResult();
-            _counters.Add(across.Status > Status.NotFound ? Counter.Refused : counter, across.Status > Status.NotFound ? 1 : command.Count);
-            return across;
+            return Write(command);
         }
 
-        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
-        request.Begin(command);
-        _counters.Add(counter, command.Count);
-        long start = Stopwatch.GetTimestamp();
-        owner.Writer.Write(request);
-        _latency.RecordSince(start);
-        if (request.Result.Status > Status.NotFound)
+        LockOwner? owner = CommandLocks.Acquire(_context, locks, command, timeout.GetValueOrDefault(), out WriteResult refusal);
+        if (owner is null)
         {
-            _counters.AddRefused(counter, command.Count);
+            return refusal;
         }
 
-        return request.Result;
+        try
+        {
+            return Write(command);
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
     }
 
-    /// <summary>As <see cref="Write"/>; the command must not change before the task ends.</summary>
-    public ValueTask<WriteResult> WriteAsync(CommandBuilder command)
-    {
-        PartitionMap map = Map;
-        if (map.OwnerOfAll(command) is not { } owner)
-        {
-            return WriteAcross(command, map);
-        }
-
-        AsyncWriteRequest request = AsyncWriteRequest.Rent();
-        request.Begin(command, _latency, _counters);
-        _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
-        var result = new ValueTask<WriteResult>(request, request.Token);
-        owner.Writer.WriteAsync(request);
-        return result;
-    }
+    /// <summary>As <see cref="Write(CommandBuilder, TimeSpan?)"/>; the command must not change before the task ends.</summary>
+    public ValueTask<WriteResult> WriteAsync(CommandBuilder command, TimeSpan? timeout) =>
+        timeout is null || _context.HeldLocks is not { } locks ? WriteAsync(command) : WriteLocked(locks, command, timeout.GetValueOrDefault());
 
     /// <summary>The newest of what transactions other than <paramref name="reader"/> have written to a key and not committed.</summary>
     public bool TryFindUncommitted(ReadOnlySpan<byte> key, TransactionBody reader, ref long newest, ref byte[] copy, out BufferedWrite write)
@@ -277,6 +264,65 @@ internal sealed class LiveTransactions : IDisposable
         _context.Locks?.Dispose();
     }
 
+    private async ValueTask<WriteResult> WriteLocked(LockTable locks, CommandBuilder command, TimeSpan timeout)
+    {
+        (LockOwner? owner, WriteResult refusal) = await CommandLocks.AcquireAsync(_context, locks, command, timeout).ConfigureAwait(false);
+        if (owner is null)
+        {
+            return refusal;
+        }
+
+        try
+        {
+            return await WriteAsync(command).ConfigureAwait(false);
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
+    }
+
+    private WriteResult Write(CommandBuilder command)
+    {
+        PartitionMap map = Map;
+        Counter counter = command.HasRemovals ? Counter.Removes : Counter.Sets;
+        if (map.OwnerOfAll(command) is not { } owner)
+        {
+            WriteResult across = CrossPartitionCommit.Run(command, map, _journal, Oracle, _context.Time).GetAwaiter().GetResult();
+            _counters.Add(across.Status > Status.NotFound ? Counter.Refused : counter, across.Status > Status.NotFound ? 1 : command.Count);
+            return across;
+        }
+
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.Begin(command);
+        _counters.Add(counter, command.Count);
+        long start = Stopwatch.GetTimestamp();
+        owner.Writer.Write(request);
+        _latency.RecordSince(start);
+        if (request.Result.Status > Status.NotFound)
+        {
+            _counters.AddRefused(counter, command.Count);
+        }
+
+        return request.Result;
+    }
+
+    private ValueTask<WriteResult> WriteAsync(CommandBuilder command)
+    {
+        PartitionMap map = Map;
+        if (map.OwnerOfAll(command) is not { } owner)
+        {
+            return WriteAcross(command, map);
+        }
+
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.Begin(command, _latency, _counters);
+        _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
+        var result = new ValueTask<WriteResult>(request, request.Token);
+        owner.Writer.WriteAsync(request);
+        return result;
+    }
+
     private async ValueTask<WriteResult> WriteAcross(CommandBuilder command, PartitionMap map)
     {
         long start = Stopwatch.GetTimestamp();
@@ -318,7 +364,7 @@ internal sealed class LiveTransactions : IDisposable
             _wakeAt = long.MaxValue;
             for (TransactionBody? body = _first; body is not null; body = body.Next)
             {
-                _wakeAt = Math.Min(_wakeAt, body.Deadline);
+                _wakeAt = Math.Min(_wakeAt, body.EndsAt);
             }
 
             if (_wakeAt != long.MaxValue && !_closed)
@@ -336,7 +382,7 @@ internal sealed class LiveTransactions : IDisposable
         {
             for (TransactionBody? body = _first; body is not null; body = body.Next)
             {
-                if (body.Deadline <= now)
+                if (body.EndsAt <= now)
                 {
                     due.Add((body, body.State));
                 }

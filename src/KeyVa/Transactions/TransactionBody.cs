@@ -68,7 +68,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     public LiveTransactions Live => _live!;
 
     /// <summary>In ticks of the store's clock.</summary>
-    public long Deadline { get; private set; }
+    public long EndsAt { get; private set; }
 
     /// <summary>Rises each time it is used again.</summary>
     public int Generation { get; private set; }
@@ -123,7 +123,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         Debug.Assert(!IsActive && Writes.IsEmpty && Reads.IsEmpty, "a body is at rest between two transactions");
         _live = live;
         Options = options;
-        Deadline = deadline;
+        EndsAt = deadline;
         _detail = null;
         Number = id;
         IsolationLevel isolation = options.Isolation;

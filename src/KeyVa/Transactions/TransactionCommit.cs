@@ -26,7 +26,7 @@ internal static class TransactionCommit
 
         try
         {
-            return Encode(body, out result) ? Result(body, body.Live.Write(body.Command)) : result;
+            return Encode(body, out result) ? Result(body, body.Live.Write(body.Command, LockTimeout(body))) : result;
         }
         finally
         {
@@ -44,7 +44,7 @@ internal static class TransactionCommit
 
         try
         {
-            return Encode(body, out result) ? Result(body, await body.Live.WriteAsync(body.Command).ConfigureAwait(false)) : result;
+            return Encode(body, out result) ? Result(body, await body.Live.WriteAsync(body.Command, LockTimeout(body)).ConfigureAwait(false)) : result;
         }
         finally
         {
@@ -88,6 +88,8 @@ internal static class TransactionCommit
         result = new CommitResult { Status = body.EndStatus, Detail = body.Detail };
         return false;
     }
+
+    private static TimeSpan? LockTimeout(TransactionBody body) => body.IsPessimistic ? null : body.Live.LockTimeout(body.Options);
 
     private static bool Encode(TransactionBody body, out CommitResult refusal)
     {

@@ -58,12 +58,14 @@ internal sealed class Script(Store store, TransactionOptions options) : IDisposa
         return Text(records);
     }
 
+    private bool IsWaiting(string name) => _transactions.TryGetValue(name, out Transaction? transaction) && IsWaiting(transaction);
+
     private static string NameOf(string step) => step.Split(' ')[0];
 
     private async Task RunStep(string step)
     {
         Task<string> result = Begin(step.Split(' '));
-        if (!IsWaiting(_transactions[NameOf(step)]))
+        if (!IsWaiting(NameOf(step)))
         {
             Note(step, await result.WaitAsync(Patience));
         }

@@ -149,7 +149,7 @@ public sealed class TransactionTests
             Set(store, key, key);
         }
 
-        using Transaction txn = store.Begin();
+        using Transaction txn = store.Begin(new TransactionOptions { Isolation = IsolationLevel.RepeatableRead });
         txn.Put("bb"u8, "before"u8);
         txn.RemoveRange("b"u8, "d"u8);
         txn.Put("c"u8, "after"u8);
