@@ -80,6 +80,7 @@ internal static class GrpcRefusal
         Status.Deadlock => GrpcStatusCode.Aborted,
         Status.LockTimeout => GrpcStatusCode.Aborted,
         Status.Expired => GrpcStatusCode.FailedPrecondition,
+        Status.MergeRefused => GrpcStatusCode.FailedPrecondition,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -63,6 +63,8 @@ public sealed class Store : IStore
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
 
+    internal MergeRegistry MergeFunctions => _context.MergeFunctions;
+
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
     {

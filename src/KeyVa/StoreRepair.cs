@@ -62,7 +62,7 @@ internal sealed class StoreRepair
             throw new StoreException($"'{target}' is not empty; name a folder that does not exist yet or is empty");
         }
 
-        var repair = new StoreRepair(source, target, environment, functions ?? new MergeRegistry([]));
+        var repair = new StoreRepair(source, target, environment, functions ?? MergeRegistry.OfBuiltIn);
         repair.Run(cancellation);
         string? damaged = to is null ? StoreRepairInPlace.Exchange(files, source, target) : null;
         return new RepairReport

@@ -27,6 +27,9 @@ internal sealed class MergeRegistry
         }
     }
 
+    /// <summary>KeyVa's own functions alone.</summary>
+    public static MergeRegistry OfBuiltIn { get; } = new([]);
+
     /// <summary>Whether a function can be called by what the journal will hold of it.</summary>
     public bool Knows(MergeFunction function) =>
         function.Number != 0 || Array.Exists(_custom, one => one.Function.Name == function.Name && one.Version == function.Version);
@@ -49,6 +52,14 @@ internal sealed class MergeRegistry
         }
 
         return found;
+    }
+
+    /// <summary>What is said of a name that <see cref="Find"/> does not know.</summary>
+    public string Describe(string name, int version)
+    {
+        string asked = version == 0 ? $"'{name}'" : string.Create(CultureInfo.InvariantCulture, $"'{name}' version {version}");
+        IEnumerable<string> known = MergeFunction.BuiltIn.Concat(_custom.Select(static one => one.Function)).Select(static function => function.Name).Distinct();
+        return $"the merge function {asked} is not known; known are: {string.Join(", ", known)}";
     }
 
     /// <summary>The function that an operation names (see MergeEncoding).</summary>

@@ -100,6 +100,9 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>The function of an operation that is a merge.</summary>
+    public MergeFunction MergeOf(int operation) => _merges!.Find(merge => merge.Operation == operation).Function;
+
     /// <summary>
     /// The store accepts the command: no merge may come to a longer value than this. False if it does not know the function of one, which is then named.
     /// </summary>
