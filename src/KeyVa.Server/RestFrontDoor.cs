@@ -119,7 +119,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             return _values.PutAsync(context, target);
         }
 
-        if (HttpMethods.IsPost(method))
+        if (HttpMethods.IsPatch(method))
         {
             operation = Operation.Write;
             return _values.MergeAsync(context, target);

@@ -18,7 +18,7 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>PUT /kv/{key}</c>.</summary>
     internal static readonly string[] PutParameters = ["encoding", "ttl"];
 
-    /// <summary>The parameters of <c>POST /kv/{key}</c>.</summary>
+    /// <summary>The parameters of <c>PATCH /kv/{key}</c>.</summary>
     internal static readonly string[] MergeParameters = ["encoding", "ttl", "function", "function-version"];
 
     /// <summary>The parameters of <c>GET /kv</c>.</summary>

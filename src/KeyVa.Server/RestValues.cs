@@ -7,7 +7,7 @@ using Microsoft.Extensions.Primitives;
 namespace KeyVa.Server;
 
 /// <summary>
-/// One value: GET, HEAD, PUT, POST (a merge) and DELETE of <c>/kv/{key}</c>. The body is the value as it is, the entity tag its version.
+/// One value: GET, HEAD, PUT, PATCH (a merge) and DELETE of <c>/kv/{key}</c>. The body is the value as it is, the entity tag its version.
 /// Thread-safe.
 /// </summary>
 /// <remarks>
@@ -59,7 +59,10 @@ internal sealed class RestValues(Store store)
         return PutAsync(context, key, new WriteOptions { Expiry = query.Expiry, Condition = condition });
     }
 
-    /// <summary>Answers POST: merges the body into the value.</summary>
+    /// <summary>
+    /// Answers PATCH: merges the body into the value. Not POST, which any web page may send to any server without asking: a page
+    /// cannot send PATCH from elsewhere.
+    /// </summary>
     public Task MergeAsync(HttpContext context, in RestTarget target)
     {
         if (!TryReadKey(target, RestQuery.MergeParameters, out RestKey key, out RestQuery? query, out Problem? problem))
@@ -67,14 +70,13 @@ internal sealed class RestValues(Store store)
             return problem.WriteAsync(context);
         }
 
-        MergeFunction? function = null;
-        if (query.Function is null)
+        string? name = query.Function ?? (MediaType.IsMergePatch(context.Request.ContentType) ? MergeFunction.JsonMergePatch.Name : null);
+        MergeFunction? function = name is null ? null : store.MergeFunctions.Find(name, query.FunctionVersion);
+        if (function is null)
         {
-            problem = Problem.Malformed("POST merges the body into the value and needs ?function=, such as ?function=increment");
-        }
-        else if ((function = store.MergeFunctions.Find(query.Function, query.FunctionVersion)) is null)
-        {
-            problem = Problem.Malformed(store.MergeFunctions.Describe(query.Function, query.FunctionVersion));
+            problem = Problem.Malformed(name is null
+                ? $"PATCH merges the body into the value and needs ?function=, such as ?function=increment, or Content-Type: {MediaType.MergePatch}"
+                : store.MergeFunctions.Describe(name, query.FunctionVersion));
         }
 
         if (function is null || !TryReadCondition(context.Request.Headers, key, out Condition condition, out problem))
