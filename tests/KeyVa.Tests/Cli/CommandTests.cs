@@ -42,7 +42,7 @@ public sealed class CommandTests : IAsyncLifetime
     public async Task CountersRiseAndValuesAreMerged()
     {
         await Expect(0, "1\n", "", "incr", "n");
-        await Expect(0, "-4\n", "", "incr", "n", "--", "-5");
+        await Expect(0, "-4\n", "", "incr", "n", "-5");
         await Expect(0, "6\n", "", "incr", "n", "10", "--ttl", "1h");
         await Expect(0, "ab\n", "", "merge", "log", "append", "ab");
         await Expect(0, "{\"value\":\"abc\",\"version\":5}\n", "", "merge", "log", "append", "c", "--json");

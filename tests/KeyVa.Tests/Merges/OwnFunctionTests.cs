@@ -69,9 +69,9 @@ public sealed class OwnFunctionTests
         }
 
         var environment = new StoreEnvironment { FileSystem = fixture.Files, Time = fixture.Time };
-        StoreException refused = Assert.Throws<StoreException>(() => StoreRepair.Run(Directory, "/missed", environment, CancellationToken.None));
+        StoreException refused = Assert.Throws<StoreException>(() => StoreRepair.Run(StoreFixture.Directory, "/missed", environment, CancellationToken.None));
         Assert.Contains("'reverse' version 2", refused.Message, StringComparison.Ordinal);
-        RepairReport report = StoreRepair.Run(Directory, "/repaired", environment, CancellationToken.None, new KeyVa.Merges.MergeRegistry([new Reverse(2)]));
+        RepairReport report = StoreRepair.Run(StoreFixture.Directory, "/repaired", environment, CancellationToken.None, new KeyVa.Merges.MergeRegistry([new Reverse(2)]));
         Assert.Empty(report.Losses);
         await using Store again = Store.Open("/repaired", Plain, environment);
         Assert.Equal(("ba", "7", "text"), (Get(again, "a"), Get(again, "n"), Get(again, "t")));

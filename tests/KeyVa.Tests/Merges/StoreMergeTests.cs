@@ -126,13 +126,13 @@ public sealed class StoreMergeTests
         {
             long start = fixture.Time.UnixMilliseconds;
             store.Increment("n"u8, 1, new WriteOptions { Expiry = Expiry.InMilliseconds(5000) });
-            fixture.Time.Advance(1000);
+            fixture.Time.Advance(TimeSpan.FromSeconds(1));
             store.Increment("n"u8);
             Assert.Equal((start + 5000, "2"), (ExpiresAt(store, "n"u8), Get(store, "n")));
             store.Increment("n"u8, 1, new WriteOptions { Expiry = Expiry.InMilliseconds(9000) });
             Assert.Equal((start + 10_000, "3"), (ExpiresAt(store, "n"u8), Get(store, "n")));
             store.Increment("n"u8, 1, new WriteOptions { Expiry = Expiry.AtUnixMilliseconds(start + 3000) });
-            fixture.Time.Advance(3000);
+            fixture.Time.Advance(TimeSpan.FromSeconds(3));
             Assert.Null(Get(store, "n"));
             Assert.Equal(7, store.Increment("n"u8, 7).MergedNumber);
             Assert.Equal((0, "7"), (ExpiresAt(store, "n"u8), Get(store, "n")));
@@ -193,11 +193,11 @@ public sealed class StoreMergeTests
         var fixture = new StoreFixture(Options(EngineKind.Lsm, 3));
         await using Store store = fixture.Open();
         PartitionedStore.Split(store, EngineKind.Lsm, 3, Borders);
-        await Parallel.ForEachAsync(Enumerable.Range(0, 600), async (i, _) =>
+        await Parallel.ForEachAsync(Enumerable.Range(0, 600), async (_, cancellation) =>
         {
             using var batch = new WriteBatch();
-            Assert.True((await store.WriteAsync(batch.Increment("a"u8).Increment("h"u8, 2).Increment("z"u8, 3))).IsOk);
-            Assert.True((await store.IncrementAsync(Bytes("h"))).IsOk);
+            Assert.True((await store.WriteAsync(batch.Increment("a"u8).Increment("h"u8, 2).Increment("z"u8, 3), cancellation)).IsOk);
+            Assert.True((await store.IncrementAsync(Bytes("h"), cancellation: cancellation)).IsOk);
         });
         Assert.Equal(("600", "1800", "1800"), (Get(store, "a"), Get(store, "h"), Get(store, "z")));
     }
@@ -219,7 +219,7 @@ public sealed class StoreMergeTests
                     MergeSomething(store, random);
                     if (random.Next(20) == 0)
                     {
-                        fixture.Time.Advance(random.Next(1, 2000));
+                        fixture.Time.Advance(TimeSpan.FromMilliseconds(random.Next(1, 2000)));
                     }
                 }
 

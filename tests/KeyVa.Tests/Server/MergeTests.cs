@@ -19,8 +19,8 @@ public sealed class MergeTests(ServerFixture server) : IClassFixture<ServerFixtu
         Assert.Equal((HttpStatusCode.OK, "5", "application/octet-stream"), (first.StatusCode, await first.Content.ReadAsStringAsync(), first.Content.Headers.ContentType!.MediaType));
         using HttpResponseMessage second = await PatchAsync("/kv/rest%2Fn?function=increment&ttl=10s", "-7");
         Assert.Equal("-2", await second.Content.ReadAsStringAsync());
-        using ValueLease lease = server.Store.Get("rest/n"u8);
-        Assert.Equal(($"\"{lease.Version}\"", server.Time.UnixMilliseconds + 10_000), (second.Headers.ETag!.Tag, lease.ExpiresAtUnixMilliseconds));
+        (long version, long expires) = Stamps("rest/n"u8);
+        Assert.Equal(($"\"{version}\"", server.Time.UnixMilliseconds + 10_000), (second.Headers.ETag!.Tag, expires));
         using HttpResponseMessage binary = await PatchAsync("/kv/_wA?encoding=base64url&function=append", "x");
         Assert.Equal("x", await binary.Content.ReadAsStringAsync());
         using HttpResponseMessage merge = await PatchAsync("/kv/a:merge?function=json-merge-patch", """{"a":[1]}""");
@@ -106,8 +106,7 @@ public sealed class MergeTests(ServerFixture server) : IClassFixture<ServerFixtu
         WriteResponse done = (await server.Data.CallAsync(Methods.Write, request)).GetMessage();
         Assert.Equal(["7", "[1]"], done.Merged.Select(static value => value.ToStringUtf8()));
         Assert.Empty(done.Removed);
-        using ValueLease lease = server.Store.Get("g-n"u8);
-        Assert.Equal((done.Version, server.Time.UnixMilliseconds + 5000), (lease.Version, lease.ExpiresAtUnixMilliseconds));
+        Assert.Equal((done.Version, server.Time.UnixMilliseconds + 5000), Stamps("g-n"u8));
     }
 
     [Fact]
@@ -123,6 +122,12 @@ public sealed class MergeTests(ServerFixture server) : IClassFixture<ServerFixtu
             refused = await server.Data.CallAsync(Methods.Write, new WriteRequest { Operations = { wrong } });
             Assert.Equal((GrpcStatusCode.InvalidArgument, "invalid"), (refused.Status.Code, refused.Trailers.Get("keyva-status")));
         }
+    }
+
+    private (long Version, long Expires) Stamps(ReadOnlySpan<byte> key)
+    {
+        using ValueLease lease = server.Store.Get(key);
+        return (lease.Version, lease.ExpiresAtUnixMilliseconds);
     }
 
     private static Wire.Operation Merge(string key, string function, string operand, int version = 0) =>
