@@ -19,7 +19,7 @@ internal struct Retries(TransactionOptions options)
 
     public readonly TransactionOptions Options => _failures < OptimisticAttempts || options.Concurrency == Concurrency.Pessimistic
         ? options
-        : options with { Concurrency = Concurrency.Pessimistic };
+        : options with { Concurrency = Concurrency.Pessimistic, LocksForUpdate = true };
 
     /// <summary>Notes how an attempt ended; true if there is to be another.</summary>
     public bool GoesOn(Status status) =>

@@ -150,7 +150,7 @@ public sealed class Transaction : ITransaction, IDisposable
         TransactionBody body = Body;
         foreach (ReadOnlyMemory<byte> key in keys)
         {
-            if (await PrepareAsync(key, body.LocksReads ? LockMode.Shared : 0).ConfigureAwait(false) is var status && status != Status.Ok)
+            if (await PrepareAsync(key, body.LocksReads ? body.ReadMode : 0).ConfigureAwait(false) is var status && status != Status.Ok)
             {
                 return new MultiReadResult { Status = status, Detail = body.Detail, Records = [] };
             }
@@ -262,6 +262,7 @@ public sealed class Transaction : ITransaction, IDisposable
     internal CommitResult? EndOfWork() => _body switch
     {
         null => new CommitResult { Status = Status.Ok },
+        { IsActive: true, MissedLock: true } body => new CommitResult { Status = Status.LockTimeout, Detail = body.Detail },
         { IsActive: true } => null,
         { } body => new CommitResult { Status = body.EndStatus, Detail = body.Detail },
     };
@@ -275,7 +276,7 @@ public sealed class Transaction : ITransaction, IDisposable
     {
         cancellation.ThrowIfCancellationRequested();
         TransactionBody body = Body;
-        Status status = await PrepareAsync(key, forUpdate ? LockMode.Exclusive : body.LocksReads ? LockMode.Shared : 0).ConfigureAwait(false);
+        Status status = await PrepareAsync(key, forUpdate ? LockMode.Exclusive : body.LocksReads ? body.ReadMode : 0).ConfigureAwait(false);
         if (status != Status.Ok)
         {
             return new ReadResult { Status = status, Detail = body.Detail };

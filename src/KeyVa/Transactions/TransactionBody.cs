@@ -23,6 +23,7 @@ namespace KeyVa.Transactions;
 /// </remarks>
 internal sealed class TransactionBody : LockOwner, IDisposable
 {
+    private const int MaxSavepoints = 1 << 16;
     private const long Active = 0;
     private const long Committing = 1;
     private const long Ended = 2;
@@ -106,6 +107,12 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     /// <summary>Reads of the newest state, each key locked before.</summary>
     public bool LocksReads { get; private set; }
 
+    /// <summary>How it locks what it reads.</summary>
+    public LockMode ReadMode => Options.LocksForUpdate ? LockMode.Exclusive : LockMode.Shared;
+
+    /// <summary>Whether a call has not got its lock in time: what its caller made of that, nobody knows.</summary>
+    public bool MissedLock { get; private set; }
+
     public bool SeesUncommitted { get; private set; }
 
     /// <summary>Among the transactions of the store.</summary>
@@ -125,6 +132,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         Options = options;
         EndsAt = deadline;
         _detail = null;
+        MissedLock = false;
         Number = id;
         IsolationLevel isolation = options.Isolation;
         bool writes = !options.ReadOnly;
@@ -231,6 +239,11 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
     public Savepoint SetSavepoint()
     {
+        if (_savepoints.Count == MaxSavepoints)
+        {
+            throw new RefusedException(Status.TooLarge, string.Create(CultureInfo.InvariantCulture, $"a transaction has at most {MaxSavepoints} savepoints"));
+        }
+
         _savepoints.Add(Writes.Here());
         return new Savepoint(_savepoints.Count);
     }
@@ -301,6 +314,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         }
 
         _detail = result.Detail;
+        MissedLock |= result.Outcome == LockOutcome.TimedOut;
         return result.Outcome switch
         {
             LockOutcome.Granted => Status.Ok,

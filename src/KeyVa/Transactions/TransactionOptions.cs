@@ -17,6 +17,9 @@ public sealed record TransactionOptions
     /// <summary>Default: <see cref="Concurrency.Optimistic"/>.</summary>
     public Concurrency Concurrency { get; init; }
 
+    /// <summary>Whether a pessimistic one locks what it reads as if it were to write it: two that both read a key first cannot wait for each other then.</summary>
+    internal bool LocksForUpdate { get; init; }
+
     /// <summary>After this long it is rolled back, whoever holds it: 1 ms to 1 day. Default: 1 minute.</summary>
     public TimeSpan TimeLimit { get; init; } = TimeSpan.FromMinutes(1);
 

@@ -22,7 +22,7 @@ internal static class TransactionReads
         body.Live.Counters.Add(Counter.Gets);
         if ((forUpdate || body.LocksReads) && body.IsPessimistic && (uint)(key.Length - 1) < Limits.MaxKeyBytes)
         {
-            Status locked = body.Lock(key, default, isRange: false, forUpdate ? LockMode.Exclusive : LockMode.Shared);
+            Status locked = body.Lock(key, default, isRange: false, forUpdate ? LockMode.Exclusive : body.ReadMode);
             if (locked != Status.Ok)
             {
                 return new ValueLease { Status = locked };

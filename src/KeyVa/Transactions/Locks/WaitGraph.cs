@@ -21,28 +21,11 @@ internal sealed class WaitGraph(LockSpace space)
     /// <summary>The cycle found last: each waits for the next, the last for the first.</summary>
     public IReadOnlyList<LockOwner> Cycle => _cycle;
 
-    /// <summary>Whether an owner waits for itself over others; <see cref="Cycle"/> is then a shortest such way.</summary>
-    public bool FindCycle(LockOwner start)
-    {
-        _search++;
-        _cycle.Clear();
-        _reached.Clear();
-        _reached.Add(start);
-        start.Searched = _search;
-        bool found = false;
-        for (int i = 0; i < _reached.Count && !found; i++)
-        {
-            found = _reached[i].Waiting is { } request && !IsKnown(request, isStart: i == 0) && Expand(request, start);
-        }
-
-        foreach (LockOwner owner in _reached)
-        {
-            owner.PathParent = null;
-        }
-
-        _reached.Clear();
-        return found;
-    }
+    /// <summary>
+    /// Whether an owner waits for itself over others; <see cref="Cycle"/> is then a shortest such way. One of held locks alone
+    /// comes first: one of its owners must end in any case, which may spare those that only stand in a queue.
+    /// </summary>
+    public bool FindCycle(LockOwner start) => Search(start, heldOnly: true) || Search(start, heldOnly: false);
 
     /// <summary>The owner of the cycle that costs the least; of several the youngest.</summary>
     public LockOwner CheapestOfCycle()
@@ -60,6 +43,28 @@ internal sealed class WaitGraph(LockSpace space)
         }
 
         return victim;
+    }
+
+    private bool Search(LockOwner start, bool heldOnly)
+    {
+        _search++;
+        _cycle.Clear();
+        _reached.Clear();
+        _reached.Add(start);
+        start.Searched = _search;
+        bool found = false;
+        for (int i = 0; i < _reached.Count && !found; i++)
+        {
+            found = _reached[i].Waiting is { } request && !IsKnown(request, isStart: i == 0) && Expand(request, start, heldOnly);
+        }
+
+        foreach (LockOwner owner in _reached)
+        {
+            owner.PathParent = null;
+        }
+
+        _reached.Clear();
+        return found;
     }
 
     // A long queue of one key would be walked once for each that stands in it. Whoever stands further behind, wanting as
@@ -81,7 +86,7 @@ internal sealed class WaitGraph(LockSpace space)
         return false;
     }
 
-    private bool Expand(LockRequest request, LockOwner start)
+    private bool Expand(LockRequest request, LockOwner start, bool heldOnly)
     {
         _blockers.Clear();
         space.CollectBlockers(request, _blockers);
@@ -89,6 +94,11 @@ internal sealed class WaitGraph(LockSpace space)
         foreach (LockRequest blocker in _blockers)
         {
             LockOwner owner = blocker.Owner;
+            if (heldOnly && !LockRequest.Conflict(blocker.Held, request.Wanted))
+            {
+                continue;
+            }
+
             if (owner == start)
             {
                 NoteCycle(request.Owner);

@@ -55,6 +55,7 @@ public sealed class LockRangeTests : IDisposable
 
         _locks.TakeRange(_one, from, to, LockMode.Shared);
         _locks.TakeRange(_two, from2, to2, LockMode.Shared);
+        _locks.Table.ReleaseAll(_two);
         Assert.Equal(free, _locks.AskRange(_three, from2, to2, LockMode.Exclusive, TimeSpan.Zero).Result.IsGranted);
     }
 
@@ -81,7 +82,7 @@ public sealed class LockRangeTests : IDisposable
         Waiter range = _locks.AskRange(_two, "b", "d", LockMode.Shared);
 
         Waiter inside = _locks.Ask(_three, "bb", LockMode.Exclusive);
-        _locks.Take(new LockOwner(4), "bb", LockMode.Shared);
+        _locks.Take(new LockOwner(4), "bc", LockMode.Shared);
         _locks.Take(new LockOwner(5), "d", LockMode.Exclusive);
         Assert.False(inside.IsOver);
         _locks.Table.ReleaseAll(_one);
