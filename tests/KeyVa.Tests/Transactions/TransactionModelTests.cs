@@ -1,4 +1,3 @@
-using System.Text;
 using KeyVa.Tests.Stores;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
