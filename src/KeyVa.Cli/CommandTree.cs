@@ -31,6 +31,8 @@ internal static class CommandTree
             WriteCommands.CreateSet(session),
             WriteCommands.CreateMultiSet(session),
             WriteCommands.CreateDelete(session),
+            MergeCommands.CreateIncrement(session),
+            MergeCommands.CreateMerge(session),
             ScanCommand.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),

@@ -108,7 +108,7 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
     private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(WriteRequest request, GrpcCallContext call)
     {
         using WriteBatch batch = new();
-        return ProtoBatch.TryAdd(batch, request.Operations, out string wrong)
+        return ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions)
             ? Answer(
                 await store.WriteAsync(batch), call,
                 i => request.Operations[i].KindCase == Protocol.V1.Operation.KindOneofCase.Remove, request.Operations.Count)

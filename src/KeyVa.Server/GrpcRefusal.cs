@@ -81,6 +81,7 @@ internal static class GrpcRefusal
         Status.LockTimeout => GrpcStatusCode.Aborted,
         Status.Expired => GrpcStatusCode.FailedPrecondition,
         Status.Compacted => GrpcStatusCode.OutOfRange,
+        Status.MergeRefused => GrpcStatusCode.FailedPrecondition,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -119,6 +119,12 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             return _values.PutAsync(context, target);
         }
 
+        if (HttpMethods.IsPatch(method))
+        {
+            operation = Operation.Write;
+            return _values.MergeAsync(context, target);
+        }
+
         if (HttpMethods.IsDelete(method))
         {
             operation = Operation.Remove;

@@ -18,6 +18,9 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>PUT /kv/{key}</c>.</summary>
     internal static readonly string[] PutParameters = ["encoding", "ttl"];
 
+    /// <summary>The parameters of <c>PATCH /kv/{key}</c>.</summary>
+    internal static readonly string[] MergeParameters = ["encoding", "ttl", "function", "function-version"];
+
     /// <summary>The parameters of <c>GET /kv</c>.</summary>
     internal static readonly string[] ListParameters =
         ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding"];
@@ -37,6 +40,12 @@ internal sealed class RestQuery
     public bool Base64 { get; private set; }
 
     public Expiry Expiry { get; private set; }
+
+    /// <summary>The merge function; null: none is named.</summary>
+    public string? Function { get; private set; }
+
+    /// <summary>Its version; 0: the newest.</summary>
+    public int FunctionVersion { get; private set; }
 
     public byte[] Prefix { get; private set; } = [];
 
@@ -138,6 +147,13 @@ internal sealed class RestQuery
                 return Base64 || value == "percent" ? null : $"encoding is '{value}'; allowed is: percent, base64url";
             case "ttl":
                 return SetTtl(value);
+            case "function":
+                Function = value;
+                return null;
+            case "function-version":
+                bool isVersion = int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int version) && version > 0;
+                FunctionVersion = version;
+                return isVersion ? null : $"function-version is '{value}'; allowed is: a whole number from 1";
             case "limit":
                 bool valid = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long limit);
                 Limit = limit;

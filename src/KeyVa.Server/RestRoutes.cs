@@ -18,7 +18,7 @@ internal static class RestRoutes
 
     internal static readonly RestRoute[] All =
     [
-        new(Key, "GET, HEAD, PUT, DELETE"),
+        new(Key, "GET, HEAD, PUT, PATCH, DELETE"),
         new(List, "GET, DELETE"),
         new(Batch, "POST"),
         new(MultiGet, "POST"),

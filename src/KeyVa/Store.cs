@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using KeyVa.Log;
 using KeyVa.Measurements;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
@@ -64,6 +65,8 @@ public sealed class Store : IStore
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
 
+    internal MergeRegistry MergeFunctions => _context.MergeFunctions;
+
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
     {
@@ -125,7 +128,11 @@ public sealed class Store : IStore
     /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
     /// </summary>
     public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
-        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
+        Repair(path, to, [], cancellation);
+
+    /// <summary>As <see cref="Repair(string, string?, CancellationToken)"/>, for a store with merge functions of its program: see <see cref="StoreOptions.MergeFunctions"/>.</summary>
+    public static RepairReport Repair(string path, string? to, IReadOnlyList<MergeFunction> mergeFunctions, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation, new MergeRegistry(mergeFunctions));
 
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
@@ -158,6 +165,27 @@ public sealed class Store : IStore
         request.OwnCommand.Clear();
         request.OwnCommand.Put(key, value, options);
         return _writes.Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the write is applied: it never conflicts with another. <see cref="WriteResult.Merged"/>
+    /// has the value that it came to; <see cref="Status.MergeRefused"/> if the function refuses, and then nothing has changed. Without an expiry a key
+    /// that is there keeps its own.
+    /// </summary>
+    public WriteResult Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.Merge(key, function, operand, options);
+        return _writes.Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>Adds to a counter, which is there from its first increment on; <see cref="WriteResult.MergedNumber"/> is what it came to.</summary>
+    public WriteResult Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> operand = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, operand), options);
     }
 
     /// <summary>
@@ -327,6 +355,21 @@ public sealed class Store : IStore
         request.OwnCommand.Put(key.Span, value.Span, options);
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        cancellation.ThrowIfCancellationRequested();
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.OwnCommand.Merge(key.Span, function, operand.Span, options);
+        return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)

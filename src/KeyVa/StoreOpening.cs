@@ -2,6 +2,7 @@ using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
 using KeyVa.Log;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa;
@@ -31,6 +32,7 @@ internal sealed class StoreOpening : IDisposable
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
+    private readonly MergeRegistry _mergeFunctions;
     private readonly string _directory;
     private readonly List<string> _notes = [];
 
@@ -41,6 +43,7 @@ internal sealed class StoreOpening : IDisposable
         _environment = environment;
         Check(options);
         _engineOptions = EngineOptions(options, environment);
+        _mergeFunctions = new MergeRegistry(options.MergeFunctions);
     }
 
     public IDisposable? FolderLock { get; private set; }
@@ -295,6 +298,7 @@ internal sealed class StoreOpening : IDisposable
             Oracle = oracle,
             Snapshots = snapshots,
             History = new VersionHistory(_environment.FileSystem, _directory, oracle, clock, snapshots, background),
+            MergeFunctions = _mergeFunctions,
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }

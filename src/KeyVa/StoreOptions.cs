@@ -112,6 +112,12 @@ public sealed record StoreOptions
     /// </summary>
     public int RetainVersions { get; init; }
 
+    /// <summary>
+    /// The program's own merge functions, each name in as many versions as it has had; KeyVa's own need not be given. Opening a store whose
+    /// journal holds a merge by another one fails, and names it. Default: none.
+    /// </summary>
+    public IReadOnlyList<MergeFunction> MergeFunctions { get; init; } = [];
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 

@@ -175,8 +175,11 @@ internal sealed class CrashSimulation
             case < 9:
                 Put();
                 break;
-            case < 11:
+            case 9:
                 Remove();
+                break;
+            case 10:
+                Merge();
                 break;
             case 11 when _random.Next(2) == 0:
                 RemoveRange();
@@ -264,6 +267,24 @@ internal sealed class CrashSimulation
         {
             _model.Add(new ModelWrite([(key, new ModelValue(value, result.Version, expiresAt))], result.Version));
         }
+    }
+
+    /// <summary>An append; now and then an increment of what is no number, which changes nothing.</summary>
+    private void Merge()
+    {
+        string key = Key();
+        ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+        (WriteOptions options, long expiresAt) = Options();
+        if (before is not null && _random.Next(6) == 0)
+        {
+            Expect(_store.Increment(Encoding.ASCII.GetBytes(key)), Status.MergeRefused, $"increment {key}");
+            return;
+        }
+
+        string value = Value();
+        WriteResult result = _store.Merge(Encoding.ASCII.GetBytes(key), MergeFunction.Append, Encoding.ASCII.GetBytes(value), options);
+        Expect(result, Status.Ok, $"append to {key}");
+        _model.Add(new ModelWrite([(key, new ModelValue(before?.Text + value, result.Version, expiresAt != 0 ? expiresAt : before?.ExpiresAt ?? 0))], result.Version));
     }
 
     private void Remove()
@@ -370,6 +391,14 @@ internal sealed class CrashSimulation
             {
                 string value = Value();
                 (WriteOptions options, long expiresAt) = Options();
+                if (_random.Next(5) == 0)
+                {
+                    ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+                    batch.Merge(Encoding.ASCII.GetBytes(key), MergeFunction.Append, Encoding.ASCII.GetBytes(value), options with { Condition = present });
+                    changes.Add((key, before?.Text + value, expiresAt != 0 ? expiresAt : before?.ExpiresAt ?? 0));
+                    continue;
+                }
+
                 batch.Put(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options with { Condition = present });
                 changes.Add((key, value, expiresAt));
             }

@@ -8,7 +8,7 @@ namespace KeyVa.Partitions;
 /// </summary>
 /// <remarks>
 /// It takes the writers' roles in the order of the partitions' numbers (so that two of them cannot wait for each other
-/// in a ring), checks every condition, logs one record for all, applies it everywhere, makes it visible by one store
+/// in a ring), checks every condition and evaluates every merge, logs one record for all, applies it everywhere, makes it visible by one store
 /// (<see cref="PendingCommit"/>) and gives the roles back. The conditions are checked before the record is logged, not
 /// when it is applied: with all roles held nothing can change in between, and a replay of one partition alone could not
 /// evaluate what stood in another. What is in the journal is therefore a decided commit.
@@ -79,7 +79,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
-            PartOf(parts, owner).Add(before[..^bytes.Length], i);
+            PartOf(parts, owner).Add(before[..^bytes.Length], i, operation.IsMerge);
         }
 
         Part[] ordered = [.. parts.Values];
@@ -229,7 +229,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         _journal.Enqueue(this);
     }
 
-    /// <summary>Of several conditions that do not hold, the first of the batch is told, wherever its key lies.</summary>
+    /// <summary>Of several operations that cannot be done, the first of the batch is told, wherever its key lies.</summary>
     private bool Check(out WriteResult refusal)
     {
         int first = int.MaxValue;
@@ -237,11 +237,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
         foreach (Part part in _parts)
         {
             var outcome = default(CommandOutcome);
-            if (!CommandApplier.Check(part.Writer.Engine, part.Command.Written, _stamp, ref outcome)
+            if (!CommandApplier.Check(part.Writer.State, part.Command.Written, _stamp, ref outcome)
                 && part.Operations[outcome.FailedOperation] < first)
             {
                 first = part.Operations[outcome.FailedOperation];
-                refusal = Refusals.ConditionFailed(first, outcome.CurrentVersion);
+                refusal = Refusals.FromFailed(outcome, first);
             }
         }
 
@@ -312,7 +312,29 @@ internal sealed class CrossPartitionCommit : JournalEntry
             }
         }
 
-        Finish(new WriteResult { Status = Status.Ok, Version = _version, FailedOperation = -1, Removed = _tellsRemoved ? removed : null });
+        Finish(new WriteResult
+        {
+            Status = Status.Ok,
+            Version = _version,
+            FailedOperation = -1,
+            Removed = _tellsRemoved ? removed : null,
+            Merged = Merged(),
+        });
+    }
+
+    /// <summary>What the merges came to, in the order of the batch. The roles are held, so the partitions still know.</summary>
+    private ReadOnlyMemory<byte>[] Merged()
+    {
+        var merged = new List<(int Operation, ReadOnlyMemory<byte> Value)>();
+        foreach (Part part in _parts)
+        {
+            for (int i = 0; i < part.Merges.Count; i++)
+            {
+                merged.Add((part.Merges[i], part.Writer.State.Merges.Value(i).ToArray()));
+            }
+        }
+
+        return [.. merged.OrderBy(static merge => merge.Operation).Select(static merge => merge.Value)];
     }
 
     private void Finish(in WriteResult result)
@@ -343,10 +365,17 @@ internal sealed class CrossPartitionCommit : JournalEntry
         /// <summary>Which operation of the batch each of the part's operations is.</summary>
         public List<int> Operations => _operations;
 
-        public void Add(ReadOnlySpan<byte> operation, int number)
+        /// <summary>Which of them are merges.</summary>
+        public List<int> Merges { get; } = [];
+
+        public void Add(ReadOnlySpan<byte> operation, int number, bool isMerge)
         {
             Command.Append(operation);
             _operations.Add(number);
+            if (isMerge)
+            {
+                Merges.Add(number);
+            }
         }
 
         /// <summary>Adds what a removed range and the partition's own have in common.</summary>
@@ -375,7 +404,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             var outcome = default(CommandOutcome);
             var mine = new bool[_operations.Count];
             CommandApplier.Write(Writer.State, Command.Written, version, stamp, mine, ref outcome);
-            Debug.Assert(outcome.Status == Status.Ok, "the conditions were checked");
+            Debug.Assert(outcome.Status == Status.Ok, "it was checked");
             if (tally is not null)
             {
                 tally.Changed += outcome.ChangedCount;

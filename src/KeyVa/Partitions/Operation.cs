@@ -3,7 +3,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>One put or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
+/// <summary>One put, merge or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
 internal readonly ref struct Operation
 {
     public bool IsPut { get; init; }
@@ -20,6 +20,9 @@ internal readonly ref struct Operation
     /// <summary>A check of [<see cref="Key"/>, <see cref="To"/>): <see cref="ConditionValue"/> holds what it must be like (see <see cref="RangeCheck"/>).</summary>
     public bool IsRangeCheck => Condition == RangeCheck.Condition;
 
+    /// <summary>A merge: <see cref="Value"/> is the operand, and without an <see cref="Expiry"/> a key that is there keeps its own.</summary>
+    public bool IsMerge { get; init; }
+
     /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
     public bool SpansRange => IsRange || IsRangeCheck || IsRollBack;
 
@@ -34,6 +37,12 @@ internal readonly ref struct Operation
     public ReadOnlySpan<byte> To { get; init; }
 
     public ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>Of a merge: its function as encoded (see <see cref="MergeEncoding"/>).</summary>
+    public ReadOnlySpan<byte> Function { get => To; init => To = value; }
+
+    /// <summary>Of a merge: the longest value that it may come to.</summary>
+    public int Limit { get; init; }
 
     /// <summary>Milliseconds; 0: never.</summary>
     public long Expiry { get; init; }
@@ -72,6 +81,7 @@ internal readonly ref struct Operation
 ///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
 ///   version   8 bytes, if the head is 132: the version to roll back to
 ///   checks    heads 129 and 130, see CheckEncoding
+///   merge     head 131, see MergeEncoding
 /// </code>
 /// </summary>
 internal static class OperationEncoding
@@ -145,9 +155,12 @@ internal static class OperationEncoding
 
         if (head >= RangeHead)
         {
-            return head is RangeHead or RollBackHead
-                ? TryReadRange(ref bytes, head, key, rest, out operation)
-                : CheckEncoding.TryRead(ref bytes, head, key, rest, out operation);
+            return head switch
+            {
+                RangeHead or RollBackHead => TryReadRange(ref bytes, head, key, rest, out operation),
+                MergeEncoding.Head => MergeEncoding.TryRead(ref bytes, key, rest, out operation),
+                _ => CheckEncoding.TryRead(ref bytes, head, key, rest, out operation),
+            };
         }
 
         long expiry = 0;

@@ -309,6 +309,7 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Oracle,
             _context.Background,
             _context.Time,
+            _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
         context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));

@@ -1,4 +1,5 @@
 using KeyVa.Engines;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -11,11 +12,14 @@ namespace KeyVa.Partitions;
 /// writer's role or before the partition is opened. Invariant: a follower hears of a change before the engine holds it,
 /// so that it can still read what the change replaces; and of the end of a group before readers see the group.
 /// </remarks>
-internal sealed class PartitionState(Engine engine)
+internal sealed class PartitionState(Engine engine, MergeRegistry functions)
 {
     private ChangeFollower[] _followers = [];
 
     public Engine Engine { get; } = engine;
+
+    /// <summary>What merges come to between the check of a command and its writing.</summary>
+    public MergeEvaluator Merges { get; } = new(functions);
 
     /// <summary>Role held: from the next command on, the follower hears of every change.</summary>
     public void Follow(ChangeFollower follower) => _followers = [.. _followers, follower];

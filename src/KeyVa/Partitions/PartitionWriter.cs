@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Log;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -57,10 +58,10 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private long _stamp;
     private StoreException? _failure;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs)
     {
         _engine = engine;
-        State = new PartitionState(engine);
+        State = new PartitionState(engine, functions);
         _journal = journal;
         _oracle = oracle;
         _background = background;
@@ -468,12 +469,16 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome))
+        if (CommandApplier.Check(State, bytes, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
             CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);
+        if (command.HasMerges && request.Result.IsOk)
+        {
+            request.Result = request.Result with { Merged = State.Merges.Copy() };
+        }
     }
 }

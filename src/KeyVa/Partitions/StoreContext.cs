@@ -1,6 +1,7 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
+using KeyVa.Merges;
 using KeyVa.Transactions.Locks;
 
 namespace KeyVa.Partitions;
@@ -33,6 +34,8 @@ internal sealed class StoreContext
     public required VersionHistory History { get; init; }
 
     public required BlockCache BlockCache { get; init; }
+
+    public required MergeRegistry MergeFunctions { get; init; }
 
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }

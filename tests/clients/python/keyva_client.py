@@ -73,6 +73,24 @@ def refused_condition_is_exact_in_the_trailers():
     assert trailer(error, "keyva-current-version") == str(version), error
 
 
+def merge(key, function, operand):
+    return data.Operation(merge=data.Merge(key=key, function=function, operand=operand))
+
+
+def merges_tell_what_they_came_to():
+    first = store.Write(data.WriteRequest(operations=[
+        merge(b"merge/n", "increment", b"40"), merge(b"merge/doc", "json-merge-patch", b'{"a":1}')]), timeout=LIMIT)
+    assert list(first.merged) == [b"40", b'{"a":1}'], first
+    again = store.Write(data.WriteRequest(operations=[merge(b"merge/n", "increment", b"2")]), timeout=LIMIT)
+    assert list(again.merged) == [b"42"], again
+    error = status_of(lambda: store.Write(data.WriteRequest(operations=[
+        merge(b"merge/n", "increment", b"1"), merge(b"merge/doc", "increment", b"1")]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+    assert trailer(error, "keyva-status") == "merge-refused" and trailer(error, "keyva-failed-operation") == "1", error
+    read = store.Get(data.GetRequest(keys=[b"merge/n"]), timeout=LIMIT).records
+    assert read[0].value == b"42", read
+
+
 def bulk_upsert_and_scan():
     done = store.BulkUpsert((data.BulkUpsertRequest(puts=[
         put(b"bulk/%04d" % (i * 10 + j), b"v") for j in range(10)]) for i in range(100)), timeout=LIMIT)
@@ -142,7 +160,7 @@ def health_and_reflection_on_both_listeners():
 checks = Checks()
 for one in (
     upsert_get_and_remove, batch_of_1_MiB_travels_both_ways, batch_above_the_limit, message_above_the_limit,
-    refused_condition_is_exact_in_the_trailers, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
+    refused_condition_is_exact_in_the_trailers, merges_tell_what_they_came_to, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
     deadline_that_passes_while_nobody_reads, partitions_snapshot_and_stats, planes_are_apart,
     health_and_reflection_on_both_listeners,
 ):
