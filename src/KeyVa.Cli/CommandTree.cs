@@ -32,6 +32,7 @@ internal static class CommandTree
             WriteCommands.CreateMultiSet(session),
             WriteCommands.CreateDelete(session),
             ScanCommand.Create(session),
+            WatchCommand.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),
             MetricsCommand.Create(session),

@@ -294,6 +294,13 @@ public sealed class Store : IStore
         }
     }
 
+    /// <inheritdoc/>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Watches.WatchStream.RunAsync(_context.Watches, options, () => _registry.Map, cancellation);
+    }
+
     /// <summary>As <see cref="Scan"/>, without blocking while a snapshot of several partitions waits for writes under way.</summary>
     public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
     {
@@ -339,10 +346,14 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _context.Watches.End();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
     }
+
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
+    internal void EndWatches() => _context.Watches.End();
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

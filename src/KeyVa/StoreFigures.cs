@@ -33,6 +33,7 @@ internal static class StoreFigures
         }
 
         BlockCache cache = context.BlockCache;
+        Watches.WatchFigures watches = context.Watches.Figures;
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -61,6 +62,11 @@ internal static class StoreFigures
             CacheHits = cache.Hits,
             CacheMisses = cache.Misses,
             OpenSnapshots = context.Snapshots.Count,
+            Watchers = watches.Watchers,
+            WatchHistoryBytes = watches.HistoryBytes,
+            WatchQueuedBytes = watches.QueuedBytes,
+            WatchEvents = watches.Told,
+            WatchesCompacted = watches.Compacted,
             Uptime = uptime,
             Partitions = partitions,
         };

@@ -70,6 +70,7 @@ internal sealed class StoreOpening : IDisposable
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
         Context = CreateContext();
+        Context.Watches = new Watches.WatchHub(Context);
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
         if (Journal.Recovery.Cut is { } cut)
@@ -102,6 +103,8 @@ internal sealed class StoreOpening : IDisposable
         {
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
         }
+
+        Context?.Watches.Dispose();
 
         OwnThreads?.Dispose();
         Journal?.Dispose();
@@ -150,6 +153,16 @@ internal sealed class StoreOpening : IDisposable
         if (options.SeparateValuesFrom is not (0 or >= MinSeparateValuesFrom and <= Limits.MaxValueBytesCeiling))
         {
             throw new StoreException($"separate-values-from is {options.SeparateValuesFrom}; it must be 0 (never) or {MinSeparateValuesFrom} to {Limits.MaxValueBytesCeiling}");
+        }
+
+        if (options.WatchHistoryBytes < 64 << 10 || options.WatchQueueBytes < 64 << 10 || options.MaxWatchers < 1)
+        {
+            throw new StoreException("watch-history and watch-queues must be at least 64KiB, max-watchers at least 1");
+        }
+
+        if (options.WatchProgressInterval < TimeSpan.FromMilliseconds(10) || options.WatchLinger < TimeSpan.Zero || options.WatchLinger > TimeSpan.FromDays(40) || options.WatchProgressInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("watch-progress must be 10ms to 40 days, watch-linger 0 to 40 days");
         }
 
         if (options.CompactionBytesPerSecond < 0)

@@ -221,6 +221,7 @@ internal sealed class PartitionRegistry : IPartitions
         CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
         WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
         Publish(Map.Partitions.ToArray().Where(p => p != partition));
+        _context.Watches.Removed(partition);
         string directory = _context.PartitionDirectory(partition.Id);
         partition.EngineClosed = () =>
         {
@@ -307,7 +308,9 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Time,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
-        return new Partition(definition, engine!, writer!, _context);
+        var partition = new Partition(definition, engine!, writer!, _context);
+        _context.Watches.Opened(partition, isNew: _context.IsOpen);
+        return partition;
     }
 
     private static void Settle(PartitionWriter writer, bool append)

@@ -224,6 +224,13 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public ValueTask WaitUntilClosed(long version) =>
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
+    /// <summary>A version at or below <paramref name="newest"/> up to which everything of this partition is visible; 0 if that cannot be said this moment.</summary>
+    public long ClosedUpTo(long newest)
+    {
+        long inFlight = Volatile.Read(ref _inFlight);
+        return inFlight == 0 ? newest : inFlight == Undetermined ? 0 : Math.Min(newest, inFlight - 1);
+    }
+
     /// <summary>Role held: takes the next index of the partition's log.</summary>
     public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
 
@@ -245,6 +252,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         Volatile.Write(ref _inFlight, 0);
         _waiters.Release(_isClosed);
+        State.EndVersions();
     }
 
     /// <summary>While opening: applies what the journal holds beyond the engine's files.</summary>
@@ -279,6 +287,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         Ingestion ingestion = _engine.Ingestion
             ?? throw new StoreException($"the journal holds a bulk load for partition {PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
         ingestion.Replay(tables, new LogMark(_index + 1, version, stamp));
+        State.Load(version, stamp);
         EndApply(version, stamp);
     }
 
@@ -292,7 +301,11 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
-    public void Fail(StoreException failure) => _failure ??= failure;
+    public void Fail(StoreException failure)
+    {
+        _failure ??= failure;
+        State.EndVersions();
+    }
 
     /// <summary>Role held: no more writes.</summary>
     public void Close(Status status) => Closed = status;
