@@ -546,8 +546,8 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     /// <summary>Stages changes up to a version, or a step's worth, versions whole; true if it came to the end.</summary>
     private bool Deliver(long cap)
     {
-        _merge.Begin(cap);
-        long version = 0;
+        long version = _delivered;
+        Begin(cap, version + 1);
         for (int i = 0; _merge.Next is var next and < long.MaxValue; i++)
         {
             if (next != version && i >= StepChanges)
@@ -561,19 +561,23 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             _merge.Advance();
             if (_merge.HasLost)
             {
-                EndLost(version);
-                return false;
+                LeaveBehind(version);
+                Begin(cap, version);
             }
-        }
-
-        if (_merge.HasLost)
-        {
-            EndLost(version);
-            return false;
         }
 
         _delivered = cap;
         return true;
+    }
+
+    private void Begin(long cap, long version)
+    {
+        _merge.Begin(cap);
+        while (_merge.HasLost)
+        {
+            LeaveBehind(version);
+            _merge.Begin(cap);
+        }
     }
 
     private void Dispatch(ChangeCursor at)
@@ -612,10 +616,12 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
     }
 
-    /// <summary>The pump was too slow for a log: who watches there is left behind before the version at which it was seen, and finds what is gone.</summary>
-    private void EndLost(long version)
+    /// <summary>
+    /// The pump was too slow for a log, of which it has all below a version: those who watch there are left behind before it, and find
+    /// what is gone. The log goes on for others with what it has.
+    /// </summary>
+    private void LeaveBehind(long version)
     {
-        long position = Math.Max(version - 1, _delivered);
         foreach (ChangeCursor cursor in _merge.Cursors)
         {
             if (!cursor.IsLost)
@@ -627,19 +633,17 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             _index.Find(cursor.Log.Partition.Range.From.Span, cursor.Log.Partition.Range.To.Span, _found);
             foreach (Watcher watcher in _found)
             {
-                if (!watcher.IsLive)
+                if (watcher.IsLive)
                 {
-                    continue;
-                }
-
-                watcher.Unstage(position + 1);
-                if (watcher.FallBehind(Math.Max(position, watcher.After)))
-                {
-                    _touched.Add(watcher);
+                    watcher.Unstage(version);
+                    if (watcher.FallBehind(Math.Max(version - 1, watcher.After)))
+                    {
+                        _touched.Add(watcher);
+                    }
                 }
             }
 
-            cursor.Open(Math.Max(cursor.Log.Floor, position));
+            cursor.Open(Math.Max(cursor.Log.Floor, version - 1));
             _loads.ReleaseUnassigned(cursor.Log);
         }
     }
