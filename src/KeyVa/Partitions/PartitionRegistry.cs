@@ -282,6 +282,7 @@ internal sealed class PartitionRegistry : IPartitions
                 }
             },
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
+            FilesMayPassLog = IsAlone,
             RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
             {
                 // Once the partition is closed its engine may be gone.
@@ -311,6 +312,18 @@ internal sealed class PartitionRegistry : IPartitions
         var partition = new Partition(definition, engine!, writer!, _context);
         _context.Watches.Opened(partition, isNew: _context.IsOpen);
         return partition;
+    }
+
+    /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>
+    private bool IsAlone()
+    {
+        int durable = 0;
+        foreach (Partition partition in Map.Partitions)
+        {
+            durable += partition.Definition.IsVolatile ? 0 : 1;
+        }
+
+        return durable == 1;
     }
 
     private static void Settle(PartitionWriter writer, bool append)
