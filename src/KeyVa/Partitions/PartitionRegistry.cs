@@ -221,7 +221,7 @@ internal sealed class PartitionRegistry : IPartitions
         CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
         WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
         Publish(Map.Partitions.ToArray().Where(p => p != partition));
-        _context.Watches.Removed(partition);
+        _context.Watches.Feed.Removed(partition);
         string directory = _context.PartitionDirectory(partition.Id);
         partition.EngineClosed = () =>
         {
@@ -310,7 +310,7 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
         var partition = new Partition(definition, engine!, writer!, _context);
-        _context.Watches.Opened(partition, isNew: _context.IsOpen);
+        _context.Watches.Feed.Opened(partition, isNew: _context.IsOpen);
         return partition;
     }
 

@@ -12,8 +12,8 @@ namespace KeyVa.Watches;
 /// <para>So a put pays for one copy and one look whether the pump is awake, however many watch. A watcher whose queue is full is
 /// left behind: its own reader reads on from the logs, on its own thread, until it has come up with the pump. What the
 /// logs have forgotten is told as compacted. Nobody who reads slowly holds up the pump, the writers or memory.</para>
-/// <para>Thread-safe. The lock guards the watchers' index and the pump's position; a writer never takes it. The gate makes
-/// beginning and ceasing to follow the partitions one after the other. Order: gate, lock, a watcher's, a log's memory.</para>
+/// <para>Thread-safe. The lock guards the watchers' index and the pump's position; a writer never takes it. Order of locks: the gate of the
+/// feed, the hub's, then one of the feed's, a watcher's, the loads', the memory's.</para>
 /// <para>Invariants.
 /// 1. Every change up to <c>_delivered</c> was staged for each live watcher of it; nothing above was.
 /// 2. <c>_delivered</c> is closed in every partition that has not failed: nothing at or below it can still come.
@@ -37,32 +37,27 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private readonly VersionOracle _oracle;
     private readonly ChangeMemory _memory;
     private readonly PinnedLoads _loads;
+    private readonly ChangeFeed _feed;
     private readonly IChangeHistory[] _histories;
     private readonly ITimer _sweepTimer;
     private readonly ITimer _lingerTimer;
-    private readonly SemaphoreSlim _gate = new(1);
-
-    // Under the gate.
-    private bool _isFollowing;
 
     // Under the lock.
     private readonly Lock _lock = new();
-    private readonly List<Partition> _partitions = [];
     private readonly HashSet<Watcher> _watchers = [];
     private readonly WatchIndex _index = new();
     private readonly Dictionary<long, KeyRange> _previous = [];
     private readonly List<Watcher> _found = [];
     private readonly List<Watcher> _touched = [];
+    private ChangeLog[] _logs = [];
     private ChangeMerge _merge = new([]);
     private long _delivered;
-    private long _durable;
     private long _nextId;
     private int _users;
     private bool _sweepIsDue;
     private StoreException? _closed;
 
     // Shared: volatile or interlocked.
-    private ChangeLog[] _logs = [];
     private PreviousFilter? _previousFilter;
     private int _watcherCount;
     private int _state;
@@ -77,10 +72,13 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         _memory = new ChangeMemory(_options.WatchHistoryBytes, context.BlockCache.Memory);
         _loads = new PinnedLoads(context.Snapshots);
         _histories = [new RecentChanges(this)];
-        _isFollowing = _options.WatchHistoryAlways;
+        _feed = new ChangeFeed(this, _oracle, _memory, _options.WatchHistoryAlways);
         _sweepTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Sweep(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        _lingerTimer = context.Time.CreateTimer(static hub => _ = ((WatchHub)hub!).CeaseAsync(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _lingerTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Cease(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
+
+    /// <summary>The partitions, and the logs of their changes.</summary>
+    public ChangeFeed Feed => _feed;
 
     /// <summary>Of which keys changes are to tell what they replace.</summary>
     public PreviousFilter? PreviousFilter => Volatile.Read(ref _previousFilter);
@@ -91,91 +89,21 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     public WatchFigures Figures => new(
         Volatile.Read(ref _watcherCount), _memory.Used, Volatile.Read(ref _queuedBytes), Volatile.Read(ref _told), Volatile.Read(ref _compacted));
 
-    /// <summary>A partition is there; nothing was written to it yet since its engine was opened.</summary>
-    public void Opened(Partition partition, bool isNew)
-    {
-        _gate.Wait();
-        try
-        {
-            lock (_lock)
-            {
-                _partitions.Add(partition);
-            }
-
-            if (_isFollowing)
-            {
-                var log = new ChangeLog(partition, this, _memory);
-                log.RaiseFloor(isNew ? _oracle.LastVersion : partition.Engine.VisibleVersion);
-                partition.Writer.State.Follow(log);
-                Publish([.. _logs, log]);
-            }
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
-    /// <summary>A partition was removed: nothing is written to it any more, and the map does not have it.</summary>
-    public void Removed(Partition partition)
-    {
-        _gate.Wait();
-        try
-        {
-            lock (_lock)
-            {
-                _partitions.Remove(partition);
-                EndOverlapping(partition.Range, new RefusedException(Status.BadNode, Refusals.Gone(partition.Id, Status.BadNode).Detail!));
-            }
-
-            if (Array.Find(_logs, log => log.Partition == partition) is { } removed)
-            {
-                Publish([.. _logs.Where(log => log != removed)]);
-                _memory.Remove(removed);
-                _loads.ReleaseUnassigned(removed);
-            }
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
     /// <summary>
     /// Opens a watch, and says behind which version everything will be told. Throws <see cref="RefusedException"/>.
     /// </summary>
     public async ValueTask<(Watcher Watcher, long Progress)> OpenAsync(WatchOptions options, Func<PartitionMap> map, CancellationToken cancellation)
     {
         WatchTarget target = WatchRules.Check(options);
-        long id;
-        await _gate.WaitAsync(cancellation).ConfigureAwait(false);
+        var watcher = new Watcher(Admit(target), target, options, this);
         try
         {
-            id = Admit(target);
-            if (!_isFollowing)
-            {
-                await FollowAsync().ConfigureAwait(false);
-            }
-
-            if (target.PreviousValues)
-            {
-                // From here on each writer sees the filter: groups that it began before are not told of.
-                await VisitAsync(PartitionsOf(target.Range), static _ => { }).ConfigureAwait(false);
-            }
-        }
-        finally
-        {
-            _gate.Release();
-        }
-
-        var watcher = new Watcher(id, target, options, this);
-        try
-        {
+            await _feed.FollowAsync(target, cancellation).ConfigureAwait(false);
             long progress = Register(watcher, options.StartVersion, map());
             Signal();
             return (watcher, progress);
         }
-        catch (StoreException)
+        catch
         {
             Leave(watcher);
             throw;
@@ -212,31 +140,31 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     public long ReadOn(Watcher watcher)
     {
         const int Tries = 4;
-        for (int i = 0; !watcher.IsFull; i++)
+        HistoryRead read = default;
+        for (int i = 0; !watcher.IsFull && read == default; i++)
         {
             long cap;
             lock (_lock)
             {
+                cap = _delivered;
                 if (i == Tries)
                 {
                     // So far the pump was always a little ahead: it waits for the rest.
-                    return ReadOnce(watcher, _delivered) is var load and > 0 ? load : Rejoin(watcher);
+                    read = ReadOnce(watcher, cap);
                 }
 
-                cap = _delivered;
-                if (i > 0 && watcher.Position >= cap)
+                if (i > 0 && read == default && watcher.Position >= cap)
                 {
-                    return Rejoin(watcher);
+                    watcher.CatchUp();
+                    return 0;
                 }
             }
 
-            if (ReadOnce(watcher, cap) is var next and > 0)
-            {
-                return next;
-            }
+            read = read == default ? ReadOnce(watcher, cap) : read;
         }
 
-        return 0;
+        // What was read before comes first; then it is asked again.
+        return read == default || watcher.HasQueued ? 0 : read.IsGone ? throw Compacted(read.StartVersion) : read.LoadVersion;
     }
 
     /// <summary>The loads of a version that a watcher has to read; throws <see cref="CompactedException"/> if one is not kept for it.</summary>
@@ -263,7 +191,40 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         return new CompactedException(startVersion);
     }
 
-    public ChangeLog[] LogsOf(KeyRange range) => Array.FindAll(Volatile.Read(ref _logs), log => log.Partition.Range.Overlaps(range));
+    public ChangeLog[] LogsOf(KeyRange range) => Array.FindAll(_feed.Logs, log => log.Partition.Range.Overlaps(range));
+
+    /// <summary>The feed: these are the logs from here on.</summary>
+    public void Merge(ChangeLog[] logs)
+    {
+        lock (_lock)
+        {
+            _merge.Close();
+            _logs = logs;
+            _merge = new ChangeMerge(logs);
+            if (_watchers.Count > 0)
+            {
+                _merge.OpenKept(_delivered);
+            }
+        }
+    }
+
+    /// <summary>The feed: this log is read no more.</summary>
+    public void Forget(ChangeLog log) => _loads.ReleaseUnassigned(log);
+
+    /// <summary>Ends all who watch a key of a range.</summary>
+    public void EndOverlapping(KeyRange range, StoreException why)
+    {
+        lock (_lock)
+        {
+            _found.Clear();
+            _index.Find(range.From.Span, range.To.Span, _found);
+            foreach (Watcher watcher in _found)
+            {
+                watcher.IsLive = false;
+                watcher.End(why);
+            }
+        }
+    }
 
     public void CountQueued(long bytes) => Interlocked.Add(ref _queuedBytes, bytes);
 
@@ -319,36 +280,13 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             _closed ??= new StoreClosedException();
             _merge.Close();
             _loads.ReleaseAll();
-            Volatile.Write(ref _logs, []);
+            _logs = [];
             _merge = new ChangeMerge([]);
         }
 
         _sweepTimer.Dispose();
         _lingerTimer.Dispose();
         _memory.Dispose();
-    }
-
-    /// <summary>Ends when each partition's writer has done this in its turn.</summary>
-    private static async Task VisitAsync(IEnumerable<Partition> partitions, Action<PartitionWriter> visit)
-    {
-        foreach (Partition partition in partitions)
-        {
-            var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            partition.Writer.Enter(new ExclusiveAction(writer =>
-            {
-                visit(writer);
-                done.SetResult();
-            }));
-            await done.Task.ConfigureAwait(false);
-        }
-    }
-
-    private Partition[] PartitionsOf(KeyRange range)
-    {
-        lock (_lock)
-        {
-            return [.. _partitions.Where(partition => partition.Range.Overlaps(range))];
-        }
     }
 
     /// <summary>Counts one more user, and has changes of its keys read for what they replace if it asks for that.</summary>
@@ -394,71 +332,14 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
     }
 
-    /// <summary>Gate held.</summary>
-    private async Task FollowAsync()
+    /// <summary>Nobody has watched for a while.</summary>
+    private void Cease() => _ = _feed.CeaseAsync(() =>
     {
-        ChangeLog[] logs = [.. PartitionsOf(KeyRange.All).Select(partition => new ChangeLog(partition, this, _memory))];
-        foreach (ChangeLog log in logs)
-        {
-            await VisitAsync([log.Partition], writer =>
-            {
-                writer.State.Follow(log);
-                log.RaiseFloor(_oracle.LastVersion);
-            }).ConfigureAwait(false);
-        }
-
-        Publish(logs);
-        _isFollowing = true;
-    }
-
-    /// <summary>Nobody has watched for a while: writers copy no more, and what they copied goes.</summary>
-    private async Task CeaseAsync()
-    {
-        await _gate.WaitAsync().ConfigureAwait(false);
-        try
-        {
-            lock (_lock)
-            {
-                if (_users > 0 || _closed is not null || !_isFollowing)
-                {
-                    return;
-                }
-            }
-
-            _isFollowing = false;
-            foreach (ChangeLog log in _logs)
-            {
-                await VisitAsync([log.Partition], writer => writer.State.Unfollow(log)).ConfigureAwait(false);
-                _memory.Remove(log);
-            }
-
-            Publish([]);
-        }
-        finally
-        {
-            _gate.Release();
-        }
-    }
-
-    /// <summary>Gate held: these are the logs from here on.</summary>
-    private void Publish(ChangeLog[] logs)
-    {
-        foreach (ChangeLog log in logs.Except(_logs))
-        {
-            _memory.Add(log);
-        }
-
         lock (_lock)
         {
-            _merge.Close();
-            Volatile.Write(ref _logs, logs);
-            _merge = new ChangeMerge(logs);
-            if (_watchers.Count > 0)
-            {
-                _merge.OpenKept(_delivered);
-            }
+            return _users == 0 && _closed is null;
         }
-    }
+    });
 
     private long Register(Watcher watcher, long startVersion, PartitionMap map)
     {
@@ -485,12 +366,12 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             _watchers.Add(watcher);
             _index.Add(watcher);
             Volatile.Write(ref _watcherCount, _watchers.Count);
-            return startVersion == 0 ? Math.Min(after, Durable()) : after;
+            return startVersion == 0 ? Math.Min(after, _feed.Durable) : after;
         }
     }
 
-    /// <summary>Reads what history has once; returns the version of a load that comes next, or 0.</summary>
-    private long ReadOnce(Watcher watcher, long cap)
+    /// <summary>Reads on from the first history that has what comes next.</summary>
+    private HistoryRead ReadOnce(Watcher watcher, long cap)
     {
         HistoryRead read = default;
         foreach (IChangeHistory history in _histories)
@@ -498,22 +379,11 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             read = history.TryReadSince(watcher, cap);
             if (!read.IsGone)
             {
-                return read.LoadVersion;
+                break;
             }
         }
 
-        throw Compacted(read.StartVersion);
-    }
-
-    /// <summary>Lock held: a watcher that has come up with the pump is live again.</summary>
-    private long Rejoin(Watcher watcher)
-    {
-        if (watcher.Position >= _delivered)
-        {
-            watcher.CatchUp();
-        }
-
-        return 0;
+        return read;
     }
 
     /// <summary>Delivers a bounded number of changes; true if more may be there.</summary>
@@ -674,32 +544,6 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         return closed;
     }
 
-    private void EndOverlapping(KeyRange range, StoreException why)
-    {
-        _found.Clear();
-        _index.Find(range.From.Span, range.To.Span, _found);
-        foreach (Watcher watcher in _found)
-        {
-            watcher.IsLive = false;
-            watcher.End(why);
-        }
-    }
-
-    /// <summary>The newest version that a restart will know: one that was only handed out may be given to another write then.</summary>
-    private long Durable()
-    {
-        long durable = _partitions.TrueForAll(static partition => partition.Definition.IsVolatile) ? long.MaxValue : _durable;
-        foreach (Partition partition in _partitions)
-        {
-            if (!partition.Definition.IsVolatile)
-            {
-                _durable = durable = Math.Max(durable, partition.Engine.VisibleVersion);
-            }
-        }
-
-        return durable;
-    }
-
     private void Sweep()
     {
         lock (_lock)
@@ -713,7 +557,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private void NoteProgress()
     {
         _sweepIsDue = false;
-        long progress = Math.Min(_delivered, Durable());
+        long progress = Math.Min(_delivered, _feed.Durable);
         foreach (Watcher watcher in _watchers)
         {
             watcher.NoteProgress(progress);

@@ -244,6 +244,18 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
         }
     }
 
+    /// <summary>Reader: whether changes are queued.</summary>
+    public bool HasQueued
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _queue.Count > 0;
+            }
+        }
+    }
+
     /// <summary>Reader: ends when there is something to look at.</summary>
     public ValueTask WaitAsync()
     {
