@@ -31,8 +31,8 @@ public sealed class RemoteWatchTests
     {
         await using TestServer server = await TestServer.StartAsync();
         await using RemoteStore store = server.Connect();
-        Assert.Equal(Status.Invalid, (await Assert.ThrowsAsync<RefusedException>(() => WatchReader.OpenAsync(store, "", 1000))).Status);
         long last = (await store.UpsertAsync(Bytes("a"), Bytes("1"))).Version;
+        Assert.Equal(Status.Invalid, (await Assert.ThrowsAsync<RefusedException>(() => WatchReader.OpenAsync(store, "", 1000))).Status);
         await using WatchReader late = await WatchReader.OpenAsync(store, "", last);
         Assert.Equal(last + 1, (await Assert.ThrowsAsync<CompactedException>(() => late.NextAsync())).StartVersion);
         using var cancel = new CancellationTokenSource();
