@@ -102,7 +102,8 @@ public sealed record StoreOptions
 
     /// <summary>
     /// Bytes of memory outside the GC heap in which the newest changes of all partitions are kept for those who watch, 64 KiB or
-    /// more: how far back a watch can begin or resume, and how far behind a slow one may fall. Part of the memory budget.
+    /// more: how far back a watch can begin or resume, and how far behind a slow one may fall. Part of the memory budget, of which it
+    /// takes a quarter at most.
     /// Default: 16 MiB.
     /// </summary>
     public long WatchHistoryBytes { get; init; } = 16L << 20;

@@ -9,7 +9,7 @@ namespace KeyVa.Watches;
 /// Thread-safe. The gate makes beginning and ceasing to follow, and the coming and going of partitions, one after the other; it is
 /// taken before any lock. Invariant: while the feed follows, every open partition has a log, which holds all changes above its floor.
 /// </remarks>
-internal sealed class ChangeFeed(WatchHub hub, VersionOracle oracle, ChangeMemory memory, bool always)
+internal sealed class ChangeFeed(WatchHub hub, VersionOracle oracle, ChangeMemory memory, bool always) : IDisposable
 {
     private readonly SemaphoreSlim _gate = new(1);
 
@@ -165,6 +165,9 @@ internal sealed class ChangeFeed(WatchHub hub, VersionOracle oracle, ChangeMemor
             _gate.Release();
         }
     }
+
+    /// <summary>No partition comes or goes any more, and nobody watches.</summary>
+    public void Dispose() => _gate.Dispose();
 
     /// <summary>Ends when the partition's writer has done this in its turn.</summary>
     private static Task VisitAsync(Partition partition, Action<PartitionWriter> visit)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines;
 using KeyVa.Partitions;
 
 namespace KeyVa.Watches;
@@ -23,6 +24,9 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
 {
     /// <summary>Changes that the pump goes through before it lets others have the lock.</summary>
     private const int StepChanges = 4096;
+
+    /// <summary>Of the memory budget, for the logs at most.</summary>
+    private const int MostOfBudget = 4;
 
     private const int Idle = 0;
     private const int Running = 1;
@@ -69,7 +73,8 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     {
         _options = context.Options;
         _oracle = context.Oracle;
-        _memory = new ChangeMemory(_options.WatchHistoryBytes, context.BlockCache.Memory);
+        MemoryBudget budget = context.BlockCache.Memory;
+        _memory = new ChangeMemory(Math.Min(_options.WatchHistoryBytes, budget.Bytes / MostOfBudget), budget);
         _loads = new PinnedLoads(context.Snapshots);
         _histories = [new RecentChanges(this)];
         _feed = new ChangeFeed(this, _oracle, _memory, _options.WatchHistoryAlways);
@@ -286,6 +291,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
 
         _sweepTimer.Dispose();
         _lingerTimer.Dispose();
+        _feed.Dispose();
         _memory.Dispose();
     }
 
