@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Partitions;
 
@@ -18,7 +17,8 @@ namespace KeyVa.Watches;
 /// <para>Invariants.
 /// 1. Every change up to <c>_delivered</c> was staged for each live watcher of it; nothing above was.
 /// 2. <c>_delivered</c> is closed in every partition that has not failed: nothing at or below it can still come.
-/// 3. <c>_state</c> is Again if something may have been closed since the pump last looked: the one who makes it so from Idle starts it.</para>
+/// 3. <c>_state</c> is Idle only if nothing was closed since the pump last looked: the one who makes it Again from Idle starts it. When it rests
+///    the timer starts it.</para>
 /// </remarks>
 internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
 {
@@ -31,10 +31,13 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private const int Idle = 0;
     private const int Running = 1;
     private const int Again = 2;
-    private const int SpinIterations = 30;
+    private const int Resting = 3;
 
-    /// <summary>The pump stays awake for so long: a writer that comes back within it need not wake a thread.</summary>
-    private static readonly long LingerTicks = Environment.ProcessorCount > 1 ? Stopwatch.Frequency / 50_000 : 0;
+    /// <summary>
+    /// A pump that found something rests for so long before it looks again, and writers do not wake it meanwhile: waking a thread for each
+    /// put would cost as much as the put, and staying awake a processor.
+    /// </summary>
+    private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(1);
 
     // Immutable.
     private readonly StoreOptions _options;
@@ -45,6 +48,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private readonly IChangeHistory[] _histories;
     private readonly ITimer _sweepTimer;
     private readonly ITimer _lingerTimer;
+    private readonly ITimer _restTimer;
 
     // Under the lock.
     private readonly Lock _lock = new();
@@ -79,6 +83,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         _histories = [new RecentChanges(this)];
         _feed = new ChangeFeed(this, _oracle, _memory, _options.WatchHistoryAlways);
         _sweepTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Sweep(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _restTimer = context.Time.CreateTimer(static hub => ((IThreadPoolWorkItem)hub!).Execute(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _lingerTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Cease(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -239,7 +244,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     public void Signal()
     {
         if (Volatile.Read(ref _watcherCount) != 0
-            && Volatile.Read(ref _state) != Again && Interlocked.Exchange(ref _state, Again) == Idle)
+            && Volatile.Read(ref _state) is Idle or Running && Interlocked.Exchange(ref _state, Again) == Idle)
         {
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
@@ -251,14 +256,17 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         do
         {
             Interlocked.Exchange(ref _state, Running);
-            while (Step())
+            bool found = false;
+            while (Step(ref found))
             {
             }
 
-            long begun = Stopwatch.GetTimestamp();
-            while (Volatile.Read(ref _state) == Running && Stopwatch.GetTimestamp() - begun < LingerTicks)
+            if (found)
             {
-                Thread.SpinWait(SpinIterations);
+                // Whatever is closed from here on is found when the timer fires.
+                Interlocked.Exchange(ref _state, Resting);
+                _restTimer.Change(Rest, Timeout.InfiniteTimeSpan);
+                return;
             }
         }
         while (Interlocked.CompareExchange(ref _state, Idle, Running) != Running);
@@ -290,6 +298,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
 
         _sweepTimer.Dispose();
+        _restTimer.Dispose();
         _lingerTimer.Dispose();
         _feed.Dispose();
         _memory.Dispose();
@@ -393,7 +402,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     }
 
     /// <summary>Delivers a bounded number of changes; true if more may be there.</summary>
-    private bool Step()
+    private bool Step(ref bool found)
     {
         lock (_lock)
         {
@@ -403,7 +412,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             }
 
             long cap = Math.Max(_delivered, Closed(_oracle.LastVersion));
-            bool isThrough = Deliver(cap);
+            bool isThrough = Deliver(cap, ref found);
             foreach (Watcher watcher in _touched)
             {
                 watcher.Publish();
@@ -420,7 +429,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     }
 
     /// <summary>Stages changes up to a version, or a step's worth, versions whole; true if it came to the end.</summary>
-    private bool Deliver(long cap)
+    private bool Deliver(long cap, ref bool found)
     {
         long version = _delivered;
         Begin(cap, version + 1);
@@ -432,6 +441,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
                 return false;
             }
 
+            found = true;
             version = next;
             Dispatch(_merge.At);
             _merge.Advance();
