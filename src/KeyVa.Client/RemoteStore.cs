@@ -228,6 +228,11 @@ public sealed class RemoteStore : IStore
                 continue;
             }
 
+            if (operation.IsCheck)
+            {
+                throw new RefusedException(Status.Unsupported, "the protocol carries no checks without a write yet; give the condition to a write");
+            }
+
             if (operation.IsRange)
             {
                 request.Operations.Add(new Wire.Operation { RemoveRange = ToRange(operation) });

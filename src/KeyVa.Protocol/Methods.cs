@@ -49,6 +49,10 @@ public static class Methods
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
 
+    /// <summary>Scrub, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ScrubRequest, ScrubProgress> Scrub =
+        new(ControlPlane, "Scrub", ScrubRequest.Parser, ScrubProgress.Parser);
+
     /// <summary>Compact, as control.proto describes it.</summary>
     public static readonly GrpcMethod<CompactRequest, CompactProgress> Compact =
         new(ControlPlane, "Compact", CompactRequest.Parser, CompactProgress.Parser);

@@ -76,6 +76,10 @@ internal static class GrpcRefusal
         Status.Full => GrpcStatusCode.ResourceExhausted,
         Status.Busy => GrpcStatusCode.Unavailable,
         Status.Unsupported => GrpcStatusCode.Unimplemented,
+        Status.Conflict => GrpcStatusCode.Aborted,
+        Status.Deadlock => GrpcStatusCode.Aborted,
+        Status.LockTimeout => GrpcStatusCode.Aborted,
+        Status.Expired => GrpcStatusCode.FailedPrecondition,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -18,6 +18,10 @@ internal static class StatusNames
         Status.Full => "full",
         Status.Busy => "busy",
         Status.Unsupported => "unsupported",
+        Status.Conflict => "conflict",
+        Status.Deadlock => "deadlock",
+        Status.LockTimeout => "lock-timeout",
+        Status.Expired => "expired",
         _ => "failed",
     };
 
@@ -33,6 +37,10 @@ internal static class StatusNames
         Status.Full => 507,
         Status.Busy => 503,
         Status.Unsupported => 501,
+        Status.Conflict => 409,
+        Status.Deadlock => 409,
+        Status.LockTimeout => 503,
+        Status.Expired => 410,
         _ => 500,
     };
 
@@ -48,6 +56,10 @@ internal static class StatusNames
         Status.Full => "The disk is full",
         Status.Busy => "Too many writes are waiting",
         Status.Unsupported => "Not possible here",
+        Status.Conflict => "Another transaction was in the way",
+        Status.Deadlock => "Transactions waited for each other",
+        Status.LockTimeout => "A lock was not to be had in time",
+        Status.Expired => "The transaction's time is over",
         _ => "The store failed",
     };
 
@@ -63,6 +75,10 @@ internal static class StatusNames
         Status.Full => "there is no room for the write; reads go on, and removals make room",
         Status.Busy => "try again after a short wait",
         Status.Unsupported => "the engine of the partition cannot do this",
+        Status.Conflict => "what the transaction has read or written was changed by another; begin it again",
+        Status.Deadlock => "the transaction was rolled back to end a deadlock; begin it again",
+        Status.LockTimeout => "another transaction holds the key; try again",
+        Status.Expired => "the transaction reached its time limit and was rolled back",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

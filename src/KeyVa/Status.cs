@@ -38,4 +38,22 @@ public enum Status : byte
     /// verified). Whether an unacknowledged write happened is unknown until then.
     /// </summary>
     Failed = 9,
+
+    /// <summary>
+    /// What the transaction has read or written was changed by another since: nothing of it was written, and it is over.
+    /// Do it again from its beginning (<see cref="Store.Transact(Action{Transaction}, TransactionOptions?)"/> does).
+    /// </summary>
+    Conflict = 10,
+
+    /// <summary>
+    /// Transactions waited for each other's locks in a ring, and this one was chosen to end it: it is rolled back. Do it again
+    /// from its beginning.
+    /// </summary>
+    Deadlock = 11,
+
+    /// <summary>Another transaction held a lock for longer than the caller waits. The call did nothing.</summary>
+    LockTimeout = 12,
+
+    /// <summary>The transaction reached its time limit and was rolled back.</summary>
+    Expired = 13,
 }

@@ -3,6 +3,8 @@ using System.Runtime.CompilerServices;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa;
 
@@ -27,6 +29,7 @@ public sealed class Store : IStore
     private readonly Scrubber _scrubber;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
+    private readonly LiveTransactions _transactions;
     private int _disposed;
 
     private Store(StoreOpening parts)
@@ -37,6 +40,7 @@ public sealed class Store : IStore
         _journal = parts.Journal!;
         _reads = new StoreReads(_registry, _context, _counters, _getLatency);
         _writes = new StoreWrites(_registry, _journal, _context, _counters, _writeLatency);
+        _transactions = new LiveTransactions(_registry, _context, _journal, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
     }
 
@@ -51,6 +55,12 @@ public sealed class Store : IStore
 
     /// <summary>What opening found and mended (a cut journal tail, for example), for the log; empty: nothing.</summary>
     public IReadOnlyList<string> RecoveryNotes => _parts.Notes;
+
+    /// <summary>The locks of transactions; null while none has needed any.</summary>
+    internal LockTable? Locks => _context.Locks;
+
+    /// <summary>The transactions under way.</summary>
+    internal LiveTransactions Live => _transactions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
@@ -77,6 +87,20 @@ public sealed class Store : IStore
 
     /// <summary>Begins to read all files in the background now, at <see cref="StoreOptions.ScrubBytesPerSecond"/>, unless that is under way.</summary>
     public void BeginScrub() => _scrubber.Begin();
+
+    /// <summary>
+    /// Begins to read all files in search of damage, or those of one partition, at a rate of its own, and says how far it is and
+    /// what it has found. What it finds is among <see cref="ScrubDamages"/> too.
+    /// </summary>
+    /// <param name="partition">Null: all partitions and the journal.</param>
+    /// <param name="bytesPerSecond">At least 64 KiB; null: <see cref="StoreOptions.ScrubBytesPerSecond"/>.</param>
+    /// <param name="cancellation">Ends it early.</param>
+    public StoreScrub BeginScrub(long? partition, long? bytesPerSecond = null, CancellationToken cancellation = default)
+    {
+        long rate = bytesPerSecond ?? _context.Options.ScrubBytesPerSecond;
+        ArgumentOutOfRangeException.ThrowIfLessThan(rate, Scrubber.MinBytesPerSecond, nameof(bytesPerSecond));
+        return _scrubber.Begin(partition, rate, cancellation);
+    }
 
     /// <summary>
     /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
@@ -166,6 +190,24 @@ public sealed class Store : IStore
         ArgumentNullException.ThrowIfNull(batch);
         return _writes.Write(batch.Commands);
     }
+
+    /// <summary>
+    /// Begins a transaction; dispose it. Throws <see cref="RefusedException"/> if <see cref="StoreOptions.MaxTransactions"/> are
+    /// under way, the options break a rule, or the store is closed.
+    /// </summary>
+    public Transaction Begin(TransactionOptions? options = null) => _transactions.Begin(options ?? TransactionOptions.Default);
+
+    /// <summary>
+    /// Does work in a transaction and commits it; again from its beginning if it meets others (at most 64 times, with short random
+    /// pauses, and from the fourth time with locks), so it must have no effect but through the transaction. Work that
+    /// rolls back ends it with <see cref="Status.Ok"/> and version 0; an exception rolls back and goes on to the caller.
+    /// </summary>
+    public CommitResult Transact(Action<Transaction> work, TransactionOptions? options = null) =>
+        Transactions.Transact.Run(_transactions, work, options ?? TransactionOptions.Default);
+
+    /// <summary>As <see cref="Transact(Action{Transaction}, TransactionOptions?)"/>, without blocking the thread.</summary>
+    public Task<CommitResult> TransactAsync(Func<Transaction, ValueTask> work, TransactionOptions? options = null, CancellationToken cancellation = default) =>
+        Transactions.Transact.RunAsync(_transactions, work, options ?? TransactionOptions.Default, cancellation);
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
@@ -309,6 +351,7 @@ public sealed class Store : IStore
 
         _scrubber.Dispose();
         _context.Watches.End();
+        _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();

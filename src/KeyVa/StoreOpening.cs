@@ -80,7 +80,8 @@ internal sealed class StoreOpening : IDisposable
 
         Registry = new PartitionRegistry(Context, catalog);
         Registry.OpenAll(Journal);
-        var replay = new JournalReplay(Registry.Map, Context.Oracle);
+        var replay = new JournalReplay(
+            Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)));
         Journal.Replay(replay);
         if (replay.Applied > 0)
         {
@@ -125,12 +126,22 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"max-batch-bytes is {options.MaxBatchBytes}; it must be 1 to {Limits.MaxValueBytesCeiling}");
         }
 
+        if (options.MaxTransactionBytes is < 64 << 10 or > Limits.MaxValueBytesCeiling || options.MaxTransactions < 1)
+        {
+            throw new StoreException($"max-transaction-bytes is {options.MaxTransactionBytes} and must be {64 << 10} to {Limits.MaxValueBytesCeiling}; max-transactions is {options.MaxTransactions} and must be at least 1");
+        }
+
+        if (options.LockTimeout < TimeSpan.Zero || options.LockTimeout > TimeSpan.FromDays(1))
+        {
+            throw new StoreException($"lock-timeout is {options.LockTimeout}; it must be 0 to 1 day");
+        }
+
         if (options.Volatile && options.Engine != EngineKind.Memory)
         {
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
-        if (options.ScrubBytesPerSecond < 64 << 10 || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
+        if (options.ScrubBytesPerSecond < Scrubber.MinBytesPerSecond || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
         {
             throw new StoreException("scrub-rate must be at least 64KiB, scrub-interval 0 to 40 days");
         }
@@ -289,11 +300,12 @@ internal sealed class StoreOpening : IDisposable
 
     private void ReleaseJournal()
     {
+        Journal!.ForgetAllBut(id => Registry!.Map.TryFind(id, out _));
         foreach (Partition partition in Registry!.Map.Partitions)
         {
             if (!partition.Definition.IsVolatile)
             {
-                Journal!.Release(partition.Id, partition.Engine.DurableIndex);
+                Journal.Release(partition.Id, partition.Engine.DurableIndex);
             }
         }
     }

@@ -27,6 +27,22 @@ public sealed record StoreOptions
     public int MaxBatchBytes { get; init; } = 1 << 20;
 
     /// <summary>
+    /// What one transaction may hold of keys and values it has written and of keys it must find unchanged, with a few dozen bytes
+    /// for each; its commit is one write of as much, bound by this and not by <see cref="MaxBatchBytes"/>. 64 KiB to 64 MiB.
+    /// Default: 64 MiB.
+    /// </summary>
+    public int MaxTransactionBytes { get; init; } = 64 << 20;
+
+    /// <summary>Transactions that may be under way at once; one more is refused with <see cref="Status.Busy"/>. Default: 10,000.</summary>
+    public int MaxTransactions { get; init; } = 10_000;
+
+    /// <summary>
+    /// How long a call waits for the locks that transactions hold, a write outside of a transaction too, before it ends with
+    /// <see cref="Status.LockTimeout"/>; 0 to 1 day. Default: 5 seconds.
+    /// </summary>
+    public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
     /// Bytes of memory outside the GC heap that all lsm partitions use together: memtables, block cache, indexes and
     /// filters of open tables, blocks and buffers of cursors and compactions. At least 8 MiB. When memtables need it the cache
     /// shrinks, down to an eighth of this; when they need nearly all of it, the largest is flushed and writers are slowed.

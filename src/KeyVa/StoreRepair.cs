@@ -183,16 +183,17 @@ internal sealed class StoreRepair
     private JournalSalvageReplay ReplayJournal(Dictionary<long, RepairedPartition> partitions)
     {
         string directory = StoreContext.JournalDirectoryOf(_source);
-        var replay = new JournalSalvageReplay(partitions, directory, _log);
         if (!_files.DirectoryExists(directory))
         {
             _log.Damages.Add(new CorruptionException(directory, 0, "the journal's folder is missing"));
             _log.Lose(directory, 0, "the journal: every write that the partitions' files do not hold");
-            return replay;
+            return new JournalSalvageReplay(partitions, directory, directory, _log);
         }
 
-        var visitor = new ReplayVisitor { Replay = replay };
         JournalScan scan = JournalScan.Run(_files, directory);
+        long first = scan.Segments.Count > 0 ? scan.Segments[0].Header.Sequence : 1;
+        var replay = new JournalSalvageReplay(partitions, directory, Path.Combine(directory, JournalFormat.SegmentName(first - 1)), _log);
+        var visitor = new ReplayVisitor { Replay = replay };
         if (scan.Damage is { } damage)
         {
             using var salvage = new JournalSalvage(_files, directory);
@@ -268,6 +269,16 @@ internal sealed class StoreRepair
     {
         public required JournalSalvageReplay Replay;
 
-        public readonly void Visit(in JournalRecord record) => Replay.Visit(record);
+        public readonly void Visit(in JournalRecord record)
+        {
+            if (record.Kind == RecordKind.Reached)
+            {
+                Replay.Reach(record.Positions);
+            }
+            else
+            {
+                Replay.Visit(record);
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@ using System.Diagnostics;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa;
 
@@ -37,6 +39,11 @@ internal readonly struct StoreWrites
             return refusal;
         }
 
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, command);
+        }
+
         Partition? partition = _registry.Map.Find(key);
         return partition is null ? Count(command, Refusals.BadNode(0)) : Write(request, partition, command);
     }
@@ -49,6 +56,11 @@ internal readonly struct StoreWrites
             return refusal;
         }
 
+        return _context.HeldLocks is { } locks ? WriteLocked(locks, command) : WriteNow(command);
+    }
+
+    private WriteResult WriteNow(CommandBuilder command)
+    {
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
             ? Write(SyncWriteRequest.ForThisThread, owner, command)
@@ -62,6 +74,11 @@ internal readonly struct StoreWrites
         {
             request.Return();
             return ValueTask.FromResult(refusal);
+        }
+
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, request, command);
         }
 
         Partition? partition = _registry.Map.Find(key);
@@ -83,6 +100,11 @@ internal readonly struct StoreWrites
             return ValueTask.FromResult(refusal);
         }
 
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, null, command);
+        }
+
         PartitionMap map = _registry.Map;
         if (map.OwnerOfAll(command) is { } owner)
         {
@@ -90,6 +112,54 @@ internal readonly struct StoreWrites
         }
 
         return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
+    }
+
+    /// <summary>Transactions hold locks: the write waits for those in its way.</summary>
+    private WriteResult WriteLocked(LockTable locks, CommandBuilder command)
+    {
+        LockOwner? owner = CommandLocks.Acquire(_context, locks, command, _context.Options.LockTimeout, out WriteResult refusal);
+        if (owner is null)
+        {
+            return Count(command, refusal);
+        }
+
+        try
+        {
+            return WriteNow(command);
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
+    }
+
+    // Not cancelled: the locks are held until the write is done.
+    private async ValueTask<WriteResult> WriteLocked(LockTable locks, AsyncWriteRequest? request, CommandBuilder command)
+    {
+        (LockOwner? owner, WriteResult refusal) = await CommandLocks.AcquireAsync(_context, locks, command, _context.Options.LockTimeout).ConfigureAwait(false);
+        if (owner is null)
+        {
+            refusal = Count(command, refusal);
+            request?.Return();
+            return refusal;
+        }
+
+        try
+        {
+            PartitionMap map = _registry.Map;
+            if (map.OwnerOfAll(command) is { } partition)
+            {
+                return await Start(request ?? AsyncWriteRequest.Rent(), partition, command, CancellationToken.None).ConfigureAwait(false);
+            }
+
+            WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
+            request?.Return();
+            return result;
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
     }
 
     private bool Refuse(CommandBuilder command, out WriteResult refusal)

@@ -3,7 +3,7 @@ using KeyVa.Partitions;
 namespace KeyVa;
 
 /// <summary>
-/// Puts and removals (of keys and of ranges) that happen together or not at all, at one version. A key may stand in a batch once. Not
+/// Puts, removals (of keys and of ranges) and checks that happen together or not at all, at one version. A key may stand in a batch once. Not
 /// thread-safe; may be cleared and used again once its write is done. A batch holds memory outside the GC heap until it
 /// is disposed.
 /// </summary>
@@ -38,6 +38,21 @@ public sealed class WriteBatch : IDisposable
     public WriteBatch RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
     {
         Commands.RemoveRange(from, to);
+        return this;
+    }
+
+    /// <summary>
+    /// Adds a condition on a key that the batch does not write: if it does not hold when the batch is applied, nothing of it
+    /// happens. (A key that is written takes its condition with the write.)
+    /// </summary>
+    public WriteBatch Check(ReadOnlySpan<byte> key, Condition condition)
+    {
+        if (condition.Kind == ConditionKind.None)
+        {
+            throw new ArgumentException("a check needs a condition", nameof(condition));
+        }
+
+        Commands.Check(key, condition);
         return this;
     }
 

@@ -43,7 +43,15 @@ public sealed class CommandFuzzTests : Fuzzing
             Inside(input, operation.ConditionValue);
             Assert.True(rest.Length < before);
             before = rest.Length;
-            found.Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            if (operation.IsRangeCheck)
+            {
+                RangeCheck check = RangeCheck.Read(operation);
+                Inside(input, check.First);
+                Inside(input, check.Last);
+                found.Append(check.Digest.Count).Append(check.Digest.Sum).Append(check.IsByHash);
+            }
+
+            found.Append(operation.IsCheck).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 
@@ -80,6 +88,8 @@ public sealed class CommandFuzzTests : Fuzzing
                 new WriteOptions { Expiry = Expiry.InMilliseconds(5 + i), Condition = Condition.IfValue(new byte[i]) });
             OperationEncoding.AppendPut(buffer, "k"u8, "v"u8, new WriteOptions { Condition = Condition.IfVersion(i) });
             OperationEncoding.AppendRemove(buffer, "gone"u8, Condition.IfPresent, blind: i % 2 == 0);
+            CheckEncoding.AppendKey(buffer, "checked"u8, i % 2 == 0 ? Condition.IfVersion(i) : Condition.IfValue(new byte[i]));
+            CheckEncoding.AppendRange(buffer, new RangeCheck { From = "a"u8, To = "b"u8, Digest = new RangeDigest { Count = i, Sum = 77 }, IsByHash = i % 2 == 0, First = i % 2 == 0 ? "f"u8 : default, Last = i % 2 == 0 ? "l"u8 : default });
             OperationEncoding.AppendRemoveRange(buffer, i % 2 == 0 ? "from"u8 : default, i % 3 == 0 ? "to"u8 : default);
         }
 
@@ -89,7 +99,7 @@ public sealed class CommandFuzzTests : Fuzzing
     private static byte[] Group(int commands)
     {
         using NativeBuffer buffer = new();
-        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), GroupEntry.FormatWithRanges, 7, 1_700_000_000_000, commands);
+        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), GroupEntry.ExtendedFormat, 7, 1_700_000_000_000, commands);
         for (int i = 0; i < commands; i++)
         {
             byte[] operations = Operations(i + 1);

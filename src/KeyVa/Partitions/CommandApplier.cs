@@ -56,7 +56,7 @@ internal static class CommandApplier
                     removed[i] = true;
                 }
             }
-            else if (operation.IsBlind || Exists(state.Engine, operation.Key, stamp))
+            else if (!operation.IsCheck && (operation.IsBlind || Exists(state.Engine, operation.Key, stamp)))
             {
                 state.Remove(operation.Key, version, stamp);
                 outcome.RemovedCount++;
@@ -98,6 +98,12 @@ internal static class CommandApplier
 
     private static bool Holds(Engine engine, in Operation operation, long stamp, out long currentVersion)
     {
+        if (operation.IsRangeCheck)
+        {
+            currentVersion = 0;
+            return RangeCheck.Read(operation).Holds(engine, stamp);
+        }
+
         bool found = engine.TryGet(operation.Key, ReadVersion.Newest, out ValueLease lease);
         using (lease)
         {

@@ -88,6 +88,27 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Adds a condition on a key that is not written.</summary>
+    public void Check(ReadOnlySpan<byte> key, in Condition condition)
+    {
+        Note(key);
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += key.Length;
+        CheckEncoding.AppendKey(Buffer, key, condition);
+        Count++;
+    }
+
+    /// <summary>Adds the condition that a range of one partition holds what it held.</summary>
+    public void Check(in RangeCheck check)
+    {
+        NoteOffset(NoKey);
+        LongestKey = Math.Max(LongestKey, Math.Max(check.From.Length, check.To.Length));
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += check.From.Length + check.To.Length;
+        CheckEncoding.AppendRange(Buffer, check);
+        Count++;
+    }
+
     public void Clear()
     {
         Buffer.Clear(KeptBytes);

@@ -73,6 +73,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
+            if (operation.IsRangeCheck && PartitionMap.EndsBehind(operation.To, owner))
+            {
+                return Task.FromResult(Refusals.BadNode(i));
+            }
+
             PartOf(parts, owner).Add(before[..^bytes.Length], i);
         }
 

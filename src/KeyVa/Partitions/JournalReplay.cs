@@ -8,10 +8,26 @@ namespace KeyVa.Partitions;
 /// Brings the engines up to the end of the journal while a store opens: each record goes to the partitions it is for,
 /// unless their files contain it already. Partitions that were removed are passed over.
 /// </summary>
-internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJournalReader
+internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, string missing) : IJournalReader
 {
     /// <summary>Records applied.</summary>
     public long Applied { get; private set; }
+
+    /// <summary>What the segments before held has been applied, or is in the partitions' files; else some are missing.</summary>
+    public void Reach(ReadOnlySpan<LogPosition> positions)
+    {
+        foreach (LogPosition position in positions)
+        {
+            if (map.TryFind(position.Partition, out Partition? partition) && position.Index > partition.Engine.AppliedIndex)
+            {
+                throw MissingSegment(missing, position.Partition, position.Index, partition.Engine.AppliedIndex);
+            }
+        }
+    }
+
+    /// <summary>What is said where neither the journal nor a partition's files hold what the journal's oldest segment stands on.</summary>
+    public static CorruptionException MissingSegment(string path, long partition, long reached, long end) =>
+        new(path, 0, $"the segment is missing: the log of partition {partition} had reached index {reached} before the next one, its files end at {end} (or files of the partition are missing or cut)");
 
     public void Read(in JournalRecord record)
     {

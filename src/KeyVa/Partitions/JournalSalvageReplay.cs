@@ -13,6 +13,9 @@ internal sealed class RepairedPartition(PartitionDefinition definition, Engine e
 
     public InlineWork Work { get; } = work;
 
+    /// <summary>Up to here the log is known to lack what the engine has not; 0: nothing is.</summary>
+    public long LostTo { get; set; }
+
     /// <summary>Holes in the journal before the last record that was for this partition.</summary>
     public int HolesBefore { get; set; }
 
@@ -28,7 +31,7 @@ internal sealed class RepairedPartition(PartitionDefinition definition, Engine e
 /// has one of that version or a newer one, so that nothing old covers something new; a condition on such a key cannot be
 /// looked at any more, and counts as met.
 /// </remarks>
-internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPartition> partitions, string journal, RepairLog log)
+internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPartition> partitions, string journal, string missing, RepairLog log)
 {
     /// <summary>Where the journal is damaged: what knows its holes.</summary>
     public JournalSalvage? Salvage { get; set; }
@@ -75,6 +78,24 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         log.RecordsReplayed += applied ? 1 : 0;
     }
 
+    /// <summary>A segment begins: what the engines lack of all before it is lost, though no later record may show it.</summary>
+    public void Reach(ReadOnlySpan<LogPosition> positions)
+    {
+        foreach (LogPosition position in positions)
+        {
+            if (partitions.TryGetValue(position.Partition, out RepairedPartition? partition) && position.Index > Math.Max(partition.Engine.AppliedIndex, partition.LostTo))
+            {
+                if (Salvage is null && !partition.IsRebuilt)
+                {
+                    log.Damages.Add(JournalReplay.MissingSegment(missing, position.Partition, position.Index, partition.Engine.AppliedIndex));
+                }
+
+                NoteGap(partition, position.Index + 1);
+                partition.LostTo = position.Index;
+            }
+        }
+    }
+
     /// <summary>At the end: what no later index shows to be missing.</summary>
     public void NoteLostEnds()
     {
@@ -89,7 +110,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
 
     private void NoteGap(RepairedPartition partition, long index)
     {
-        long next = partition.Engine.AppliedIndex + 1;
+        long next = Math.Max(partition.Engine.AppliedIndex, partition.LostTo) + 1;
         if (index == next)
         {
             return;
@@ -154,7 +175,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
-            if (operation.IsRange || HasNewer(partition, operation.Key, version))
+            if (operation.IsRange || operation.IsCheck || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }
@@ -188,7 +209,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
             ReadOnlySpan<byte> one = command[..(command.Length - rest.Length)];
             command = rest;
             if (operation.Condition != ConditionKind.None
-                && !HasNewer(partition, operation.Key, version)
+                && !(operation.IsRangeCheck ? partition.IsRebuilt : HasNewer(partition, operation.Key, version))
                 && !CommandApplier.Check(partition.Engine, one, stamp, ref outcome))
             {
                 return false;

@@ -3,7 +3,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>One put or removal of a key, or the removal of a range, of a command, as read from its bytes.</summary>
+/// <summary>One put or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
 internal readonly ref struct Operation
 {
     public bool IsPut { get; init; }
@@ -13,6 +13,15 @@ internal readonly ref struct Operation
 
     /// <summary>A removal of [<see cref="Key"/>, <see cref="To"/>); empty bounds are open.</summary>
     public bool IsRange { get; init; }
+
+    /// <summary>A condition without a write: on a key, or (<see cref="IsRangeCheck"/>) on what a range holds.</summary>
+    public bool IsCheck { get; init; }
+
+    /// <summary>A check of [<see cref="Key"/>, <see cref="To"/>): <see cref="ConditionValue"/> holds what it must be like (see <see cref="RangeCheck"/>).</summary>
+    public bool IsRangeCheck => Condition == RangeCheck.Condition;
+
+    /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
+    public bool SpansRange => IsRange || IsRangeCheck;
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -56,6 +65,7 @@ internal readonly ref struct Operation
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
 ///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
+///   checks    heads 129 and 130, see CheckEncoding
 /// </code>
 /// </summary>
 internal static class OperationEncoding
@@ -120,7 +130,9 @@ internal static class OperationEncoding
 
         if (head >= RangeHead)
         {
-            return TryReadRange(ref bytes, head, key, rest, out operation);
+            return head == RangeHead
+                ? TryReadRange(ref bytes, key, rest, out operation)
+                : CheckEncoding.TryRead(ref bytes, head, key, rest, out operation);
         }
 
         long expiry = 0;
@@ -161,10 +173,10 @@ internal static class OperationEncoding
     }
 
     private static bool TryReadRange(
-        scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
+        scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
     {
         operation = default;
-        if (head != RangeHead || !TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
+        if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
         {
             return false;
         }
@@ -174,14 +186,14 @@ internal static class OperationEncoding
         return true;
     }
 
-    private static void AppendHeadAndKey(NativeBuffer buffer, int head, ReadOnlySpan<byte> key)
+    internal static void AppendHeadAndKey(NativeBuffer buffer, int head, ReadOnlySpan<byte> key)
     {
         buffer.AppendByte((byte)head);
         buffer.AppendVarint((ulong)key.Length);
         buffer.Append(key);
     }
 
-    private static void AppendCondition(NativeBuffer buffer, in Condition condition)
+    internal static void AppendCondition(NativeBuffer buffer, in Condition condition)
     {
         if (condition.Kind == ConditionKind.IfVersion)
         {
@@ -194,7 +206,7 @@ internal static class OperationEncoding
         }
     }
 
-    private static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
+    internal static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
     {
         if (!BinaryPrimitives.TryReadInt64LittleEndian(bytes, out value))
         {
@@ -205,7 +217,7 @@ internal static class OperationEncoding
         return true;
     }
 
-    private static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
+    internal static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
     {
         int taken = Varint.Read(bytes, out ulong length);
         if (taken == 0 || length > (ulong)(bytes.Length - taken))

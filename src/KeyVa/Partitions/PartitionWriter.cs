@@ -192,7 +192,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>The pool leads the next group, with the role held.</summary>
     void IThreadPoolWorkItem.Execute() => LeadAsynchronously();
 
-    /// <summary>Ends when everything of this partition at or below a version is visible.</summary>
+    /// <summary>
+    /// Ends when everything of this partition at or below a version is visible; fails if applying failed half-way and it never will be.
+    /// </summary>
     public ValueTask WaitUntilClosed(long version) =>
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
@@ -241,6 +243,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         _failure ??= failure;
         State.EndVersions();
+        _waiters.Fail(new StoreException($"partition {PartitionId} has stopped in the middle of a write, so a snapshot of several partitions cannot be had: {failure.Message}", failure));
     }
 
     /// <summary>Role held: no more writes.</summary>

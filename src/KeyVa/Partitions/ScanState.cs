@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using KeyVa.Engines;
+using KeyVa.Transactions;
 
 namespace KeyVa.Partitions;
 
@@ -23,6 +24,7 @@ internal sealed class ScanState : IDisposable
     private readonly Snapshot _snapshot = new();
     private VersionOracle? _oracle;
     private EngineCursor? _cursor;
+    private TransactionScan? _transaction;
 
     // The partition that the cursor is in, and the one to open when it is through.
     private int _partition;
@@ -68,9 +70,13 @@ internal sealed class ScanState : IDisposable
         _left = 0;
     }
 
-    /// <summary>Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open.</summary>
-    public Snapshot Begin(VersionOracle oracle)
+    /// <summary>
+    /// Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open. <paramref name="transaction"/>: it
+    /// is of a transaction, which lays its own writes over each partition and hears what was read.
+    /// </summary>
+    public Snapshot Begin(VersionOracle oracle, TransactionScan? transaction = null)
     {
+        _transaction = transaction;
         Status = Status.Ok;
         Detail = null;
         _oracle = oracle;
@@ -135,6 +141,7 @@ internal sealed class ScanState : IDisposable
         if (_oracle is not null)
         {
             _oracle = null;
+            _transaction = null;
             _snapshot.Dispose();
             _plan.Unpin();
         }
@@ -171,6 +178,11 @@ internal sealed class ScanState : IDisposable
         _nextPartition += _plan.Reverse ? -1 : 1;
         Partition partition = _plan.Partitions[_partition];
         EngineCursor cursor = _plan.Open(partition, _snapshot.Version);
+        if (_transaction is not null)
+        {
+            cursor = _transaction.Over(cursor, partition, _plan);
+        }
+
         if (resume && _skipAfter)
         {
             _skipAfter = false;

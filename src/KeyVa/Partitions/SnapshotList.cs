@@ -94,6 +94,20 @@ internal sealed class SnapshotList
         }
     }
 
+    /// <summary>
+    /// Opens another snapshot at the version of an open one. If that one may be closed meanwhile, the caller looks afterwards whether
+    /// it was: the version may have been forgotten then.
+    /// </summary>
+    internal void Share(Snapshot open, Snapshot into)
+    {
+        lock (_lock)
+        {
+            into.Begin(this, new Horizon(open.Version, open.Stamp));
+            Insert(into);
+            PublishOldest();
+        }
+    }
+
     internal void Close(Snapshot snapshot)
     {
         lock (_lock)

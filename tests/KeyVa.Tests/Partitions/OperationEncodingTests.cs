@@ -57,6 +57,52 @@ public sealed class OperationEncodingTests
     }
 
     [Fact]
+    public void ChecksAreReadAsTheyWereWritten()
+    {
+        for (int seed = 0; seed < 300; seed++)
+        {
+            var random = new Random(seed);
+            using var buffer = new NativeBuffer();
+            byte[] key = Bytes(random, 300);
+            byte[] to = Bytes(random, 300);
+            byte[] value = Bytes(random, 40);
+            Condition condition = random.Next(4) switch
+            {
+                0 => Condition.IfAbsent,
+                1 => Condition.IfPresent,
+                2 => Condition.IfVersion(random.NextInt64()),
+                _ => Condition.IfValue(value),
+            };
+            var range = new RangeCheck
+            {
+                From = key,
+                To = to,
+                Digest = new RangeDigest { Count = random.NextInt64(), Sum = (ulong)random.NextInt64() },
+                IsByHash = seed % 2 == 0,
+                First = seed % 2 == 0 ? value : default,
+                Last = seed % 4 == 0 ? to : default,
+            };
+            CheckEncoding.AppendKey(buffer, key, condition);
+            CheckEncoding.AppendRange(buffer, range);
+            ReadOnlySpan<byte> bytes = buffer.Written;
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation check), $"seed {seed}");
+            Assert.True(check.IsCheck && !check.IsPut && !check.SpansRange && check.Key.SequenceEqual(key));
+            Assert.Equal((condition.Kind, condition.Version), (check.Condition, check.ConditionVersion));
+            Assert.True(check.ConditionValue.SequenceEqual(condition.Value.Span));
+            ReadOnlySpan<byte> second = bytes;
+            Assert.True(OperationEncoding.TryRead(ref bytes, out check) && check.IsRangeCheck && check.SpansRange && !check.IsRange && bytes.IsEmpty);
+            RangeCheck read = RangeCheck.Read(check);
+            Assert.True(read.From.SequenceEqual(key) && read.To.SequenceEqual(to) && read.First.SequenceEqual(range.First) && read.Last.SequenceEqual(range.Last));
+            Assert.True(read.Digest.Equals(range.Digest) && read.IsByHash == range.IsByHash);
+            for (int cut = 0; cut < second.Length; cut++)
+            {
+                ReadOnlySpan<byte> part = second[..cut];
+                Assert.False(OperationEncoding.TryRead(ref part, out _), $"seed {seed}, cut {cut}");
+            }
+        }
+    }
+
+    [Fact]
     public void CutBytesAreNoOperation()
     {
         using var buffer = new NativeBuffer();
@@ -71,11 +117,24 @@ public sealed class OperationEncodingTests
     [Fact]
     public void ARangeTakesNothingElse()
     {
-        for (int head = 129; head < 256; head++)
+        for (int head = 131; head < 256; head++)
         {
             ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
             Assert.False(OperationEncoding.TryRead(ref bytes, out _));
         }
+
+        foreach (byte kind in (byte[])[0, 5, 7, 255])
+        {
+            ReadOnlySpan<byte> bytes = [129, 1, (byte)'a', kind, 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
+            Assert.False(OperationEncoding.TryRead(ref bytes, out _));
+        }
+
+        byte[] range = [130, 1, (byte)'a', 1, (byte)'b', 17, .. new byte[17]];
+        ReadOnlySpan<byte> whole = range;
+        Assert.True(OperationEncoding.TryRead(ref whole, out _));
+        range[6] = 2;
+        whole = range;
+        Assert.False(OperationEncoding.TryRead(ref whole, out _));
     }
 
     [Fact]

@@ -64,6 +64,9 @@ public sealed class ConfigurationTests : IDisposable
             ["--block-cache-policy"] = "clock",
             ["--max-value-bytes"] = "64MiB",
             ["--max-batch-bytes"] = "8388608",
+            ["--max-transaction-bytes"] = "128KiB",
+            ["--max-transactions"] = "9",
+            ["--lock-timeout"] = "3s",
             ["--max-queued-writes"] = "7",
             ["--separate-values-from"] = "4KiB",
             ["--compaction"] = "tiered",
@@ -78,6 +81,7 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal(new IPEndPoint(IPAddress.IPv6Loopback, 2), options.GrpcListen);
         Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
         Assert.Equal((2L << 30, BlockCachePolicy.Clock), (store.MemoryBudgetBytes, store.BlockCachePolicy));
+        Assert.Equal((128 << 10, 9, TimeSpan.FromSeconds(3)), (store.MaxTransactionBytes, store.MaxTransactions, store.LockTimeout));
         Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
         Assert.Equal((CompactionStyle.Tiered, 32L << 20, 4 << 10), (store.Compaction, store.CompactionBytesPerSecond, store.SeparateValuesFrom));
         Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
@@ -98,6 +102,9 @@ public sealed class ConfigurationTests : IDisposable
         { "control-listen", "::1:7402" },
         { "max-value-bytes", "65MiB" },
         { "max-batch-bytes", "0" },
+        { "max-transaction-bytes", "1KiB" },
+        { "max-transactions", "0" },
+        { "lock-timeout", "2d" },
         { "memory-budget", "-1" },
         { "block-cache", "1.5GiB" },
         { "block-cache-policy", "lru" },

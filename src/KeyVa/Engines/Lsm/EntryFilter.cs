@@ -13,8 +13,9 @@ internal enum EntryFate
 }
 
 /// <summary>
-/// Decides which entries of a merged run are still of use to anyone (see <see cref="Horizon"/>). Entries come in order.
-/// One thread.
+/// Decides which entries of a merged run are still of use to anyone (see <see cref="Horizon"/>). Entries come in order: a
+/// merge of runs that are in order gives nothing else, so one that is not names a table whose bytes are wrong though their
+/// checksums fit. What is written anew from it would not be found any more. One thread.
 /// </summary>
 internal sealed unsafe class EntryFilter : IDisposable
 {
@@ -23,6 +24,7 @@ internal sealed unsafe class EntryFilter : IDisposable
     private readonly RangeTombstones? _ranges;
     private readonly NativeBuffer _key = new(256);
     private int _fragment;
+    private long _version;
 
     // The removal of a range with the present key, for everyone: what is below it is not there. 0: none.
     private long _removed;
@@ -55,8 +57,16 @@ internal sealed unsafe class EntryFilter : IDisposable
 
     private EntryFate Judge(MergeSource entry)
     {
-        bool sameKey = _hasKey && entry.KeyLength == _key.Length
-            && KeyOrder.CommonLength(entry.Key, (byte*)_key.Address, entry.KeyLength) == entry.KeyLength;
+        byte* last = (byte*)_key.Address;
+        int shorter = Math.Min(entry.KeyLength, _key.Length);
+        int common = KeyOrder.CommonLength(entry.Key, last, shorter);
+        bool sameKey = _hasKey && common == entry.KeyLength && common == _key.Length;
+        if (_hasKey && (sameKey ? entry.Version > _version : common < shorter ? entry.Key[common] < last[common] : entry.KeyLength < _key.Length))
+        {
+            throw entry.DamageHere("the block's entries do not come behind those before them, though its checksum fits");
+        }
+
+        _version = entry.Version;
         if (!sameKey)
         {
             _key.Clear();
