@@ -34,6 +34,7 @@ internal static class CommandTree
             MergeCommands.CreateIncrement(session),
             MergeCommands.CreateMerge(session),
             ScanCommand.Create(session),
+            WatchCommand.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),
             MetricsCommand.Create(session),

@@ -156,6 +156,17 @@ public sealed class RemoteStore : IStore
         }
     }
 
+    /// <inheritdoc/>
+    /// <remarks>
+    /// A watch that loses its connection goes on over a new one by itself, where it was; only if that fails, or if the
+    /// connection broke in the midst of a version of many messages, does it end with <see cref="ServerUnreachableException"/>.
+    /// </remarks>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return RemoteWatch.RunAsync(_connection, options, cancellation);
+    }
+
     /// <summary>
     /// Writes many batches over one stream, in order, each all-or-nothing for itself, and ends when all of them are
     /// durable. Batches of puts without conditions. A batch that is refused ends the stream: the result has its status,

@@ -61,6 +61,11 @@ internal sealed class MetricList(
         Counter(list, "keyva_scrub_passes_total", "Times all files were read through for that.", statistics.ScrubPasses);
         Gauge(list, "keyva_scrub_damages", "Damaged places found so; the log names file and offset.", statistics.ScrubDamages);
         Gauge(list, "keyva_scrub_running", "1 while all files are being read.", statistics.IsScrubbing ? 1 : 0);
+        Gauge(list, "keyva_watchers", "Watches open now.", statistics.Watchers);
+        Gauge(list, "keyva_watch_history_bytes", "Bytes of the changes kept for watches.", statistics.WatchHistoryBytes);
+        Gauge(list, "keyva_watch_queued_bytes", "Bytes that wait for the readers of watches.", statistics.WatchQueuedBytes);
+        Counter(list, "keyva_watch_events_total", "Changes told to watches.", statistics.WatchEvents);
+        Counter(list, "keyva_watches_compacted_total", "Watches that ended since changes they needed were not kept any more.", statistics.WatchesCompacted);
         Gauge(list, "keyva_uptime_seconds", "Seconds since the store was opened.", statistics.Uptime.TotalSeconds);
     }
 

@@ -47,4 +47,12 @@ public interface IStore : IAsyncDisposable
     /// enumeration if the scan is refused.
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Follows the changes of a key, a prefix or a range, in commit order, none left out and none twice. The first event is a
+    /// <see cref="WatchEventKind.Progress"/>: from its version on everything will be told. To resume, watch from the version behind
+    /// the last event. Throws from the enumeration <see cref="RefusedException"/> if it is refused, <see cref="CompactedException"/>
+    /// if the changes that come next are not kept any more.
+    /// </summary>
+    IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default);
 }

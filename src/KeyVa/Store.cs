@@ -414,6 +414,13 @@ public sealed class Store : IStore
         }
     }
 
+    /// <inheritdoc/>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Watches.WatchStream.RunAsync(_context.Watches, options, () => _registry.Map, cancellation);
+    }
+
     /// <summary>As <see cref="Scan"/>, without blocking while a snapshot of several partitions waits for writes under way.</summary>
     public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
     {
@@ -459,11 +466,15 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _context.Watches.End();
         _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
     }
+
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
+    internal void EndWatches() => _context.Watches.End();
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

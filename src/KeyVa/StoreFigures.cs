@@ -34,6 +34,7 @@ internal static class StoreFigures
 
         BlockCache cache = context.BlockCache;
         (long oldestVersion, TimeSpan oldestAge) = context.Snapshots.Oldest;
+        Watches.WatchFigures watches = context.Watches.Figures;
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -66,6 +67,11 @@ internal static class StoreFigures
             OldestSnapshotAge = oldestAge,
             OlderVersions = partitions.Sum(p => p.OlderVersions),
             OlderVersionBytes = partitions.Sum(p => p.OlderVersionBytes),
+            Watchers = watches.Watchers,
+            WatchHistoryBytes = watches.HistoryBytes,
+            WatchQueuedBytes = watches.QueuedBytes,
+            WatchEvents = watches.Told,
+            WatchesCompacted = watches.Compacted,
             Uptime = uptime,
             Partitions = partitions,
         };

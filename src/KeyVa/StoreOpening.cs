@@ -76,6 +76,7 @@ internal sealed class StoreOpening : IDisposable
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
         Context = CreateContext();
+        Context.Watches = new Watches.WatchHub(Context);
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
         if (!Context.History.Load())
         {
@@ -115,6 +116,8 @@ internal sealed class StoreOpening : IDisposable
         {
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
         }
+
+        Context?.Watches.Dispose();
 
         if (Context is { IsOpen: true })
         {
@@ -183,6 +186,16 @@ internal sealed class StoreOpening : IDisposable
         if (options.RetainVersionsFor < TimeSpan.Zero || options.RetainVersionsFor > MaxRetention || options.RetainVersions is < 0 or > MaxRetainedVersions)
         {
             throw new StoreException($"retain-versions-for must be 0 to {MaxRetention.TotalDays} days, retain-versions 0 to {MaxRetainedVersions}");
+        }
+
+        if (options.WatchHistoryBytes < 64 << 10 || options.WatchQueueBytes < 64 << 10 || options.MaxWatchers < 1)
+        {
+            throw new StoreException("watch-history and watch-queues must be at least 64KiB, max-watchers at least 1");
+        }
+
+        if (options.WatchProgressInterval < TimeSpan.FromMilliseconds(10) || options.WatchLinger < TimeSpan.Zero || options.WatchLinger > TimeSpan.FromDays(40) || options.WatchProgressInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("watch-progress must be 10ms to 40 days, watch-linger 0 to 40 days");
         }
 
         if (options.CompactionBytesPerSecond < 0)

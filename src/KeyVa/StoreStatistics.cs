@@ -105,6 +105,21 @@ public sealed record StoreStatistics
     /// <summary>Whether all files are being read now.</summary>
     public bool IsScrubbing { get; init; }
 
+    /// <summary>Watches open now.</summary>
+    public int Watchers { get; init; }
+
+    /// <summary>Bytes of the changes kept for watches.</summary>
+    public long WatchHistoryBytes { get; init; }
+
+    /// <summary>Bytes that wait for the readers of watches.</summary>
+    public long WatchQueuedBytes { get; init; }
+
+    /// <summary>Changes told to watches.</summary>
+    public long WatchEvents { get; init; }
+
+    /// <summary>Watches that ended since changes they needed were not kept any more.</summary>
+    public long WatchesCompacted { get; init; }
+
     /// <summary>How long the store has been open.</summary>
     public TimeSpan Uptime { get; init; }
 

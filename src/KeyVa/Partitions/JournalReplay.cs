@@ -114,6 +114,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         Ingestion ingestion = writer.Engine.Ingestion
             ?? throw new StoreException($"the journal holds a bulk load for partition {writer.PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
         ingestion.Replay(tables, new LogMark(writer.NextPosition().Index, version, stamp));
+        writer.State.Load(version, stamp);
         writer.EndApply(version, stamp);
     }
 }

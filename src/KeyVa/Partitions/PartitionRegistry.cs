@@ -223,6 +223,7 @@ internal sealed class PartitionRegistry : IPartitions
         CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
         WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
         Publish(Map.Partitions.ToArray().Where(p => p != partition));
+        _context.Watches.Feed.Removed(partition);
         string directory = _context.PartitionDirectory(partition.Id);
         partition.EngineClosed = () =>
         {
@@ -318,7 +319,9 @@ internal sealed class PartitionRegistry : IPartitions
             writer!.State.Follow(new ClockFollower(_context.History));
         }
 
-        return new Partition(definition, engine!, writer!, _context);
+        var partition = new Partition(definition, engine!, writer!, _context);
+        _context.Watches.Feed.Opened(partition, isNew: _context.IsOpen);
+        return partition;
     }
 
     /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>

@@ -199,6 +199,13 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public ValueTask WaitUntilClosed(long version) =>
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
+    /// <summary>A version at or below <paramref name="newest"/> up to which everything of this partition is visible; 0 if that cannot be said this moment.</summary>
+    public long ClosedUpTo(long newest)
+    {
+        long inFlight = Volatile.Read(ref _inFlight);
+        return inFlight == 0 ? newest : inFlight == Undetermined ? 0 : Math.Min(newest, inFlight - 1);
+    }
+
     /// <summary>Role held: takes the next index of the partition's log.</summary>
     public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
 
@@ -220,6 +227,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         Volatile.Write(ref _inFlight, 0);
         _waiters.Release(_isClosed);
+        State.EndVersions();
     }
 
     /// <summary>While opening: makes room for the next record.</summary>
@@ -235,6 +243,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public void Fail(StoreException failure)
     {
         _failure ??= failure;
+        State.EndVersions();
         _waiters.Fail(new StoreException($"partition {PartitionId} has stopped in the middle of a write, so a snapshot of several partitions cannot be had: {failure.Message}", failure));
     }
 

@@ -37,6 +37,9 @@ internal sealed class StoreContext
 
     public required MergeRegistry MergeFunctions { get; init; }
 
+    /// <summary>Who watches. Set while opening, before there are partitions.</summary>
+    public Watches.WatchHub Watches { get; set; } = null!;
+
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
 

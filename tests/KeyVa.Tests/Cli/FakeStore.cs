@@ -147,6 +147,9 @@ internal sealed class FakeStore : IStore
     public ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default) =>
         throw new NotSupportedException();
 
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private static List<(byte[] Key, byte[] Value, long Expires)> Decode(WriteBatch batch)
