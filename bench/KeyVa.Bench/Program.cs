@@ -87,7 +87,10 @@ static int Run(BenchOptions options)
                     sections.Add(new BulkLoadBench(options).Run());
                     break;
                 case "transactions":
-                    sections.Add(new TransferBench(options).Run());
+                    Keep(new TransferBench(options).Run());
+                    break;
+                case "watchers":
+                    Keep(new WatchersBench(options).Run());
                     break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");

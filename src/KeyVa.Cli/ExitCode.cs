@@ -68,6 +68,8 @@ internal sealed class CommandException : Exception
         Status.Deadlock => "the transaction was rolled back to end a deadlock; try it again",
         Status.LockTimeout => "another transaction holds the key; try again in a moment",
         Status.Expired => "the transaction reached its time limit and was rolled back",
+        Status.Compacted => "the version or time asked for has been forgotten",
+        Status.MergeRefused => "the function cannot make a value of what the key holds and the operand; nothing was written",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

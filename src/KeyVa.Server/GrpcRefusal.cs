@@ -80,6 +80,8 @@ internal static class GrpcRefusal
         Status.Deadlock => GrpcStatusCode.Aborted,
         Status.LockTimeout => GrpcStatusCode.Aborted,
         Status.Expired => GrpcStatusCode.FailedPrecondition,
+        Status.Compacted => GrpcStatusCode.OutOfRange,
+        Status.MergeRefused => GrpcStatusCode.FailedPrecondition,
         _ => GrpcStatusCode.Internal,
     };
 }

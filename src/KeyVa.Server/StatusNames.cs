@@ -22,6 +22,8 @@ internal static class StatusNames
         Status.Deadlock => "deadlock",
         Status.LockTimeout => "lock-timeout",
         Status.Expired => "expired",
+        Status.Compacted => "compacted",
+        Status.MergeRefused => "merge-refused",
         _ => "failed",
     };
 
@@ -41,6 +43,9 @@ internal static class StatusNames
         Status.Deadlock => 409,
         Status.LockTimeout => 503,
         Status.Expired => 410,
+        Status.Compacted => 410,
+        // Not 409, which invites to try again: the same merge of the same value is refused again.
+        Status.MergeRefused => 422,
         _ => 500,
     };
 
@@ -60,6 +65,8 @@ internal static class StatusNames
         Status.Deadlock => "Transactions waited for each other",
         Status.LockTimeout => "A lock was not to be had in time",
         Status.Expired => "The transaction's time is over",
+        Status.Compacted => "It has been forgotten",
+        Status.MergeRefused => "The merge does not fit the value",
         _ => "The store failed",
     };
 
@@ -79,6 +86,8 @@ internal static class StatusNames
         Status.Deadlock => "the transaction was rolled back to end a deadlock; begin it again",
         Status.LockTimeout => "another transaction holds the key; try again",
         Status.Expired => "the transaction reached its time limit and was rolled back",
+        Status.Compacted => "the version or time asked for has been forgotten; start at a later one",
+        Status.MergeRefused => "the function cannot make a value of what the key holds and the operand; nothing was written",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

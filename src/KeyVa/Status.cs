@@ -56,4 +56,13 @@ public enum Status : byte
 
     /// <summary>The transaction reached its time limit and was rolled back.</summary>
     Expired = 13,
+
+    /// <summary>What was asked for has been forgotten; the detail says from which version on there is everything.</summary>
+    Compacted = 14,
+
+    /// <summary>
+    /// A merge function could not make a value of what the key holds and the operand: an increment of a text, for example. Nothing of the batch
+    /// was written; the detail says what does not fit.
+    /// </summary>
+    MergeRefused = 15,
 }

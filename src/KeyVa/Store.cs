@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using KeyVa.Log;
 using KeyVa.Measurements;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
@@ -27,6 +28,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
+    private readonly PastReader _past;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
     private readonly LiveTransactions _transactions;
@@ -42,6 +44,7 @@ public sealed class Store : IStore
         _writes = new StoreWrites(_registry, _journal, _context, _counters, _writeLatency);
         _transactions = new LiveTransactions(_registry, _context, _journal, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
+        _past = new PastReader(_registry, _context, _journal);
     }
 
     /// <summary>The partitions.</summary>
@@ -61,6 +64,8 @@ public sealed class Store : IStore
 
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
+
+    internal MergeRegistry MergeFunctions => _context.MergeFunctions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
@@ -123,7 +128,11 @@ public sealed class Store : IStore
     /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
     /// </summary>
     public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
-        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
+        Repair(path, to, [], cancellation);
+
+    /// <summary>As <see cref="Repair(string, string?, CancellationToken)"/>, for a store with merge functions of its program: see <see cref="StoreOptions.MergeFunctions"/>.</summary>
+    public static RepairReport Repair(string path, string? to, IReadOnlyList<MergeFunction> mergeFunctions, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation, new MergeRegistry(mergeFunctions));
 
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
@@ -156,6 +165,27 @@ public sealed class Store : IStore
         request.OwnCommand.Clear();
         request.OwnCommand.Put(key, value, options);
         return _writes.Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the write is applied: it never conflicts with another. <see cref="WriteResult.Merged"/>
+    /// has the value that it came to; <see cref="Status.MergeRefused"/> if the function refuses, and then nothing has changed. Without an expiry a key
+    /// that is there keeps its own.
+    /// </summary>
+    public WriteResult Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.Merge(key, function, operand, options);
+        return _writes.Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>Adds to a counter, which is there from its first increment on; <see cref="WriteResult.MergedNumber"/> is what it came to.</summary>
+    public WriteResult Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> operand = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, operand), options);
     }
 
     /// <summary>
@@ -222,6 +252,77 @@ public sealed class Store : IStore
     }
 
     /// <summary>
+    /// Reads a key as it was at a version or time; <see cref="Status.Compacted"/> if that has been forgotten (see
+    /// <see cref="StoreOptions.RetainVersionsFor"/>; what has not been forgotten yet by chance is told too).
+    /// </summary>
+    public ReadResult GetAt(ReadOnlySpan<byte> key, AsOf at)
+    {
+        ValueTask<ReadResult> read = GetAtAsync(key.ToArray(), at);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>Lists the versions of a key, as far as they are there.</summary>
+    public HistoryResult History(ReadOnlySpan<byte> key, HistoryOptions? options = null)
+    {
+        ValueTask<HistoryResult> read = HistoryAsync(key.ToArray(), options);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>
+    /// Brings the keys of a range back to what they were at a version or time, also across partitions: by new puts and removals, all at one new
+    /// version. Values come back with their expiry, unless it is past. Nothing changes and it ends with <see cref="Status.Compacted"/>
+    /// if that has been forgotten. Other writes to the same partitions wait until it is done; readers do not.
+    /// </summary>
+    public RollBackResult RollBack(KeyRange range, AsOf to) => RollBackAsync(range, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for one key.</summary>
+    public RollBackResult RollBack(ReadOnlySpan<byte> key, AsOf to) => RollBackAsync(key.ToArray(), to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for a partition; <see cref="Status.NotFound"/> if there is none with this number.</summary>
+    public RollBackResult RollBack(long partition, AsOf to) => RollBackAsync(partition, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="GetAt"/>.</summary>
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        _counters.Add(Counter.Gets);
+        return at.IsSet ? _past.GetAtAsync(key, at) : GetAsync(key, cancellation);
+    }
+
+    /// <summary>As <see cref="History"/>.</summary>
+    public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return _past.HistoryAsync(key, options ?? new HistoryOptions());
+    }
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(range.From.ToArray(), range.To.ToArray()), to, default).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(ReadOnlySpan{byte}, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        if (key.IsEmpty)
+        {
+            return ValueTask.FromResult(new RollBackResult { Status = Status.Invalid, Detail = Refusals.DescribeKey(0) });
+        }
+
+        byte[] copy = key.ToArray();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(copy, (byte[])[.. copy, 0]), to, copy).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(long, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
+        _registry.Map.TryFind(partition, out Partition? found)
+            ? RollBackAsync(found.Range, to, cancellation)
+            : ValueTask.FromResult(new RollBackResult { Status = Status.NotFound, Detail = $"there is no partition {partition}; 'keyva admin partition list' shows them" });
+
+    /// <summary>
     /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
     /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
     /// </summary>
@@ -254,6 +355,21 @@ public sealed class Store : IStore
         request.OwnCommand.Put(key.Span, value.Span, options);
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        cancellation.ThrowIfCancellationRequested();
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.OwnCommand.Merge(key.Span, function, operand.Span, options);
+        return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
@@ -296,6 +412,13 @@ public sealed class Store : IStore
             cancellation.ThrowIfCancellationRequested();
             yield return StoreReads.Copy(cursor);
         }
+    }
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Watches.WatchStream.RunAsync(_context.Watches, options, () => _registry.Map, cancellation);
     }
 
     /// <summary>As <see cref="Scan"/>, without blocking while a snapshot of several partitions waits for writes under way.</summary>
@@ -343,11 +466,15 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _context.Watches.End();
         _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
     }
+
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
+    internal void EndWatches() => _context.Watches.End();
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

@@ -2,6 +2,7 @@ using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
 using KeyVa.Log;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa;
@@ -25,9 +26,13 @@ internal sealed class StoreOpening : IDisposable
     /// <summary>What leads to a separated value takes about half of this itself.</summary>
     private const int MinSeparateValuesFrom = 64;
 
+    private const int MaxRetainedVersions = 10_000;
+    private static readonly TimeSpan MaxRetention = TimeSpan.FromDays(3650);
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
+    private readonly MergeRegistry _mergeFunctions;
     private readonly string _directory;
     private readonly List<string> _notes = [];
 
@@ -38,6 +43,7 @@ internal sealed class StoreOpening : IDisposable
         _environment = environment;
         Check(options);
         _engineOptions = EngineOptions(options, environment);
+        _mergeFunctions = new MergeRegistry(options.MergeFunctions);
     }
 
     public IDisposable? FolderLock { get; private set; }
@@ -70,7 +76,13 @@ internal sealed class StoreOpening : IDisposable
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
         Context = CreateContext();
+        Context.Watches = new Watches.WatchHub(Context);
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
+        if (!Context.History.Load())
+        {
+            _notes.Add($"{HistoryFile.FileName} is damaged and was passed over: versions stay longer than was asked for, and times before now lead to none");
+        }
+
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
         if (Journal.Recovery.Cut is { } cut)
         {
@@ -96,6 +108,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.History.Opened(id => Registry.Map.TryFind(id, out Partition? partition) ? partition.Engine.AppliedIndex : 0);
         Context.IsOpen = true;
         Context.BlockCache.Memory.Serve();
     }
@@ -105,6 +118,13 @@ internal sealed class StoreOpening : IDisposable
         if (Registry is not null)
         {
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
+        }
+
+        Context?.Watches.Dispose();
+
+        if (Context is { IsOpen: true })
+        {
+            Context.History.Close();
         }
 
         OwnThreads?.Dispose();
@@ -166,6 +186,21 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"separate-values-from is {options.SeparateValuesFrom}; it must be 0 (never) or {MinSeparateValuesFrom} to {Limits.MaxValueBytesCeiling}");
         }
 
+        if (options.RetainVersionsFor < TimeSpan.Zero || options.RetainVersionsFor > MaxRetention || options.RetainVersions is < 0 or > MaxRetainedVersions)
+        {
+            throw new StoreException($"retain-versions-for must be 0 to {MaxRetention.TotalDays} days, retain-versions 0 to {MaxRetainedVersions}");
+        }
+
+        if (options.WatchHistoryBytes < 64 << 10 || options.WatchQueueBytes < 64 << 10 || options.MaxWatchers < 1)
+        {
+            throw new StoreException("watch-history and watch-queues must be at least 64KiB, max-watchers at least 1");
+        }
+
+        if (options.WatchProgressInterval < TimeSpan.FromMilliseconds(10) || options.WatchLinger < TimeSpan.Zero || options.WatchLinger > TimeSpan.FromDays(40) || options.WatchProgressInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("watch-progress must be 10ms to 40 days, watch-linger 0 to 40 days");
+        }
+
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
@@ -206,7 +241,7 @@ internal sealed class StoreOpening : IDisposable
         foreach (string name in files.List(_directory))
         {
             // What a store leaves that was killed while it was being created.
-            if (name is not (LockName or "CATALOG.tmp" or "journal" or "partitions"))
+            if (name is not (LockName or "CATALOG.tmp" or HistoryFile.TemporaryName or "journal" or "partitions"))
             {
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
@@ -261,6 +296,9 @@ internal sealed class StoreOpening : IDisposable
         }
 
         EngineOptions engine = _engineOptions;
+        var oracle = new VersionOracle(_environment.Time);
+        var clock = new VersionClock(oracle, Resolution(_options));
+        var snapshots = new SnapshotList(new Retention(_options.RetainVersionsFor, _options.RetainVersions, clock, oracle));
         long budget = _options.MemoryBudgetBytes != 0
             ? _options.MemoryBudgetBytes
             : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
@@ -273,12 +311,19 @@ internal sealed class StoreOpening : IDisposable
             CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
-            Oracle = new VersionOracle(_environment.Time),
-            Snapshots = new SnapshotList(),
+            Oracle = oracle,
+            Snapshots = snapshots,
+            History = new VersionHistory(_environment.FileSystem, _directory, oracle, clock, snapshots, background),
+            MergeFunctions = _mergeFunctions,
             Defects = _environment.Defects,
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
+
+    /// <summary>An eight-thousandth of the time that versions are retained; a second where they are retained by count alone.</summary>
+    private static long Resolution(StoreOptions options) => options.RetainVersionsFor > TimeSpan.Zero
+        ? Math.Max(1, (long)options.RetainVersionsFor.TotalMilliseconds / (VersionClock.Capacity / 2))
+        : 1000;
 
     private JournalOptions JournalOptions() => new()
     {

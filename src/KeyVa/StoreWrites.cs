@@ -165,13 +165,19 @@ internal readonly struct StoreWrites
     private bool Refuse(CommandBuilder command, out WriteResult refusal)
     {
         Status status = Refusals.Check(command, _context.Options, out string? detail);
+        int operation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey;
+        if (status == Status.Ok && command.HasMerges)
+        {
+            status = Refusals.CheckMerges(command, _context, out operation, out detail);
+        }
+
         if (status == Status.Ok)
         {
             refusal = default;
             return false;
         }
 
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = operation, Detail = detail });
         return true;
     }
 

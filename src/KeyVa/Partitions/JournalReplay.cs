@@ -69,7 +69,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         writer.AdmitReplay(record.Payload.Length);
         if (record.Kind == RecordKind.Commit)
         {
-            ApplyCommit(writer, part, group.Version, group.Stamp);
+            ApplyCommit(writer, record.Payload[0], part, group.Version, group.Stamp);
         }
         else if (record.Kind == RecordKind.Ingest)
         {
@@ -90,7 +90,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         {
             version++;
             var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(writer.Engine, command, group.Stamp, ref outcome))
+            if (CommandApplier.Check(writer.State, command, group.Stamp, ref outcome))
             {
                 CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
             }
@@ -100,8 +100,13 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
     }
 
     /// <summary>The partition's part of a commit that was decided before it was logged.</summary>
-    private static void ApplyCommit(PartitionWriter writer, ReadOnlySpan<byte> command, long version, long stamp)
+    private static void ApplyCommit(PartitionWriter writer, byte format, ReadOnlySpan<byte> command, long version, long stamp)
     {
+        if (format == GroupEntry.ExtendedFormat)
+        {
+            CommandApplier.EvaluateDecided(writer.State, command, stamp);
+        }
+
         var outcome = default(CommandOutcome);
         CommandApplier.Write(writer.State, command, version, stamp, default, ref outcome);
         writer.EndApply(version, stamp);
@@ -113,6 +118,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         Ingestion ingestion = writer.Engine.Ingestion
             ?? throw new StoreException($"the journal holds a bulk load for partition {writer.PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
         ingestion.Replay(tables, new LogMark(writer.NextPosition().Index, version, stamp));
+        writer.State.Load(version, stamp);
         writer.EndApply(version, stamp);
     }
 }

@@ -3,7 +3,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>One put or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
+/// <summary>One put, merge or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
 internal readonly ref struct Operation
 {
     public bool IsPut { get; init; }
@@ -20,8 +20,16 @@ internal readonly ref struct Operation
     /// <summary>A check of [<see cref="Key"/>, <see cref="To"/>): <see cref="ConditionValue"/> holds what it must be like (see <see cref="RangeCheck"/>).</summary>
     public bool IsRangeCheck => Condition == RangeCheck.Condition;
 
+    /// <summary>A merge: <see cref="Value"/> is the operand, and without an <see cref="Expiry"/> a key that is there keeps its own.</summary>
+    public bool IsMerge { get; init; }
+
     /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
-    public bool SpansRange => IsRange || IsRangeCheck;
+    public bool SpansRange => IsRange || IsRangeCheck || IsRollBack;
+
+    /// <summary>Brings [<see cref="Key"/>, <see cref="To"/>) back to what it was at <see cref="TargetVersion"/>; empty bounds are open.</summary>
+    public bool IsRollBack { get; init; }
+
+    public long TargetVersion { get; init; }
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -29,6 +37,12 @@ internal readonly ref struct Operation
     public ReadOnlySpan<byte> To { get; init; }
 
     public ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>Of a merge: its function as encoded (see <see cref="MergeEncoding"/>).</summary>
+    public ReadOnlySpan<byte> Function { get => To; init => To = value; }
+
+    /// <summary>Of a merge: the longest value that it may come to.</summary>
+    public int Limit { get; init; }
 
     /// <summary>Milliseconds; 0: never.</summary>
     public long Expiry { get; init; }
@@ -59,13 +73,15 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record)
+///             128: removal of a range (format 2 of the record); 132: roll back (format 4)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
-///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
+///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
+///   version   8 bytes, if the head is 132: the version to roll back to
 ///   checks    heads 129 and 130, see CheckEncoding
+///   merge     head 131, see MergeEncoding
 /// </code>
 /// </summary>
 internal static class OperationEncoding
@@ -77,6 +93,7 @@ internal static class OperationEncoding
     private const int RelativeBit = 32;
     private const int BlindBit = 64;
     private const int RangeHead = 128;
+    private const int RollBackHead = 132;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -112,6 +129,14 @@ internal static class OperationEncoding
         buffer.Append(to);
     }
 
+    public static void AppendRollBack(NativeBuffer buffer, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
+    {
+        AppendHeadAndKey(buffer, RollBackHead, from);
+        buffer.AppendVarint((ulong)to.Length);
+        buffer.Append(to);
+        buffer.AppendInt64(version);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -130,9 +155,12 @@ internal static class OperationEncoding
 
         if (head >= RangeHead)
         {
-            return head == RangeHead
-                ? TryReadRange(ref bytes, key, rest, out operation)
-                : CheckEncoding.TryRead(ref bytes, head, key, rest, out operation);
+            return head switch
+            {
+                RangeHead or RollBackHead => TryReadRange(ref bytes, head, key, rest, out operation),
+                MergeEncoding.Head => MergeEncoding.TryRead(ref bytes, key, rest, out operation),
+                _ => CheckEncoding.TryRead(ref bytes, head, key, rest, out operation),
+            };
         }
 
         long expiry = 0;
@@ -173,12 +201,24 @@ internal static class OperationEncoding
     }
 
     private static bool TryReadRange(
-        scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
+        scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
     {
         operation = default;
         if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
         {
             return false;
+        }
+
+        if (head == RollBackHead)
+        {
+            if (!TryReadInt64(ref rest, out long version) || version < 0)
+            {
+                return false;
+            }
+
+            operation = new Operation { IsRollBack = true, Key = from, To = to, TargetVersion = version };
+            bytes = rest;
+            return true;
         }
 
         operation = new Operation { IsRange = true, Key = from, To = to };

@@ -22,6 +22,7 @@ internal sealed class PartitionRegistry : IPartitions
     {
         _context = context;
         _catalog = catalog;
+        context.History.DurableIndexOf = id => Map.TryFind(id, out Partition? partition) && !partition.Definition.IsVolatile ? partition.Engine.DurableIndex : null;
     }
 
     public PartitionMap Map => Volatile.Read(ref _map);
@@ -163,6 +164,7 @@ internal sealed class PartitionRegistry : IPartitions
     public async ValueTask CloseAsync()
     {
         PartitionMap map = Map;
+        _context.History.BeginClose();
         foreach (Partition partition in map.Partitions.ToArray())
         {
             await CloseWriter(partition.Writer, Status.Failed).ConfigureAwait(false);
@@ -221,6 +223,7 @@ internal sealed class PartitionRegistry : IPartitions
         CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
         WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
         Publish(Map.Partitions.ToArray().Where(p => p != partition));
+        _context.Watches.Feed.Removed(partition);
         string directory = _context.PartitionDirectory(partition.Id);
         partition.EngineClosed = () =>
         {
@@ -295,6 +298,7 @@ internal sealed class PartitionRegistry : IPartitions
                 if (Volatile.Read(ref engine) is { } opened)
                 {
                     _journal!.Release(definition.Id, opened.DurableIndex);
+                    _context.History.Advance();
                 }
             },
         };
@@ -306,9 +310,18 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Oracle,
             _context.Background,
             _context.Time,
+            _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
-        return new Partition(definition, engine!, writer!, _context);
+        context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
+        if (_context.Snapshots.Retention.IsOn)
+        {
+            writer!.State.Follow(new ClockFollower(_context.History));
+        }
+
+        var partition = new Partition(definition, engine!, writer!, _context);
+        _context.Watches.Feed.Opened(partition, isNew: _context.IsOpen);
+        return partition;
     }
 
     /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>

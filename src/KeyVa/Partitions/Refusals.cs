@@ -109,11 +109,29 @@ internal static class Refusals
         return Status.Ok;
     }
 
+    /// <summary>Of a command that changed nothing; <paramref name="operation"/> is the one at fault as the caller counts.</summary>
+    public static WriteResult FromFailed(in CommandOutcome outcome, int operation) => outcome.Status == Status.ConditionFailed
+        ? ConditionFailed(operation, outcome.CurrentVersion)
+        : new WriteResult { Status = outcome.Status, FailedOperation = operation, Detail = outcome.Detail };
+
+    /// <summary>Ok, or why the merges of a command cannot be done here.</summary>
+    public static Status CheckMerges(CommandBuilder command, StoreContext context, out int operation, out string? detail)
+    {
+        detail = null;
+        if (command.AdmitMerges(context.Options.MaxValueBytes, context.MergeFunctions, out operation, out MergeFunction? unknown))
+        {
+            return Status.Ok;
+        }
+
+        detail = string.Create(CultureInfo.InvariantCulture, $"the merge function '{unknown!.Name}' version {unknown.Version} is not registered with this store (StoreOptions.MergeFunctions)");
+        return Status.Unsupported;
+    }
+
     public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed)
     {
-        if (outcome.Status == Status.ConditionFailed)
+        if (outcome.Status != Status.Ok)
         {
-            return ConditionFailed(outcome.FailedOperation, outcome.CurrentVersion);
+            return FromFailed(outcome, outcome.FailedOperation);
         }
 
         bool nothingRemoved = command.Count == 1 && command.HasRemovals && outcome.RemovedCount == 0;

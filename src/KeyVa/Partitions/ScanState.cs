@@ -32,6 +32,9 @@ internal sealed class ScanState : IDisposable
     private bool _skipAfter;
     private long _left;
 
+    // When expiry is judged as of: 0: now; -1: never.
+    private long _expiryAt;
+
     /// <summary>See invariant 1.</summary>
     public int Generation { get; private set; }
 
@@ -74,9 +77,10 @@ internal sealed class ScanState : IDisposable
     /// Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open. <paramref name="transaction"/>: it
     /// is of a transaction, which lays its own writes over each partition and hears what was read.
     /// </summary>
-    public Snapshot Begin(VersionOracle oracle, TransactionScan? transaction = null)
+    public Snapshot Begin(VersionOracle oracle, AsOf at, TransactionScan? transaction = null)
     {
         _transaction = transaction;
+        _expiryAt = !at.IsSet ? 0 : at.IsTime ? at.UnixMilliseconds : -1;
         Status = Status.Ok;
         Detail = null;
         _oracle = oracle;
@@ -98,7 +102,7 @@ internal sealed class ScanState : IDisposable
             while (_cursor!.MoveNext())
             {
                 long expiresAt = _cursor.ExpiresAt;
-                if (expiresAt == 0 || expiresAt > _oracle!.Now())
+                if (expiresAt == 0 || expiresAt > (_expiryAt == 0 ? _oracle!.Now() : _expiryAt))
                 {
                     _left--;
                     return true;

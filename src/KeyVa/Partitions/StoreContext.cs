@@ -1,6 +1,7 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
+using KeyVa.Merges;
 using KeyVa.Transactions.Locks;
 
 namespace KeyVa.Partitions;
@@ -30,9 +31,16 @@ internal sealed class StoreContext
 
     public required SnapshotList Snapshots { get; init; }
 
+    public required VersionHistory History { get; init; }
+
     public required BlockCache BlockCache { get; init; }
 
     public Defects Defects { get; init; }
+
+    public required MergeRegistry MergeFunctions { get; init; }
+
+    /// <summary>Who watches. Set while opening, before there are partitions.</summary>
+    public Watches.WatchHub Watches { get; set; } = null!;
 
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }

@@ -70,7 +70,12 @@ internal static class TransactionScans
         Status status = body.EndStatus;
         string? detail = body.Detail;
         isReady = false;
-        if (body.IsActive)
+        if (body.IsActive && options.At.IsSet)
+        {
+            status = Status.Unsupported;
+            detail = "a transaction scans at its own snapshot; scan the store itself for a version or time of the past";
+        }
+        else if (body.IsActive)
         {
             Epochs.Enter();
             try
@@ -107,7 +112,7 @@ internal static class TransactionScans
     {
         // One that only reads needs nothing laid over the store; its cursor goes on by itself.
         bool isPlain = body.IsReadOnly && !body.SeesUncommitted;
-        Snapshot snapshot = state.Begin(body.Live.Oracle, isPlain ? null : new TransactionScan(body));
+        Snapshot snapshot = state.Begin(body.Live.Oracle, default, isPlain ? null : new TransactionScan(body));
         ArraySegment<Partition> partitions = state.Plan.Partitions;
         if (body.At == ReadVersion.Latest)
         {

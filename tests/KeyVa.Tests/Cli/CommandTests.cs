@@ -39,6 +39,23 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task CountersRiseAndValuesAreMerged()
+    {
+        await Expect(0, "1\n", "", "incr", "n");
+        await Expect(0, "-4\n", "", "incr", "n", "-5");
+        await Expect(0, "6\n", "", "incr", "n", "10", "--ttl", "1h");
+        await Expect(0, "ab\n", "", "merge", "log", "append", "ab");
+        await Expect(0, "{\"value\":\"abc\",\"version\":5}\n", "", "merge", "log", "append", "c", "--json");
+        await Expect(0, "[1,\"a\"]\n", "", "merge", "set", "set-union", "[1,\"a\",1]");
+        await Expect(4, "", "keyva: increment: the key's value is no whole number of 64 bits in decimal, but 'abc'\n", "incr", "log");
+        await Expect(4, "", null, "merge", "log", "append", "x", "--if-absent");
+        await Expect(2, "", "keyva: no merge function 'add'; there are: increment, increment-float, append, min, max, json-merge-patch, set-union\n", "merge", "n", "add", "1");
+        await Expect(2, "", null, "incr", "n", "many");
+        await Expect(2, "", null, "merge", "n", "max");
+        await Expect(0, "abc", "", "get", "log");
+    }
+
+    [Fact]
     public async Task ASortedImportIsAllOrNothing()
     {
         string file = Path.Combine(_directory, "sorted.jsonl");

@@ -16,7 +16,7 @@ public sealed class ConfigurationTests : IDisposable
     {
         ServerOptions options = Load();
         Assert.Equal("./data", options.Data);
-        Assert.Equal(new StoreOptions(), options.Store);
+        Assert.Equal(new StoreOptions { WatchHistoryAlways = true }, options.Store);
         Assert.Equal("127.0.0.1:7400", options.RestListen.ToString());
         Assert.Equal("127.0.0.1:7401", options.GrpcListen.ToString());
         Assert.Equal("127.0.0.1:7402", options.ControlListen.ToString());
@@ -114,12 +114,20 @@ public sealed class ConfigurationTests : IDisposable
         { "zstd-level", "23" },
         { "zstd-dictionary", "2MiB" },
         { "separate-values-from", "65MiB" },
+        { "retain-versions-for", "-1s" },
+        { "retain-versions", "10001" },
         { "compaction", "universal" },
         { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
         { "max-queued-writes", "many" },
         { "journal-segment", "1KiB" },
         { "journal-budget", "9999999999999999999999" },
+        { "watch-keep", "never" },
+        { "watch-history", "32KiB" },
+        { "watch-linger", "25h" },
+        { "watch-progress", "1ms" },
+        { "max-watchers", "0" },
+        { "watch-queues", "5GiB" },
         { "partitions", "two" },
         { "volatile", "yes" },
         { "log-level", "loud" },

@@ -57,11 +57,14 @@ internal sealed class CompactionRun : IDisposable
         _isStopping = isStopping;
         _bounds = Bounds();
         _ranges = MergedRanges();
-        _keptRanges = _ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(_ranges, horizon.Version, Deeper.SelectMany(level => level.Tables));
+        _keptRanges = _ranges is null || Retained > 0 ? _ranges : RangeTombstoneMerge.DropCoveringNothing(_ranges, horizon.Version, Deeper.SelectMany(level => level.Tables));
         _outputs = new TableOutput?[_bounds.Length + 1];
     }
 
     public int Ranges => _outputs.Length;
+
+    /// <summary>How many versions of each key stay, whatever the horizon.</summary>
+    private int Retained => _context.Snapshots.Retention.Count;
 
     /// <summary>What the output lies over.</summary>
     private Level[] Deeper => _superversion.Deeper[(_compaction.OutputLevel + 1)..];
@@ -218,7 +221,7 @@ internal sealed class CompactionRun : IDisposable
             OldValues = _superversion.Values,
         };
         _outputs[range] = output;
-        using EntryFilter filter = new(_horizon, new DeeperKeys(Deeper), _ranges);
+        using EntryFilter filter = new(_horizon, new DeeperKeys(Deeper), _ranges, Retained);
         using MergeHeap heap = new(Sources(from, to));
         Seek(heap, from);
         if (Write(heap, to, filter, output))
@@ -230,7 +233,7 @@ internal sealed class CompactionRun : IDisposable
     private RangeTombstones? MergedRanges()
     {
         RangeTombstones[] inputs = [.. _compaction.Inputs.Where(table => table.HasRanges).Select(table => table.Ranges!)];
-        return inputs.Length == 0 ? null : RangeTombstoneMerge.Merge(inputs, _horizon.Version);
+        return inputs.Length == 0 ? null : RangeTombstoneMerge.Merge(inputs, _horizon.Version, Retained);
     }
 
     private static unsafe void Seek(MergeHeap heap, byte[] from)

@@ -22,6 +22,7 @@ internal sealed unsafe class EntryFilter : IDisposable
     private readonly Horizon _horizon;
     private readonly DeeperKeys? _deeper;
     private readonly RangeTombstones? _ranges;
+    private readonly int _retained;
     private readonly NativeBuffer _key = new(256);
     private int _fragment;
     private long _version;
@@ -31,12 +32,19 @@ internal sealed unsafe class EntryFilter : IDisposable
     private bool _hasKey;
     private bool _decided;
     private bool _keptOne;
+    private long _lastVersion;
+
+    // Entries of the present key that came before; whether a fragment covers it.
+    private int _newer;
+    private bool _isCovered;
 
     /// <param name="horizon">What may be forgotten.</param>
     /// <param name="deeper">Tells whether older entries of a key may lie below what is written; null: they may.</param>
     /// <param name="ranges">The range tombstones of all that is merged; null: none.</param>
-    public EntryFilter(Horizon horizon, DeeperKeys? deeper, RangeTombstones? ranges)
+    /// <param name="retained">So many versions of each key stay, whatever the horizon.</param>
+    public EntryFilter(Horizon horizon, DeeperKeys? deeper, RangeTombstones? ranges, int retained = 0)
     {
+        _retained = retained;
         _ranges = ranges;
         _horizon = horizon;
         _deeper = deeper;
@@ -74,10 +82,23 @@ internal sealed unsafe class EntryFilter : IDisposable
             _hasKey = true;
             _decided = false;
             _keptOne = false;
+            _newer = 0;
             if (_ranges is not null)
             {
                 _removed = Removed(entry.KeySpan);
             }
+        }
+
+        else if (entry.Version == _lastVersion)
+        {
+            // A command that made room while it was applied was replayed: the same entry is there twice.
+            return EntryFate.Drop;
+        }
+
+        _lastVersion = entry.Version;
+        if (_retained > 0)
+        {
+            return JudgeRetained(entry);
         }
 
         if (_decided)
@@ -110,6 +131,43 @@ internal sealed unsafe class EntryFilter : IDisposable
         return entry.Kind == EntryKind.Tombstone ? EntryFate.Keep : EntryFate.Bury;
     }
 
+    /// <summary>
+    /// Where versions are kept by count. Newer ones that are not merged here are not counted, so more is kept than asked
+    /// for. A tombstone is one of them: without it, what it shadows would be read as if it had not been there.
+    /// </summary>
+    private EntryFate JudgeRetained(MergeSource entry)
+    {
+        int newer = _newer++;
+        if (entry.Version > _horizon.Version)
+        {
+            return EntryFate.Keep;
+        }
+
+        bool shadowed = _decided || entry.Version < _removed;
+        _decided = true;
+        if (shadowed && newer + RemovalsBehind(entry.Version) >= _retained)
+        {
+            return EntryFate.Drop;
+        }
+
+        bool expired = entry.ExpiresAt != 0 && entry.ExpiresAt <= _horizon.Stamp;
+        return expired && entry.Kind != EntryKind.Tombstone ? EntryFate.Bury : EntryFate.Keep;
+    }
+
+    private int RemovalsBehind(long version)
+    {
+        int count = 0;
+        if (_ranges is not null && _isCovered)
+        {
+            foreach (long removal in _ranges.Versions(_fragment))
+            {
+                count += removal > version ? 1 : 0;
+            }
+        }
+
+        return count;
+    }
+
     private long Removed(ReadOnlySpan<byte> key)
     {
         while (_fragment < _ranges!.Count && KeyOrder.Compare(_ranges.End(_fragment), key) <= 0)
@@ -117,9 +175,8 @@ internal sealed unsafe class EntryFilter : IDisposable
             _fragment++;
         }
 
-        return _fragment < _ranges.Count && KeyOrder.Compare(_ranges.Start(_fragment), key) <= 0
-            ? _ranges.NewestAt(_fragment, _horizon.Version)
-            : 0;
+        _isCovered = _fragment < _ranges.Count && KeyOrder.Compare(_ranges.Start(_fragment), key) <= 0;
+        return _isCovered ? _ranges.NewestAt(_fragment, _horizon.Version) : 0;
     }
 }
 
