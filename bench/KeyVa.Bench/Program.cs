@@ -87,7 +87,7 @@ static int Run(BenchOptions options)
                     sections.Add(new BulkLoadBench(options).Run());
                     break;
                 case "transactions":
-                    Keep(new TransferBench(options).Run());
+                    sections.Add(new TransferBench(options).Run());
                     break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());

@@ -141,6 +141,8 @@ internal sealed unsafe class RocksDbTransfers(BenchOptions options, bool optimis
             {
                 rocksdb_transaction_destroy(_transaction);
             }
+
+            base.Dispose();
         }
 
         private void Begin() => _transaction = owner.IsOptimistic
