@@ -189,6 +189,12 @@ internal sealed class RestBatches(Store store)
             return false;
         }
 
+        if (request.AtCase != GetRequest.AtOneofCase.None)
+        {
+            wrong = "at_version and at_unix_ms are not taken here; read one key with GET /kv/{key}?version=, or call Get over gRPC";
+            return false;
+        }
+
         keys.AddRange(ProtoRecord.Keys(request.Keys));
         return true;
     }
