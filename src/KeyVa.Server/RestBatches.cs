@@ -1,6 +1,8 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
+using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using Microsoft.AspNetCore.Http;
 
@@ -202,18 +204,15 @@ internal sealed class RestBatches(Store store)
     private static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
         where T : class, IMessage<T>, new()
     {
-        try
+        if (ProtobufInput.TryParse(new ReadOnlySequence<byte>(body), parser, out T? parsed, out wrong))
         {
-            message = parser.ParseFrom(body.Span);
-            wrong = "";
+            message = parsed;
             return true;
         }
-        catch (InvalidProtocolBufferException e)
-        {
-            message = new T();
-            wrong = "the body is no valid protobuf message: " + e.Message;
-            return false;
-        }
+
+        message = new T();
+        wrong = "the body is no valid protobuf message: " + wrong;
+        return false;
     }
 
     private static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)

@@ -94,17 +94,10 @@ internal static class GrpcFrame
         }
     }
 
-    private static T Parse<T>(in ReadOnlySequence<byte> payload, MessageParser<T> parser) where T : class, IMessage<T>
-    {
-        try
-        {
-            return payload.IsSingleSegment ? parser.ParseFrom(payload.FirstSpan) : parser.ParseFrom(payload);
-        }
-        catch (InvalidProtocolBufferException e)
-        {
-            throw new GrpcException(new GrpcStatus(GrpcStatusCode.Internal, $"malformed protobuf message: {e.Message}"), null, e);
-        }
-    }
+    private static T Parse<T>(in ReadOnlySequence<byte> payload, MessageParser<T> parser) where T : class, IMessage<T> =>
+        ProtobufInput.TryParse(payload, parser, out T? message, out string wrong)
+            ? message
+            : throw new GrpcException(GrpcStatusCode.Internal, $"malformed protobuf message: {wrong}");
 
     private static T ParseGzip<T>(in ReadOnlySequence<byte> payload, MessageParser<T> parser, int maxBytes)
         where T : class, IMessage<T>

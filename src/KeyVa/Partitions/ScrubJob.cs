@@ -16,6 +16,8 @@ internal sealed class ScrubJob(
         {
             if (cancellation.IsCancellationRequested)
             {
+                // The token's own callback may come after this: whoever waits must not be told that all was read.
+                scrub.Cancel(cancellation);
                 End(null);
                 return;
             }

@@ -17,7 +17,7 @@ public sealed class StoreScrub
     internal StoreScrub(long bytesTotal, CancellationToken cancellation)
     {
         BytesTotal = bytesTotal;
-        cancellation.UnsafeRegister(static (scrub, token) => ((StoreScrub)scrub!)._completion.TrySetCanceled(token), this);
+        cancellation.UnsafeRegister(static (scrub, token) => ((StoreScrub)scrub!).Cancel(token), this);
     }
 
     /// <summary>Bytes read so far.</summary>
@@ -55,6 +55,8 @@ public sealed class StoreScrub
             _completion.TrySetResult(new ScrubResult(status, BytesRead, _damageCount, [.. _damages], detail));
         }
     }
+
+    internal void Cancel(CancellationToken cancellation) => _completion.TrySetCanceled(cancellation);
 
     internal void Fail(StoreException failure) => _completion.TrySetException(failure);
 }

@@ -251,7 +251,8 @@ public sealed partial class ProcessTests : IAsyncLifetime
 
     private Process Start(params string[] arguments)
     {
-        ProcessStartInfo start = new(Program)
+        // Whoever runs the tests may have told them to pass over Ctrl-C (a shell does so in the background), and children inherit that.
+        ProcessStartInfo start = new("env", ["--default-signal=INT", Program])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,

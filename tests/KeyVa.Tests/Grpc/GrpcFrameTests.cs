@@ -10,6 +10,19 @@ namespace KeyVa.Tests.Grpc;
 /// <summary>Frames, timeouts, messages and metadata by themselves.</summary>
 public sealed class GrpcFrameTests
 {
+    [Fact]
+    public void ALengthThatGoesBeyondTheMessageIsRefusedHoweverLarge()
+    {
+        // Found by fuzzing: field 1 of 2^31 - 1 bytes, in a message of 17; the parser of Google.Protobuf looks behind its end.
+        foreach (string hex in (string[])["0AFFFFFFFF070A050A036B6579", "0AFFFFFFFF070AFFFFFFFF07", "0A7F01"])
+        {
+            byte[] payload = Convert.FromHexString(hex);
+            ReadOnlySequence<byte> frame = new([0, 0, 0, 0, (byte)payload.Length, .. payload]);
+            GrpcException refused = Assert.Throws<GrpcException>(() => GrpcFrame.TryRead(ref frame, KeyVa.Protocol.V1.UpsertRequest.Parser, 1 << 20, false, out _));
+            Assert.Contains("malformed protobuf message", refused.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -158,7 +158,11 @@ internal static class SmallStore
             // Its disk is gone.
         }
 
-        var image = new FolderImage(left, Directory, static name => name == "reserve");
+        // Files that compactions have replaced go once readers of any engine of this process have moved on: a busy machine may have left some.
+        List<string> notes = [];
+        Verify(left, notes);
+        string[] replaced = [.. notes.Where(static note => note.Contains("that the manifest does not name", StringComparison.Ordinal)).Select(static note => Path.GetFileName(note.Split('\'')[1]))];
+        var image = new FolderImage(left, Directory, name => name == "reserve" || replaced.Contains(name));
         Assert.True(image.Files.Count(static path => path.EndsWith(".sst", StringComparison.Ordinal)) >= 3, string.Join(' ', image.Files));
         Assert.True(image.Files.Count(static path => path.EndsWith(".journal", StringComparison.Ordinal)) >= 2, string.Join(' ', image.Files));
         Assert.Contains(image.Files, static path => path.EndsWith(".val", StringComparison.Ordinal));
