@@ -201,7 +201,8 @@ internal sealed class RestBatches(Store store)
         return true;
     }
 
-    private static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
+    /// <summary>Reads a message; false with what is wrong.</summary>
+    internal static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
         where T : class, IMessage<T>, new()
     {
         if (ProtobufInput.TryParse(new ReadOnlySequence<byte>(body), parser, out T? parsed, out wrong))

@@ -96,7 +96,10 @@ internal sealed class RestPast(Store store)
                 return;
             }
 
-            if (!(isJson ? JsonRollBack.TryRead(body.Memory.Span, request, out string wrong) : TryMerge(body.Memory.Span, request, out wrong)))
+            bool valid = isJson
+                ? JsonRollBack.TryRead(body.Memory.Span, request, out string wrong)
+                : RestBatches.TryParse(RollBackRequest.Parser, body.Memory, out request, out wrong);
+            if (!valid)
             {
                 await Problem.Malformed(wrong).WriteAsync(context);
                 return;
@@ -175,21 +178,6 @@ internal sealed class RestPast(Store store)
 
         RestJson.WriteStamps(json, version.Version, version.ModifiedUnixMs, version.ExpiresAtUnixMs);
         json.WriteEndObject();
-    }
-
-    private static bool TryMerge(ReadOnlySpan<byte> body, RollBackRequest request, out string wrong)
-    {
-        try
-        {
-            request.MergeFrom(body);
-            wrong = "";
-            return true;
-        }
-        catch (InvalidProtocolBufferException e)
-        {
-            wrong = "the body is no valid protobuf message: " + e.Message;
-            return false;
-        }
     }
 
     private static void WriteStamps(IHeaderDictionary headers, in KeyVa.Record record)
