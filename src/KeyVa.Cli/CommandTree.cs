@@ -34,6 +34,8 @@ internal static class CommandTree
             MergeCommands.CreateIncrement(session),
             MergeCommands.CreateMerge(session),
             ScanCommand.Create(session),
+            PastCommands.CreateHistory(session),
+            PastCommands.CreateRollBack(session),
             WatchCommand.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),

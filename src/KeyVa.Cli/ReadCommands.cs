@@ -8,12 +8,13 @@ internal static class ReadCommands
     public static Command CreateGet(Session session)
     {
         Argument<string> key = new("KEY") { Description = "The key" };
+        MomentOptions moment = MomentOptions.At();
         return CommandTree.Command(
             session,
             "get",
             "Write the value of a key: its exact bytes to a pipe or file, readable to a terminal",
-            [key],
-            invocation => GetAsync(invocation, invocation.Get(key)));
+            [key, moment.Version, moment.Time],
+            invocation => GetAsync(invocation, invocation.Get(key), moment.Read(invocation)));
     }
 
     public static Command CreateMultiGet(Session session)
@@ -41,14 +42,14 @@ internal static class ReadCommands
         output.Write('\n');
     }
 
-    private static async Task<int> GetAsync(Invocation invocation, string text)
+    private static async Task<int> GetAsync(Invocation invocation, string text, AsOf at)
     {
         byte[] key = invocation.Key(text);
-        ReadResult result = await invocation.Store.GetAsync(key, invocation.Cancellation);
+        ReadResult result = await invocation.Store.GetAtAsync(key, at, invocation.Cancellation);
         if (result.Status != Status.Ok)
         {
             throw result.Status == Status.NotFound
-                ? new CommandException(ExitCode.NotFound, $"no key '{KeyText.Format(key, invocation.KeyEncoding)}'")
+                ? new CommandException(ExitCode.NotFound, $"no key '{KeyText.Format(key, invocation.KeyEncoding)}'{(at.IsSet ? " at that time" : "")}")
                 : CommandException.Refused(result.Status, result.Detail);
         }
 

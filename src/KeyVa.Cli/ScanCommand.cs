@@ -49,14 +49,15 @@ internal static class ScanCommand
         RangeOptions range = new();
         Option<bool> reverse = new("--reverse", "-r") { Description = "From the end of the range to its beginning" };
         Option<bool> keysOnly = new("--keys-only", "-k") { Description = "Leave the values out" };
+        MomentOptions moment = MomentOptions.At();
         return CommandTree.Command(
             session,
             "scan",
             "List records in key order at one moment: a line for each, key and value apart by a tab, both escaped",
-            [range.Prefix, range.From, range.To, range.Limit, reverse, keysOnly, range.Unordered],
+            [range.Prefix, range.From, range.To, range.Limit, reverse, keysOnly, range.Unordered, moment.Version, moment.Time],
             invocation => RunAsync(
                 invocation,
-                range.ToScan(invocation) with { Reverse = invocation.Get(reverse), KeysOnly = invocation.Get(keysOnly) }));
+                range.ToScan(invocation) with { Reverse = invocation.Get(reverse), KeysOnly = invocation.Get(keysOnly), At = moment.Read(invocation) }));
     }
 
     private static async Task<int> RunAsync(Invocation invocation, ScanOptions options)

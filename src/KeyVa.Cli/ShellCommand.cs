@@ -13,7 +13,8 @@ internal static class ShellCommand
     private const string Help =
         """
         Commands are those of keyva without its name: get KEY, set KEY VALUE, mget, mset, del, scan --prefix P --limit N,
-        watch --prefix P (Ctrl-C ends it), metrics, import FILE, export FILE, admin partition list …  Each tells more with --help.
+        history KEY, rollback KEY --to-version N, watch --prefix P (Ctrl-C ends it), metrics, import FILE, export FILE,
+        admin partition list …  Each tells more with --help.
           help           this text
           exit           leave (also Ctrl-D)
           # …            a remark

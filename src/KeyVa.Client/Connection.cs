@@ -38,13 +38,13 @@ internal sealed class Connection : IDisposable
     }
 
     public async ValueTask<Reply<TResponse>> CallAsync<TRequest, TResponse>(
-        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation)
+        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation, bool isLong = false)
         where TRequest : class, IMessage<TRequest>
         where TResponse : class, IMessage<TResponse>
     {
         for (int attempt = 0; ; attempt++)
         {
-            GrpcReply<TResponse> reply = await _channel.CallAsync(method, request, _call, cancellation);
+            GrpcReply<TResponse> reply = await _channel.CallAsync(method, request, isLong ? _stream : _call, cancellation);
             if (reply.Message is { } message)
             {
                 return new Reply<TResponse>(message, Status.Ok, null, reply.Trailers);
@@ -91,7 +91,7 @@ internal sealed class Connection : IDisposable
         catch (GrpcException failed)
         {
             throw TryRefusal(failed.Status, failed.Trailers, out Status status)
-                ? new RefusedException(status, failed.Status.Message)
+                ? new RefusedException(status, failed.Status.Message) { BeginsAtVersion = Reply<TResponse>.Number(failed.Trailers, RemotePast.BeginsTrailer, 0) }
                 : ToException(failed.Status, isRead: true, failed);
         }
     }
@@ -190,6 +190,9 @@ internal readonly record struct Reply<T>(T? Message, Status Status, string? Deta
     where T : class
 {
     /// <summary>A whole number among the trailers, or what stands for none.</summary>
-    public long Number(string trailer, long none) =>
-        long.TryParse(Trailers.Get(trailer), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : none;
+    public long Number(string trailer, long none) => Number(Trailers, trailer, none);
+
+    /// <summary>A whole number among trailers, or what stands for none.</summary>
+    public static long Number(GrpcMetadata trailers, string trailer, long none) =>
+        long.TryParse(trailers.Get(trailer), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : none;
 }

@@ -6,7 +6,7 @@ public sealed record RemoteOptions
     /// <summary>How long a call may take until its answer is there. Default: 30 s.</summary>
     public TimeSpan Deadline { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long a stream (a scan, a snapshot) may take as a whole. Default: 24 h.</summary>
+    /// <summary>How long a stream (a scan, a snapshot) or rolling back may take as a whole. Default: 24 h.</summary>
     public TimeSpan StreamDeadline { get; init; } = TimeSpan.FromHours(24);
 
     /// <summary>How long to wait for a connection. Default: 5 s.</summary>

@@ -167,6 +167,36 @@ public sealed class RemoteStore : IStore
         return RemoteWatch.RunAsync(_connection, options, cancellation);
     }
 
+    /// <inheritdoc/>
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) =>
+        at.IsSet ? RemotePast.GetAtAsync(_connection, key, at, cancellation) : GetAsync(key, cancellation);
+
+    /// <inheritdoc/>
+    public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
+        RemotePast.HistoryAsync(_connection, key, options ?? new HistoryOptions(), cancellation);
+
+    /// <inheritdoc/>
+    /// <remarks>It may take as long as a stream (<see cref="RemoteOptions.StreamDeadline"/>).</remarks>
+    public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
+    {
+        Wire.RollBackRequest request = new() { From = WireRecord.Lend(range.From), To = WireRecord.Lend(range.To), All = range.From.IsEmpty && range.To.IsEmpty };
+        return RemotePast.RollBackAsync(_connection, request, to, cancellation);
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>It may take as long as a stream (<see cref="RemoteOptions.StreamDeadline"/>).</remarks>
+    public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default) =>
+        key.IsEmpty
+            ? ValueTask.FromResult(new RollBackResult { Status = Status.Invalid, Detail = "the key is empty; keys have 1 byte to 8 KiB" })
+            : RemotePast.RollBackAsync(_connection, new Wire.RollBackRequest { Key = WireRecord.Lend(key) }, to, cancellation);
+
+    /// <inheritdoc/>
+    /// <remarks>It may take as long as a stream (<see cref="RemoteOptions.StreamDeadline"/>).</remarks>
+    public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
+        partition <= 0
+            ? ValueTask.FromResult(new RollBackResult { Status = Status.NotFound, Detail = $"there is no partition {partition}; 'keyva admin partition list' shows them" })
+            : RemotePast.RollBackAsync(_connection, new Wire.RollBackRequest { Partition = partition }, to, cancellation);
+
     /// <summary>
     /// Writes many batches over one stream, in order, each all-or-nothing for itself, and ends when all of them are
     /// durable. Batches of puts without conditions. A batch that is refused ends the stream: the result has its status,

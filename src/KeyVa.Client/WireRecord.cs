@@ -49,7 +49,22 @@ internal static class WireRecord
         _ => null,
     };
 
-    public static Wire.ScanRequest ToScan(ScanOptions options) => new()
+    public static Wire.ScanRequest ToScan(ScanOptions options)
+    {
+        Wire.ScanRequest request = ToScanOfNow(options);
+        if (options.At.Version != 0)
+        {
+            request.AtVersion = options.At.Version;
+        }
+        else if (options.At.IsSet)
+        {
+            request.AtUnixMs = options.At.UnixMilliseconds;
+        }
+
+        return request;
+    }
+
+    private static Wire.ScanRequest ToScanOfNow(ScanOptions options) => new()
     {
         Prefix = Lend(options.Prefix),
         From = Lend(options.From),

@@ -33,6 +33,12 @@ public static class Methods
     public static readonly GrpcMethod<BulkUpsertRequest, BulkUpsertResponse> BulkUpsert =
         new(DataPlane, "BulkUpsert", BulkUpsertRequest.Parser, BulkUpsertResponse.Parser);
 
+    /// <summary>History, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<HistoryRequest, HistoryResponse> History = new(DataPlane, "History", HistoryRequest.Parser, HistoryResponse.Parser);
+
+    /// <summary>RollBack, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<RollBackRequest, RollBackResponse> RollBack = new(DataPlane, "RollBack", RollBackRequest.Parser, RollBackResponse.Parser);
+
     /// <summary>AddPartition, as control.proto describes it.</summary>
     public static readonly GrpcMethod<AddPartitionRequest, AddPartitionResponse> AddPartition =
         new(ControlPlane, "AddPartition", AddPartitionRequest.Parser, AddPartitionResponse.Parser);

@@ -26,7 +26,10 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
             MaxReceiveBytes = (int)Math.Max(
                 (largest * MessageFactor) + MessageSlackBytes, GrpcServiceOptions.DefaultMaxReceiveBytes),
         };
+        PastCalls past = new(store);
         return new GrpcService(Methods.DataPlane, options)
+            .Unary(Methods.History, guard.Unary<HistoryRequest, HistoryResponse>(Operation.Scan, past.HistoryAsync))
+            .Unary(Methods.RollBack, guard.Unary<RollBackRequest, RollBackResponse>(Operation.Other, past.RollBackAsync))
             .Unary(Methods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
             .Unary(Methods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
             .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
@@ -41,7 +44,7 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
 
     private ValueTask<GrpcResult<GetResponse>> GetAsync(GetRequest request, GrpcCallContext call)
     {
-        if (request.Keys.Count != 1)
+        if (request.Keys.Count != 1 || request.AtCase != GetRequest.AtOneofCase.None)
         {
             return GetManyAsync(request, call);
         }
@@ -64,6 +67,11 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
         {
             return GrpcRefusal.Of(
                 call, Status.TooLarge, $"{request.Keys.Count} keys are more than the {MaxGetKeys} that one request may read");
+        }
+
+        if (request.AtCase != GetRequest.AtOneofCase.None)
+        {
+            return await PastCalls.GetAsync(store, request, call);
         }
 
         List<ReadOnlyMemory<byte>> keys = ProtoRecord.Keys(request.Keys);
@@ -145,10 +153,17 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
             return GrpcRefusal.Malformed(call, "limit is negative; 0 is for no limit");
         }
 
-        using ScanCursor cursor = await store.OpenScanAsync(ScanPages.ToOptions(request), call.CancellationToken);
+        AsOf at = AsOf.Now;
+        if (request.AtCase != ScanRequest.AtOneofCase.None
+            && !PastMoment.TryRead(request.HasAtVersion ? request.AtVersion : null, request.HasAtUnixMs ? request.AtUnixMs : null, out at, out string wrong))
+        {
+            return GrpcRefusal.Malformed(call, wrong);
+        }
+
+        using ScanCursor cursor = await store.OpenScanAsync(ScanPages.ToOptions(request) with { At = at }, call.CancellationToken);
         if (cursor.Status != Status.Ok)
         {
-            return GrpcRefusal.Of(call, cursor.Status, cursor.Detail);
+            return GrpcRefusal.Past(call, cursor.Status, cursor.Detail, cursor.BeginsAtVersion);
         }
 
         await ScanPages.StreamAsync(cursor, request.Limit, responses);

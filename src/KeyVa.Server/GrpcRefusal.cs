@@ -16,6 +16,7 @@ internal static class GrpcRefusal
     internal const string StatusTrailer = "keyva-status";
     internal const string OperationTrailer = "keyva-failed-operation";
     internal const string VersionTrailer = "keyva-current-version";
+    internal const string BeginsTrailer = "keyva-begins-at-version";
     internal const string RetryTrailer = "keyva-retry-after-ms";
 
     private const string RetryAfterMilliseconds = "100";
@@ -46,6 +47,17 @@ internal static class GrpcRefusal
         }
 
         return Of(call, result.Status, result.Detail);
+    }
+
+    /// <summary>Refuses a read of the past; if that has been forgotten, a trailer says from which version on there is everything.</summary>
+    internal static GrpcStatus Past(GrpcCallContext call, Status status, string? detail, long beginsAtVersion)
+    {
+        if (beginsAtVersion != 0)
+        {
+            call.ResponseTrailers.Add(BeginsTrailer, beginsAtVersion.ToString(CultureInfo.InvariantCulture));
+        }
+
+        return Of(call, status, detail);
     }
 
     /// <summary>Refuses a request that the proto allows and the store's rules do not.</summary>

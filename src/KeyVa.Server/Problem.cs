@@ -32,6 +32,9 @@ internal sealed class Problem
     /// <summary>After a failed condition: the version of the key as it is, 0 if it does not exist.</summary>
     public long? CurrentVersion { get; init; }
 
+    /// <summary>After a refusal for being forgotten: everything can be read from this version on; 0: not known.</summary>
+    public long BeginsAtVersion { get; init; }
+
     /// <summary>The operation of a batch that was refused, counted from 0.</summary>
     public int? FailedOperation { get; init; }
 
@@ -50,6 +53,10 @@ internal sealed class Problem
         CurrentVersion = result.Status == Status.ConditionFailed ? result.CurrentVersion : null,
         FailedOperation = batch && result.FailedOperation >= 0 ? result.FailedOperation : null,
     };
+
+    /// <summary>A refusal to read what was, or to go back to it.</summary>
+    public static Problem Past(Status status, string? detail, long beginsAtVersion) =>
+        new(StatusNames.Http(status), StatusNames.Wire(status), StatusNames.Title(status), detail ?? StatusNames.Detail(status)) { BeginsAtVersion = beginsAtVersion };
 
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
@@ -112,6 +119,11 @@ internal sealed class Problem
         if (FailedOperation is { } operation)
         {
             json.WriteNumber("operation", operation);
+        }
+
+        if (BeginsAtVersion != 0)
+        {
+            json.WriteNumber("beginsAtVersion", BeginsAtVersion);
         }
 
         json.WriteEndObject();

@@ -191,11 +191,18 @@ internal sealed class RestBatches(Store store)
             return false;
         }
 
+        if (request.AtCase != GetRequest.AtOneofCase.None)
+        {
+            wrong = "at_version and at_unix_ms are not taken here; read one key with GET /kv/{key}?version=, or call Get over gRPC";
+            return false;
+        }
+
         keys.AddRange(ProtoRecord.Keys(request.Keys));
         return true;
     }
 
-    private static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
+    /// <summary>Reads a message; false with what is wrong.</summary>
+    internal static bool TryParse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> body, out T message, out string wrong)
         where T : class, IMessage<T>, new()
     {
         if (ProtobufInput.TryParse(new ReadOnlySequence<byte>(body), parser, out T? parsed, out wrong))

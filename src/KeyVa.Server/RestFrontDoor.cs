@@ -14,6 +14,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
 {
     internal const string KeyPrefix = "/kv/";
 
+    private readonly RestPast _past = new(store);
     private readonly RestValues _values = new(store);
     private readonly RestList _list = new(store);
     private readonly RestBatches _batches = new(store);
@@ -74,8 +75,14 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             return RouteKeyAsync(context, target, out operation);
         }
 
-        operation = Operation.Other;
         string method = context.Request.Method;
+        if (target.Path.StartsWith(RestPast.HistoryPrefix))
+        {
+            operation = Operation.Scan;
+            return HttpMethods.IsGet(method) ? _past.HistoryAsync(context, target) : RefuseMethodAsync(context, RestRoutes.MethodsOf(RestRoutes.History));
+        }
+
+        operation = Operation.Other;
         switch (target.Path)
         {
             case RestRoutes.List when HttpMethods.IsGet(method):
@@ -90,6 +97,8 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             case RestRoutes.MultiGet when HttpMethods.IsPost(method):
                 operation = Operation.Get;
                 return _batches.GetAsync(context);
+            case RestRoutes.RollBack when HttpMethods.IsPost(method):
+                return _past.RollBackAsync(context);
             case RestRoutes.Watch when HttpMethods.IsGet(method):
                 return _watch.StreamAsync(context, target);
             case RestRoutes.Metrics when HttpMethods.IsGet(method):

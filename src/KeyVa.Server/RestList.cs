@@ -53,12 +53,19 @@ internal sealed class RestList(Store store)
 
     private async Task ReadAsync(HttpContext context, RestQuery query)
     {
+        if (!query.TryReadMoment(out AsOf at, out Problem? problem))
+        {
+            await problem.WriteAsync(context);
+            return;
+        }
+
         using ScanCursor cursor = await store.OpenScanAsync(new ScanOptions
         {
             Prefix = query.Prefix,
             From = query.From,
             To = query.To,
             After = query.After,
+            At = at,
             Reverse = query.Reverse,
             KeysOnly = query.KeysOnly,
             Unordered = query.Unordered,
@@ -67,7 +74,7 @@ internal sealed class RestList(Store store)
         }, context.RequestAborted);
         if (cursor.Status != Status.Ok)
         {
-            await Problem.Of(cursor.Status, cursor.Detail).WriteAsync(context);
+            await Problem.Past(cursor.Status, cursor.Detail, cursor.BeginsAtVersion).WriteAsync(context);
             return;
         }
 

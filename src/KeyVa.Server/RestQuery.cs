@@ -12,8 +12,14 @@ internal sealed class RestQuery
     /// <summary>Records that a list returns unless it is told otherwise.</summary>
     internal const long DefaultLimit = 1000;
 
-    /// <summary>The parameters of <c>/kv/{key}</c> for reading and removing.</summary>
+    /// <summary>The parameters of <c>GET /kv/{key}</c>.</summary>
+    internal static readonly string[] GetParameters = ["encoding", "version", "time"];
+
+    /// <summary>The parameters of <c>DELETE /kv/{key}</c>.</summary>
     internal static readonly string[] KeyParameters = ["encoding"];
+
+    /// <summary>The parameters of <c>GET /history/{key}</c>.</summary>
+    internal static readonly string[] HistoryParameters = ["encoding", "limit", "before", "keys-only"];
 
     /// <summary>The parameters of <c>PUT /kv/{key}</c>.</summary>
     internal static readonly string[] PutParameters = ["encoding", "ttl"];
@@ -23,7 +29,7 @@ internal sealed class RestQuery
 
     /// <summary>The parameters of <c>GET /kv</c>.</summary>
     internal static readonly string[] ListParameters =
-        ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding"];
+        ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding", "version", "time"];
 
     /// <summary>The parameters of <c>GET /watch</c>.</summary>
     internal static readonly string[] WatchParameters = ["key", "prefix", "from", "to", "version", "previous", "keys-only", "encoding"];
@@ -39,6 +45,7 @@ internal sealed class RestQuery
     private string? _prefix;
     private string? _from;
     private string? _to;
+    private long? _time;
 
     /// <summary>Whether keys are written in base64url.</summary>
     public bool Base64 { get; private set; }
@@ -64,8 +71,14 @@ internal sealed class RestQuery
     /// <summary>The most records to return; 0: all.</summary>
     public long Limit { get; private set; } = DefaultLimit;
 
-    /// <summary>The first version of a watch; 0: from now on.</summary>
+    /// <summary>The first version of a watch, 0: from now on; or the version as of which is read.</summary>
     public long Version { get; private set; }
+
+    /// <summary>Below which version a history goes on; 0: from the newest.</summary>
+    public long Before { get; private set; }
+
+    /// <summary>Whether what was is to be read, and not what is.</summary>
+    public bool IsOfPast => _time is not null || _seen.Contains("version");
 
     public bool Previous { get; private set; }
 
@@ -107,6 +120,14 @@ internal sealed class RestQuery
 
         query = parsed;
         return true;
+    }
+
+    /// <summary>The version or time as of which is read, now if there is neither; false with what is wrong.</summary>
+    public bool TryReadMoment(out AsOf at, [NotNullWhen(false)] out Problem? problem)
+    {
+        bool valid = PastMoment.TryRead(_seen.Contains("version") ? Version : null, _time, out at, out string wrong);
+        problem = valid ? null : Problem.Malformed(wrong);
+        return valid;
     }
 
     // Takes name=value; returns what is wrong with it, or null.
@@ -175,7 +196,15 @@ internal sealed class RestQuery
             case "version":
                 bool isVersion = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long version);
                 Version = version;
-                return isVersion ? null : $"version is '{value}'; allowed is: a whole number, 0 for from now on";
+                return isVersion ? null : $"version is '{value}'; allowed is: a whole number";
+            case "time":
+                bool isTime = IsoTime.TryParseQuery(value, out long time);
+                _time = time;
+                return isTime ? null : $"time is '{value}'; allowed is: {IsoTime.Forms}";
+            case "before":
+                bool isBefore = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long before) && before > 0;
+                Before = before;
+                return isBefore ? null : $"before is '{value}'; allowed is: a version, a whole number from 1";
             case "previous":
                 return SetSwitch(name, value, on => Previous = on);
             case "all":

@@ -10,6 +10,8 @@ internal static class RestRoutes
     internal const string List = "/kv";
     internal const string Batch = "/kv:batch";
     internal const string MultiGet = "/kv:get";
+    internal const string RollBack = "/kv:rollback";
+    internal const string History = "/history/{key}";
     internal const string Watch = "/watch";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
@@ -23,6 +25,8 @@ internal static class RestRoutes
         new(List, "GET, DELETE"),
         new(Batch, "POST"),
         new(MultiGet, "POST"),
+        new(RollBack, "POST"),
+        new(History, "GET"),
         new(Watch, "GET"),
         new(Metrics, "GET"),
         new(Health, "GET"),

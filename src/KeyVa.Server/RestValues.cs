@@ -19,16 +19,22 @@ internal sealed class RestValues(Store store)
     internal const string ExpiresHeader = "KeyVa-Expires";
     internal const string VersionHeader = "KeyVa-Version";
 
-    private static readonly StringValues OctetStream = "application/octet-stream";
+    internal static readonly StringValues OctetStream = "application/octet-stream";
 
+    private readonly RestPast _past = new(store);
     private readonly int _maxValueBytes = store.Options.MaxValueBytes;
 
     /// <summary>Answers GET and HEAD.</summary>
     public Task ReadAsync(HttpContext context, in RestTarget target, bool head)
     {
-        if (!TryReadKey(target, RestQuery.KeyParameters, out RestKey key, out _, out Problem? problem))
+        if (!TryReadKey(target, RestQuery.GetParameters, out RestKey key, out RestQuery? query, out Problem? problem))
         {
             return problem.WriteAsync(context);
+        }
+
+        if (query.IsOfPast)
+        {
+            return _past.ReadAsync(context, key, query, head);
         }
 
         using RestKey held = key;

@@ -78,6 +78,9 @@ public readonly record struct RollBackResult
     /// <summary>Keys that were put or removed for it; those that were as they had been do not count.</summary>
     public long KeysChanged { get; init; }
 
+    /// <summary>After <see cref="Status.Compacted"/>: the first version that can be rolled back to; 0: not known.</summary>
+    public long BeginsAtVersion { get; init; }
+
     /// <summary>For a person: why it was refused; null otherwise.</summary>
     public string? Detail { get; init; }
 }

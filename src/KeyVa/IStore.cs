@@ -55,4 +55,26 @@ public interface IStore : IAsyncDisposable
     /// if the changes that come next are not kept any more.
     /// </summary>
     IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Reads a key as it was at a version or time; <see cref="Status.Compacted"/> if that has been forgotten. As of a time, a value that had expired
+    /// then is not there; as of a version it is, and says when it expires.
+    /// </summary>
+    ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default);
+
+    /// <summary>Lists the versions of a key that are still there, newest first unless asked for the reverse.</summary>
+    ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Brings the keys of a range back to what they were at a version or time, also across partitions: by new puts and removals, all at one new
+    /// version. Values come back with their expiry, unless it is past. Nothing changes and it ends with <see cref="Status.Compacted"/>
+    /// if that has been forgotten. Other writes to the same partitions wait until it is done; readers do not.
+    /// </summary>
+    ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default);
+
+    /// <summary>Brings a key back to what it was at a version or time (a time is exact here).</summary>
+    ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default);
+
+    /// <summary>Brings the keys of a partition back to what they were; <see cref="Status.NotFound"/> if there is none with this number.</summary>
+    ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default);
 }

@@ -31,6 +31,9 @@ public readonly struct ReadResult
     /// <summary>For a person: what was refused and what to do; null otherwise.</summary>
     public string? Detail { get; init; }
 
+    /// <summary>After <see cref="Status.Compacted"/>: everything can be read from this version on; 0: not known.</summary>
+    public long BeginsAtVersion { get; init; }
+
     /// <summary>Whether the key is there.</summary>
     public bool Found => Status == Status.Ok;
 }

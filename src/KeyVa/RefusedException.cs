@@ -12,4 +12,7 @@ public sealed class RefusedException : StoreException
 
     /// <summary>Why.</summary>
     public Status Status { get; }
+
+    /// <summary>After <see cref="Status.Compacted"/>: everything can be read from this version on; 0: not known.</summary>
+    public long BeginsAtVersion { get; init; }
 }

@@ -28,6 +28,9 @@ public readonly struct ScanCursor : IDisposable, IEquatable<ScanCursor>
     /// <summary>For a person: why it was refused; null otherwise.</summary>
     public string? Detail => State.Detail;
 
+    /// <summary>After <see cref="Status.Compacted"/>: everything can be read from this version on; 0: not known.</summary>
+    public long BeginsAtVersion => State.BeginsAtVersion;
+
     /// <summary>The snapshot's version; 0 if the scan was refused or its range can hold nothing.</summary>
     public long SnapshotVersion => State.SnapshotVersion;
 

@@ -281,7 +281,7 @@ public sealed class Store : IStore
     /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for a partition; <see cref="Status.NotFound"/> if there is none with this number.</summary>
     public RollBackResult RollBack(long partition, AsOf to) => RollBackAsync(partition, to).AsTask().GetAwaiter().GetResult();
 
-    /// <summary>As <see cref="GetAt"/>.</summary>
+    /// <inheritdoc/>
     public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
@@ -289,21 +289,21 @@ public sealed class Store : IStore
         return at.IsSet ? _past.GetAtAsync(key, at) : GetAsync(key, cancellation);
     }
 
-    /// <summary>As <see cref="History"/>.</summary>
+    /// <inheritdoc/>
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
         return _past.HistoryAsync(key, options ?? new HistoryOptions());
     }
 
-    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>. Cancelling gives up waiting.</summary>
+    /// <inheritdoc/>
     public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
         return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(range.From.ToArray(), range.To.ToArray()), to, default).WaitAsync(cancellation));
     }
 
-    /// <summary>As <see cref="RollBack(ReadOnlySpan{byte}, AsOf)"/>. Cancelling gives up waiting.</summary>
+    /// <inheritdoc/>
     public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
@@ -316,7 +316,7 @@ public sealed class Store : IStore
         return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(copy, (byte[])[.. copy, 0]), to, copy).WaitAsync(cancellation));
     }
 
-    /// <summary>As <see cref="RollBack(long, AsOf)"/>. Cancelling gives up waiting.</summary>
+    /// <inheritdoc/>
     public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
         _registry.Map.TryFind(partition, out Partition? found)
             ? RollBackAsync(found.Range, to, cancellation)
@@ -404,7 +404,7 @@ public sealed class Store : IStore
         using ScanCursor cursor = await OpenScanAsync(options, cancellation).ConfigureAwait(false);
         if (cursor.Status != Status.Ok)
         {
-            throw new RefusedException(cursor.Status, cursor.Detail!);
+            throw new RefusedException(cursor.Status, cursor.Detail!) { BeginsAtVersion = cursor.BeginsAtVersion };
         }
 
         while (cursor.MoveNext())

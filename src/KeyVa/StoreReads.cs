@@ -116,13 +116,13 @@ internal readonly struct StoreReads(PartitionRegistry registry, StoreContext con
         else if (prepared)
         {
             Snapshot snapshot = state.Begin(_context.Oracle, options.At);
-            if (PastReader.TryOpen(_context, state.Plan.Partitions, options.At, snapshot, out Status status, out string? detail))
+            if (PastReader.TryOpen(_context, state.Plan.Partitions, options.At, snapshot, out Status status, out string? detail, out long begins))
             {
                 closed = WaitForAll(state.Plan.Partitions, snapshot.Version);
             }
             else
             {
-                state.Refuse(status, detail);
+                state.Refuse(status, detail, begins);
             }
         }
 

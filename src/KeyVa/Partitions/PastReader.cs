@@ -79,14 +79,15 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     /// Opens a snapshot of the past for partitions that are pinned; false with the reason if it cannot be had. It may be read
     /// once each partition has closed its version.
     /// </summary>
-    public static bool TryOpen(StoreContext context, ReadOnlySpan<Partition> partitions, AsOf at, Snapshot snapshot, out Status status, out string? detail)
+    public static bool TryOpen(StoreContext context, ReadOnlySpan<Partition> partitions, AsOf at, Snapshot snapshot, out Status status, out string? detail, out long begins)
     {
+        begins = 0;
         if (!TryResolve(context, at, out long version, out status, out detail))
         {
             return false;
         }
 
-        if (context.Snapshots.TryOpenAt(version, context.Oracle, partitions, out long begins, snapshot) is null)
+        if (context.Snapshots.TryOpenAt(version, context.Oracle, partitions, out begins, snapshot) is null)
         {
             status = Status.Compacted;
             detail = Describe(version, begins);
@@ -129,9 +130,9 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
         }
 
         Snapshot snapshot = new();
-        if (!TryOpen(context, partitions, at, snapshot, out Status status, out string? detail))
+        if (!TryOpen(context, partitions, at, snapshot, out Status status, out string? detail, out long begins))
         {
-            return new RollBackResult { Status = status, Detail = detail };
+            return new RollBackResult { Status = status, Detail = detail, BeginsAtVersion = begins };
         }
 
         RollBackPin? pin;
@@ -265,7 +266,7 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
             }
         }
 
-        return new ReadResult { Status = Status.Compacted, Detail = Describe(version, begins) };
+        return new ReadResult { Status = Status.Compacted, Detail = Describe(version, begins), BeginsAtVersion = begins };
     }
 
     /// <summary>Goes to the event that was the newest then.</summary>

@@ -42,6 +42,9 @@ internal sealed class ScanState : IDisposable
 
     public string? Detail { get; private set; }
 
+    /// <summary>If it was refused for being forgotten: from which version on there is everything.</summary>
+    public long BeginsAtVersion { get; private set; }
+
     public ScanPlan Plan => _plan;
 
     public bool KeysOnly => _plan.KeysOnly;
@@ -66,10 +69,11 @@ internal sealed class ScanState : IDisposable
     public static ScanState Rent() => _pool is { Count: > 0 } pool ? pool.Pop() : new ScanState();
 
     /// <summary>The scan is refused, or is over nothing.</summary>
-    public void Refuse(Status status, string? detail)
+    public void Refuse(Status status, string? detail, long beginsAtVersion = 0)
     {
         Status = status;
         Detail = detail;
+        BeginsAtVersion = beginsAtVersion;
         _left = 0;
     }
 
@@ -83,6 +87,7 @@ internal sealed class ScanState : IDisposable
         _expiryAt = !at.IsSet ? 0 : at.IsTime ? at.UnixMilliseconds : -1;
         Status = Status.Ok;
         Detail = null;
+        BeginsAtVersion = 0;
         _oracle = oracle;
         _nextPartition = _plan.FirstPartition;
         _skipAfter = _plan.After.Length > 0;

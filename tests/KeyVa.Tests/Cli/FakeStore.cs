@@ -150,6 +150,17 @@ internal sealed class FakeStore : IStore
     public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default) =>
         throw new NotSupportedException();
 
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) => throw new NotSupportedException();
+
+    public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
+
+    public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default) => throw new NotSupportedException();
+
+    public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default) => throw new NotSupportedException();
+
+    public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) => throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private static List<(byte[] Key, byte[] Value, long Expires)> Decode(WriteBatch batch)

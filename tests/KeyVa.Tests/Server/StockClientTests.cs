@@ -19,7 +19,7 @@ public sealed class StockClientTests
         ServerOptions options = ServerFixture.AnyPorts with
         {
             Data = Path.Combine(folder, "data"),
-            Store = new StoreOptions { Durability = Durability.Os },
+            Store = new StoreOptions { Durability = Durability.Os, RetainVersionsFor = TimeSpan.FromHours(1) },
             Logs = new CapturedLog(),
         };
         await using (KeyVaServer server = await KeyVaServer.StartAsync(options))

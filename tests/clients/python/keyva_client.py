@@ -91,6 +91,27 @@ def merges_tell_what_they_came_to():
     assert read[0].value == b"42", read
 
 
+def the_past_is_read_listed_and_brought_back():
+    first = store.Upsert(data.UpsertRequest(puts=[put(b"past/a", b"1")]), timeout=LIMIT).version
+    store.Upsert(data.UpsertRequest(puts=[put(b"past/a", b"2"), put(b"past/b", b"3")]), timeout=LIMIT)
+    read, = store.Get(data.GetRequest(keys=[b"past/a"], at_version=first), timeout=LIMIT).records
+    assert read.value == b"1" and read.version == first, read
+    pages = list(store.Scan(data.ScanRequest(prefix=b"past/", at_version=first), timeout=LIMIT))
+    assert [r.value for p in pages for r in p.records] == [b"1"], pages
+    done = store.RollBack(data.RollBackRequest(prefix=b"past/", to_version=first), timeout=LIMIT)
+    assert done.version > first and done.to_version == first and done.keys_changed == 2, done
+    history = store.History(data.HistoryRequest(key=b"past/b"), timeout=LIMIT)
+    assert [(v.removed, v.value) for v in history.versions] == [(True, b""), (False, b"3")], history
+    assert history.versions[0].version == done.version and not history.resume_version, history
+    error = status_of(lambda: store.Get(data.GetRequest(keys=[b"past/a"], at_unix_ms=1), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.OUT_OF_RANGE and trailer(error, "keyva-status") == "compacted", error
+    for wrong in (data.RollBackRequest(to_version=first), data.RollBackRequest(all=True),
+                  data.RollBackRequest(key=b"past/a", prefix=b"past/", to_version=first),
+                  data.RollBackRequest(all=True, to_version=1 << 40)):
+        error = status_of(lambda: store.RollBack(wrong, timeout=LIMIT))
+        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and trailer(error, "keyva-status") == "invalid", error
+
+
 def bulk_upsert_and_scan():
     done = store.BulkUpsert((data.BulkUpsertRequest(puts=[
         put(b"bulk/%04d" % (i * 10 + j), b"v") for j in range(10)]) for i in range(100)), timeout=LIMIT)
@@ -197,7 +218,7 @@ def health_and_reflection_on_both_listeners():
 checks = Checks()
 for one in (
     upsert_get_and_remove, batch_of_1_MiB_travels_both_ways, batch_above_the_limit, message_above_the_limit,
-    refused_condition_is_exact_in_the_trailers, merges_tell_what_they_came_to, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
+    refused_condition_is_exact_in_the_trailers, merges_tell_what_they_came_to, the_past_is_read_listed_and_brought_back, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
     watch_tells_changes_in_order_and_resumes, watch_ends_at_its_deadline_and_says_what_it_cannot_do,
     deadline_that_passes_while_nobody_reads, partitions_snapshot_and_stats, planes_are_apart,
     health_and_reflection_on_both_listeners,
