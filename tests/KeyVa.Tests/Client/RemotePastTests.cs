@@ -85,7 +85,7 @@ public sealed class RemotePastTests
         Assert.Equal((Status.Compacted, 0L), (read.Status, read.BeginsAtVersion));
     }
 
-    private static async Task<List<string>> ScanAsync(IStore store, AsOf at)
+    private static async Task<List<string>> ScanAsync(RemoteStore store, AsOf at)
     {
         List<string> found = [];
         await foreach (Record record in store.ScanAsync(new ScanOptions { At = at }))
