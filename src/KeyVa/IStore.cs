@@ -36,4 +36,10 @@ public interface IStore : IAsyncDisposable
     /// enumeration if the scan is refused.
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Begins a transaction; dispose it. Throws <see cref="RefusedException"/> if there are too many
+    /// (<see cref="Status.Busy"/>). <see cref="StoreTransactions.TransactAsync"/> begins, commits and does the work again after a conflict.
+    /// </summary>
+    ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default);
 }
