@@ -120,10 +120,11 @@ public sealed class RemoteStore : IStore
     public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        Wire.WriteRequest request = ToRequest(batch);
+        Wire.WriteRequest request = new();
+        WireBatch.AddTo(request.Operations, batch);
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
         WriteResult result = ToResult(reply);
-        return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = Removed(batch, reply.Message) };
+        return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = WireBatch.Removed(batch, reply.Message) };
     }
 
     /// <inheritdoc/>
@@ -160,6 +161,46 @@ public sealed class RemoteStore : IStore
     public ValueTask<(WriteResult Result, long Records)> BulkLoadAsync(
         IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: true, cancellation);
 
+    /// <inheritdoc/>
+    public async ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new TransactionOptions();
+        Wire.BeginRequest request = new()
+        {
+            ReadOnly = options.ReadOnly,
+            Isolation = (Wire.IsolationLevel)options.Isolation,
+            Pessimistic = options.Concurrency == Concurrency.Pessimistic,
+            LocksForUpdate = options.LocksForUpdate,
+            TimeLimitMs = Math.Max(1, (long)options.TimeLimit.TotalMilliseconds),
+            Name = options.Name ?? "",
+        };
+        if (options.LockTimeout is { } timeout)
+        {
+            request.LockTimeoutMs = (long)timeout.TotalMilliseconds;
+        }
+
+        Reply<Wire.BeginResponse> reply = await _connection.CallAsync(Methods.Begin, request, isRead: false, cancellation);
+        return reply.Message is { } begun
+            ? new RemoteTransaction(_connection, options, begun)
+            : throw new RefusedException(reply.Status, reply.Detail ?? "the transaction was refused");
+    }
+
+    /// <summary>Carries out a whole transaction in one call, serializable; the server does it again by itself when it meets others.</summary>
+    public async ValueTask<ConditionalResult> TransactAsync(ConditionalBatch batch, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        Reply<Wire.TransactResponse> reply = await _connection.CallAsync(Methods.Transact, batch.Request, isRead: false, cancellation);
+        return reply.Message is { } done
+            ? new ConditionalResult
+            {
+                Succeeded = done.Succeeded,
+                Version = done.Version,
+                Records = [.. done.Records.Select(one => KeyValuePair.Create(one.Key.Memory, one.Found ? WireRecord.ToRecord(one) : (Record?)null))],
+                FailedStep = -1,
+            }
+            : new ConditionalResult { Status = reply.Status, Detail = reply.Detail, Records = [], FailedStep = (int)reply.Number("keyva-failed-operation", -1) };
+    }
+
     /// <summary>Closes the connections.</summary>
     public ValueTask DisposeAsync()
     {
@@ -194,7 +235,7 @@ public sealed class RemoteStore : IStore
             : throw _connection.ToException(reply.Status, isRead: false, null);
     }
 
-    private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
+    internal static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
         ? new WriteResult { Version = done.Version, FailedOperation = -1 }
         : new WriteResult
         {
@@ -204,39 +245,6 @@ public sealed class RemoteStore : IStore
             CurrentVersion = reply.Number("keyva-current-version", 0),
         };
 
-    private static Wire.WriteRequest ToRequest(WriteBatch batch)
-    {
-        Wire.WriteRequest request = new();
-        request.Operations.Capacity = batch.Count;
-        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
-        for (int i = 0; i < batch.Count && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
-        {
-            if (operation.IsPut)
-            {
-                request.Operations.Add(new Wire.Operation { Put = ToPut(operation) });
-                continue;
-            }
-
-            if (operation.IsCheck)
-            {
-                throw new RefusedException(Status.Unsupported, "the protocol carries no checks without a write yet; give the condition to a write");
-            }
-
-            if (operation.IsRange)
-            {
-                request.Operations.Add(new Wire.Operation { RemoveRange = ToRange(operation) });
-                continue;
-            }
-
-            request.Operations.Add(new Wire.Operation
-            {
-                Remove = new Wire.Removal { Key = ByteString.CopyFrom(operation.Key), Condition = ToCondition(operation) },
-            });
-        }
-
-        return request;
-    }
-
     private static Wire.BulkUpsertRequest ToBulk(WriteBatch batch)
     {
         Wire.BulkUpsertRequest request = new();
@@ -245,44 +253,11 @@ public sealed class RemoteStore : IStore
         while (OperationEncoding.TryRead(ref bytes, out Operation operation))
         {
             request.Puts.Add(operation.IsPut
-                ? ToPut(operation)
+                ? WireBatch.ToPut(operation)
                 : throw new ArgumentException("a bulk write takes puts only; remove keys with WriteAsync", nameof(batch)));
         }
 
         return request;
-    }
-
-    private static Wire.Put ToPut(in Operation operation) => WireRecord.ToPut(
-        ByteString.CopyFrom(operation.Key),
-        ByteString.CopyFrom(operation.Value),
-        operation.Expiry == 0 ? Expiry.Never
-            : operation.IsExpiryRelative ? Expiry.InMilliseconds(operation.Expiry)
-            : Expiry.AtUnixMilliseconds(operation.Expiry),
-        ToCondition(operation));
-
-    private static Wire.Condition? ToCondition(in Operation operation) => operation.Condition == ConditionKind.None
-        ? null
-        : WireRecord.ToCondition(operation.Condition, operation.ConditionVersion, ByteString.CopyFrom(operation.ConditionValue));
-
-    private static Wire.RangeRemoval ToRange(in Operation operation) => new()
-    {
-        From = ByteString.CopyFrom(operation.Key),
-        To = ByteString.CopyFrom(operation.To),
-        All = operation.Key.IsEmpty && operation.To.IsEmpty,
-    };
-
-    /// <summary>The wire tells of each removal of a key in order, the interface of each operation.</summary>
-    private static bool[] Removed(WriteBatch batch, Wire.WriteResponse response)
-    {
-        bool[] removed = new bool[batch.Count];
-        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
-        int next = 0;
-        for (int i = 0; i < removed.Length && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
-        {
-            removed[i] = operation.IsRange || (!operation.IsPut && next < response.Removed.Count && response.Removed[next++]);
-        }
-
-        return removed;
     }
 
     private void CheckCount(int received, int asked)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using KeyVa.Protocol.Grpc;
 
 namespace KeyVa.Server;
@@ -18,6 +19,9 @@ internal static class GrpcRefusal
     internal const string VersionTrailer = "keyva-current-version";
     internal const string RetryTrailer = "keyva-retry-after-ms";
 
+    internal const string ConflictTrailer = "keyva-conflict-key-bin";
+    internal const string DeadlockTrailer = "keyva-deadlock-bin";
+
     private const string RetryAfterMilliseconds = "100";
 
     /// <summary>Refuses a call with a status of the store.</summary>
@@ -27,6 +31,11 @@ internal static class GrpcRefusal
         if (status == Status.Busy)
         {
             call.ResponseTrailers.Add(RetryTrailer, RetryAfterMilliseconds);
+        }
+
+        if (status == Status.Deadlock && detail is not null)
+        {
+            call.ResponseTrailers.Add(DeadlockTrailer, Encoding.UTF8.GetBytes(detail));
         }
 
         return new GrpcStatus(CodeOf(status), detail ?? StatusNames.Detail(status));
@@ -43,6 +52,17 @@ internal static class GrpcRefusal
         if (result.Status == Status.ConditionFailed)
         {
             call.ResponseTrailers.Add(VersionTrailer, result.CurrentVersion.ToString(CultureInfo.InvariantCulture));
+        }
+
+        return Of(call, result.Status, result.Detail);
+    }
+
+    /// <summary>Refuses a commit; after a conflict its trailer is the key.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, in CommitResult result)
+    {
+        if (result.Status == Status.Conflict)
+        {
+            call.ResponseTrailers.Add(ConflictTrailer, result.ConflictKey.Span);
         }
 
         return Of(call, result.Status, result.Detail);

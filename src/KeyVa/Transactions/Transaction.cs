@@ -123,7 +123,7 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     /// </summary>
     public void RollbackTo(Savepoint savepoint)
     {
-        if (!Body.TryRollBackTo(savepoint))
+        if (!TryRollbackTo(savepoint))
         {
             throw new ArgumentException($"the transaction has no savepoint {savepoint.Number}", nameof(savepoint));
         }
@@ -274,6 +274,9 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
         { IsActive: true } => null,
         { } body => new CommitResult { Status = body.EndStatus, Detail = body.Detail },
     };
+
+    /// <summary>As <see cref="RollbackTo"/>; false if there is no such savepoint.</summary>
+    internal bool TryRollbackTo(Savepoint savepoint) => Body.TryRollBackTo(savepoint);
 
     CommitResult? IAttempt.EndOfWork() => EndOfWork();
 
