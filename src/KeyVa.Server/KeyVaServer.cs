@@ -179,7 +179,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
         TransactionRegistry transactions = new(Store);
-        RestFrontDoor rest = new(Store, restMeter, metrics, failures);
+        RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures);
         GrpcGuard guard = new(grpcMeter, failures);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(

@@ -35,6 +35,9 @@ internal sealed class Problem
     /// <summary>The operation of a batch that was refused, counted from 0.</summary>
     public int? FailedOperation { get; init; }
 
+    /// <summary>After a conflict: the key that another has changed.</summary>
+    public ReadOnlyMemory<byte>? ConflictKey { get; private init; }
+
     /// <summary>The methods that the resource has, for 405.</summary>
     public string? Allow { get; private init; }
 
@@ -50,6 +53,18 @@ internal sealed class Problem
         CurrentVersion = result.Status == Status.ConditionFailed ? result.CurrentVersion : null,
         FailedOperation = batch && result.FailedOperation >= 0 ? result.FailedOperation : null,
     };
+
+    /// <summary>A commit that was refused; after a conflict, the key is named.</summary>
+    public static Problem Of(in CommitResult result) => new(
+        StatusNames.Http(result.Status), StatusNames.Wire(result.Status), StatusNames.Title(result.Status),
+        result.Detail ?? StatusNames.Detail(result.Status))
+    {
+        ConflictKey = result.Status == Status.Conflict ? result.ConflictKey : null,
+    };
+
+    /// <summary>The id of no transaction.</summary>
+    public static Problem NoTransaction() => new(
+        StatusCodes.Status404NotFound, StatusNames.Wire(Status.NotFound), "There is no such transaction", TransactionIds.Unknown);
 
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
@@ -112,6 +127,11 @@ internal sealed class Problem
         if (FailedOperation is { } operation)
         {
             json.WriteNumber("operation", operation);
+        }
+
+        if (ConflictKey is { } key)
+        {
+            RestJson.WriteConflictKey(json, key.Span);
         }
 
         json.WriteEndObject();

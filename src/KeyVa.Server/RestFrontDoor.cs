@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -10,13 +11,14 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList metrics, FailureLog failures)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, MetricList metrics, FailureLog failures)
 {
     internal const string KeyPrefix = "/kv/";
 
     private readonly RestValues _values = new(store);
     private readonly RestList _list = new(store);
     private readonly RestBatches _batches = new(store);
+    private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestPages _pages = new(store, metrics);
 
     /// <summary>Answers a request.</summary>
@@ -73,6 +75,11 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             return RouteKeyAsync(context, target, out operation);
         }
 
+        if (target.Path.StartsWith(RestTransactions.Prefix))
+        {
+            return _transactions.RouteAsync(context, target, out operation);
+        }
+
         operation = Operation.Other;
         string method = context.Request.Method;
         switch (target.Path)
@@ -89,6 +96,11 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             case RestRoutes.MultiGet when HttpMethods.IsPost(method):
                 operation = Operation.Get;
                 return _batches.GetAsync(context);
+            case RestRoutes.Transactions when HttpMethods.IsPost(method):
+                return _transactions.BeginAsync(context);
+            case RestRoutes.Transact when HttpMethods.IsPost(method):
+                operation = Operation.Commit;
+                return _transactions.TransactAsync(context);
             case RestRoutes.Metrics when HttpMethods.IsGet(method):
                 return _pages.MetricsAsync(context);
             case RestRoutes.Health when HttpMethods.IsGet(method):
@@ -129,7 +141,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
         return RefuseMethodAsync(context, RestRoutes.MethodsOf(RestRoutes.Key));
     }
 
-    private static Task RefuseAsync(HttpContext context, string path)
+    internal static Task RefuseAsync(HttpContext context, string path)
     {
         string methods = RestRoutes.MethodsOf(path);
         return methods is null

@@ -10,6 +10,9 @@ internal static class RestRoutes
     internal const string List = "/kv";
     internal const string Batch = "/kv:batch";
     internal const string MultiGet = "/kv:get";
+    internal const string Transactions = "/txn";
+    internal const string Transact = "/txn:transact";
+    internal const string Transaction = "/txn/{id}";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
     internal const string Ready = "/readyz";
@@ -22,6 +25,15 @@ internal static class RestRoutes
         new(List, "GET, DELETE"),
         new(Batch, "POST"),
         new(MultiGet, "POST"),
+        new(Transactions, "POST"),
+        new(Transact, "POST"),
+        new(Transaction, "GET, DELETE"),
+        new(Transaction + "/get", "POST"),
+        new(Transaction + "/scan", "GET"),
+        new(Transaction + "/write", "POST"),
+        new(Transaction + "/savepoint", "POST"),
+        new(Transaction + "/rollback-to", "POST"),
+        new(Transaction + "/commit", "POST"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),

@@ -92,7 +92,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
     {
         foreach (RestRoute route in RestRoutes.All)
         {
-            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal);
+            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal).Replace("{id}", "no-such-id", StringComparison.Ordinal);
             HttpContent? body = method is "PUT" or "POST" or "PATCH" ? new ByteArrayContent([]) : null;
             using HttpResponseMessage response = await server.SendAsync(method, target, body);
             bool allowed = route.Methods.Split(", ").Contains(method);
