@@ -32,6 +32,8 @@ internal static class CommandTree
             WriteCommands.CreateMultiSet(session),
             WriteCommands.CreateDelete(session),
             ScanCommand.Create(session),
+            TransactCommand.Create(session),
+            .. TransactionCommands.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),
             MetricsCommand.Create(session),

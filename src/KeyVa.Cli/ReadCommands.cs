@@ -44,7 +44,7 @@ internal static class ReadCommands
     private static async Task<int> GetAsync(Invocation invocation, string text)
     {
         byte[] key = invocation.Key(text);
-        ReadResult result = await invocation.Store.GetAsync(key, invocation.Cancellation);
+        ReadResult result = await invocation.Keys.GetAsync(key, invocation.Cancellation);
         if (result.Status != Status.Ok)
         {
             throw result.Status == Status.NotFound
@@ -80,7 +80,7 @@ internal static class ReadCommands
     private static async Task<int> MultiGetAsync(Invocation invocation, string[] texts)
     {
         byte[][] keys = [.. texts.Select(invocation.Key)];
-        MultiReadResult result = await invocation.Store.GetAsync(
+        MultiReadResult result = await invocation.Keys.GetAsync(
             [.. keys.Select(key => (ReadOnlyMemory<byte>)key)], invocation.Cancellation);
         if (result.Status != Status.Ok)
         {

@@ -27,6 +27,12 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>Whether commands come from a shell: some cannot be used there.</summary>
     public bool InShell { get; set; }
 
+    /// <summary>The transaction that the shell's commands run in; null: none.</summary>
+    public TransactionStore? Transaction { get; set; }
+
+    /// <summary>Where it runs.</summary>
+    public ServerAddress? TransactionServer { get; set; }
+
     public RemoteStore Store(ServerAddress address)
     {
         if (!_stores.TryGetValue(address.ToString(), out RemoteStore? store))
@@ -51,6 +57,11 @@ internal sealed class Session : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Transaction is { } transaction)
+        {
+            await transaction.DisposeAsync();
+        }
+
         foreach (RemoteStore store in _stores.Values)
         {
             await store.DisposeAsync();
@@ -86,6 +97,23 @@ internal readonly struct Invocation
     public KeyEncoding KeyEncoding => Session.Options.KeyEncodingOf(Result);
 
     public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result));
+
+    /// <summary>What commands about keys go to: the shell's transaction, or the store.</summary>
+    public IStore Keys
+    {
+        get
+        {
+            if (Session.Transaction is not { } transaction)
+            {
+                return Store;
+            }
+
+            ServerAddress server = Session.Options.ServerOf(Result);
+            return server.ToString() == Session.TransactionServer?.ToString()
+                ? transaction
+                : throw CommandException.Usage($"the transaction is on {Session.TransactionServer}, not on {server}; 'commit' or 'rollback' ends it");
+        }
+    }
 
     public RemoteControl Control => Session.Control(Session.Options.ControlOf(Result));
 
