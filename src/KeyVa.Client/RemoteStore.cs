@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Google.Protobuf;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using Methods = KeyVa.Protocol.V1.Methods;

@@ -1,5 +1,5 @@
+using Google.Protobuf.Collections;
 using KeyVa.Protocol.V1;
-using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
 
@@ -68,7 +68,7 @@ internal static class ProtoTransaction
 
     private const long MaxMilliseconds = 24 * 60 * 60 * 1000;
 
-    private static bool TryRead(IReadOnlyList<Step> steps, OneShot.Branch branch, string name, out string wrong)
+    private static bool TryRead(RepeatedField<Step> steps, OneShot.Branch branch, string name, out string wrong)
     {
         wrong = "";
         for (int i = 0; i < steps.Count && wrong.Length == 0; i++)
