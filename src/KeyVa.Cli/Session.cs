@@ -30,9 +30,6 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>The transaction that the shell's commands run in; null: none.</summary>
     public TransactionStore? Transaction { get; set; }
 
-    /// <summary>Where it runs.</summary>
-    public ServerAddress? TransactionServer { get; set; }
-
     public RemoteStore Store(ServerAddress address)
     {
         if (!_stores.TryGetValue(address.ToString(), out RemoteStore? store))
@@ -99,21 +96,7 @@ internal readonly struct Invocation
     public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result));
 
     /// <summary>What commands about keys go to: the shell's transaction, or the store.</summary>
-    public IStore Keys
-    {
-        get
-        {
-            if (Session.Transaction is not { } transaction)
-            {
-                return Store;
-            }
-
-            ServerAddress server = Session.Options.ServerOf(Result);
-            return server.ToString() == Session.TransactionServer?.ToString()
-                ? transaction
-                : throw CommandException.Usage($"the transaction is on {Session.TransactionServer}, not on {server}; 'commit' or 'rollback' ends it");
-        }
-    }
+    public IStore Keys => (IStore?)Session.Transaction ?? Store;
 
     public RemoteControl Control => Session.Control(Session.Options.ControlOf(Result));
 

@@ -71,7 +71,6 @@ internal static class TransactionCommands
                 options = invocation.Get(timeLimit) is { } limit ? options with { TimeLimit = TimeText.Parse(limit, "--time-limit") } : options;
                 RemoteTransaction begun = (RemoteTransaction)await invocation.Store.BeginAsync(options, invocation.Cancellation);
                 session.Transaction = new TransactionStore(begun);
-                session.TransactionServer = session.Options.ServerOf(invocation.Result);
                 Say(invocation, string.Create(CultureInfo.InvariantCulture, $"transaction {begun.Number}"), json =>
                 {
                     json.WriteString("id"u8, begun.Id);

@@ -130,8 +130,6 @@ public sealed class TransactionCommandTests : IAsyncLifetime
         Assert.StartsWith("keyva: the transaction has no savepoint 3; they count from 1, and 0 is its beginning\n", error, StringComparison.Ordinal);
         (_, _, error) = await Run("begin\nbegin\n", "shell");
         Assert.Contains("is under way; 'commit' or 'rollback' ends it\n", error, StringComparison.Ordinal);
-        (_, _, error) = await Run("begin\nget k --server 127.0.0.1:1\n", "shell");
-        Assert.Contains("the transaction is on ", error, StringComparison.Ordinal);
         Assert.Equal(0, _server.Server.Store.GetStatistics().LiveTransactions);
     }
 
