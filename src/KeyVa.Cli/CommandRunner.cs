@@ -40,6 +40,12 @@ internal static class CommandRunner
                 terminal.Say(message);
             }
 
+            Status status = failure switch { CommandException known => known.Status, RefusedException refused => refused.Status, _ => Status.Ok };
+            if (await TransactionCommands.ForgetIfOverAsync(session, status) is { } over)
+            {
+                terminal.Say(over);
+            }
+
             return code;
         }
     }

@@ -37,6 +37,8 @@ internal static class CommandTree
             PastCommands.CreateHistory(session),
             PastCommands.CreateRollBack(session),
             WatchCommand.Create(session),
+            TransactCommand.Create(session),
+            .. TransactionCommands.Create(session),
             ImportCommand.Create(session),
             ExportCommand.Create(session),
             MetricsCommand.Create(session),

@@ -47,12 +47,15 @@ internal sealed class CommandException : Exception
     /// <summary>One of <see cref="ExitCode"/>.</summary>
     public int Code { get; }
 
+    /// <summary>The status with which the store refused; Ok if it was not the store.</summary>
+    public Status Status { get; private init; }
+
     /// <summary>A wrong command line.</summary>
     public static CommandException Usage(string message) => new(ExitCode.Usage, message);
 
     /// <summary>The store refused.</summary>
     public static CommandException Refused(Status status, string? detail) =>
-        new(ExitCode.Of(status), detail ?? Explain(status));
+        new(ExitCode.Of(status), detail ?? Explain(status)) { Status = status };
 
     private static string Explain(Status status) => status switch
     {

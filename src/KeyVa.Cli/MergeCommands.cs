@@ -23,7 +23,7 @@ internal static class MergeCommands
             {
                 byte[] bytes = invocation.Key(invocation.Get(key));
                 WriteOptions options = new() { Expiry = Expires(invocation.Get(ttl)) };
-                return Finish(invocation, await invocation.Store.IncrementAsync(bytes, invocation.Get(delta), options, invocation.Cancellation));
+                return Finish(invocation, await invocation.Keys.IncrementAsync(bytes, invocation.Get(delta), options, invocation.Cancellation));
             });
     }
 
@@ -54,7 +54,7 @@ internal static class MergeCommands
                 };
                 byte[] bytes = invocation.Key(invocation.Get(key));
                 byte[] with = await WriteCommands.ValueAsync(invocation, invocation.Get(operand), invocation.Get(file), "operand");
-                return Finish(invocation, await invocation.Store.MergeAsync(bytes, merge, with, options, invocation.Cancellation));
+                return Finish(invocation, await invocation.Keys.MergeAsync(bytes, merge, with, options, invocation.Cancellation));
             });
     }
 

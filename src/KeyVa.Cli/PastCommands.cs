@@ -35,7 +35,7 @@ internal static class PastCommands
         MomentOptions moment = MomentOptions.To();
         return CommandTree.Command(
             session,
-            "rollback",
+            "revert",
             "Bring a key, a range or a partition back to what it was, by new writes at one version, all or nothing; tells what it did",
             [key, prefix, from, to, partition, all, moment.Version, moment.Time],
             async invocation =>

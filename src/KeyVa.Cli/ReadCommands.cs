@@ -45,7 +45,9 @@ internal static class ReadCommands
     private static async Task<int> GetAsync(Invocation invocation, string text, AsOf at)
     {
         byte[] key = invocation.Key(text);
-        ReadResult result = await invocation.Store.GetAtAsync(key, at, invocation.Cancellation);
+        ReadResult result = at.IsSet
+            ? await invocation.Keys.GetAtAsync(key, at, invocation.Cancellation)
+            : await invocation.Keys.GetAsync(key, invocation.Cancellation);
         if (result.Status != Status.Ok)
         {
             throw result.Status == Status.NotFound
@@ -81,7 +83,7 @@ internal static class ReadCommands
     private static async Task<int> MultiGetAsync(Invocation invocation, string[] texts)
     {
         byte[][] keys = [.. texts.Select(invocation.Key)];
-        MultiReadResult result = await invocation.Store.GetAsync(
+        MultiReadResult result = await invocation.Keys.GetAsync(
             [.. keys.Select(key => (ReadOnlyMemory<byte>)key)], invocation.Cancellation);
         if (result.Status != Status.Ok)
         {

@@ -42,7 +42,7 @@ internal sealed class RemovedRange
     /// <summary>Removes a range and says so.</summary>
     public static async Task<int> RunAsync(Invocation invocation, KeyRange range)
     {
-        WriteResult result = await invocation.Store.RemoveRangeAsync(range.From, range.To, invocation.Cancellation);
+        WriteResult result = await invocation.Keys.RemoveRangeAsync(range.From, range.To, invocation.Cancellation);
         if (!result.IsOk)
         {
             throw CommandException.Refused(result.Status, result.Detail);
@@ -54,7 +54,7 @@ internal sealed class RemovedRange
         }
         else
         {
-            invocation.Terminal.Out.WriteLine($"removed the range, version {result.Version}");
+            invocation.Terminal.Out.WriteLine(result.Version == 0 ? "removed the range, to be committed" : $"removed the range, version {result.Version}");
         }
 
         return ExitCode.Done;

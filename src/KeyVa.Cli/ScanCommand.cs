@@ -63,7 +63,7 @@ internal static class ScanCommand
     private static async Task<int> RunAsync(Invocation invocation, ScanOptions options)
     {
         bool json = invocation.Json;
-        await foreach (Record record in invocation.Store.ScanAsync(options, invocation.Cancellation))
+        await foreach (Record record in invocation.Keys.ScanAsync(options, invocation.Cancellation))
         {
             if (json)
             {

@@ -27,6 +27,9 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>Whether commands come from a shell: some cannot be used there.</summary>
     public bool InShell { get; set; }
 
+    /// <summary>The transaction that the shell's commands run in; null: none.</summary>
+    public TransactionStore? Transaction { get; set; }
+
     public RemoteStore Store(ServerAddress address)
     {
         if (!_stores.TryGetValue(address.ToString(), out RemoteStore? store))
@@ -51,6 +54,11 @@ internal sealed class Session : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Transaction is { } transaction)
+        {
+            await transaction.DisposeAsync();
+        }
+
         foreach (RemoteStore store in _stores.Values)
         {
             await store.DisposeAsync();
@@ -86,6 +94,9 @@ internal readonly struct Invocation
     public KeyEncoding KeyEncoding => Session.Options.KeyEncodingOf(Result);
 
     public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result));
+
+    /// <summary>What commands about keys go to: the shell's transaction, or the store.</summary>
+    public IStore Keys => (IStore?)Session.Transaction ?? Store;
 
     public RemoteControl Control => Session.Control(Session.Options.ControlOf(Result));
 

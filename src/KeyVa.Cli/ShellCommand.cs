@@ -13,7 +13,8 @@ internal static class ShellCommand
     private const string Help =
         """
         Commands are those of keyva without its name: get KEY, set KEY VALUE, mget, mset, del, scan --prefix P --limit N,
-        history KEY, rollback KEY --to-version N, watch --prefix P (Ctrl-C ends it), metrics, import FILE, export FILE,
+        begin, commit, rollback, savepoint, rollback-to N (get, set, mget, mset, del, scan run in the transaction),
+        history KEY, watch --prefix P (Ctrl-C ends it), metrics, import FILE, export FILE,
         admin partition list …  Each tells more with --help.
           help           this text
           exit           leave (also Ctrl-D)
@@ -60,11 +61,12 @@ internal static class ShellCommand
         while (true)
         {
             Console.TreatControlCAsInput = true;
-            string? line = editor.Read($"keyva {server}> ");
+            string? line = editor.Read(Prompt(session, server));
             session.Terminal.Flush();
             Console.TreatControlCAsInput = false;
             if (line is null || (await RunLineAsync(invocation, line)).IsExit)
             {
+                await LeaveAsync(session);
                 return ExitCode.Done;
             }
         }
@@ -76,7 +78,31 @@ internal static class ShellCommand
         }
     }
 
+    private static string Prompt(Session session, ServerAddress server) => session.Transaction is { Transaction: RemoteTransaction running }
+        ? $"keyva {server} (txn {running.Number})> "
+        : $"keyva {server}> ";
+
+    /// <summary>A transaction that was neither committed nor rolled back is not left to its time limit; true if there was one.</summary>
+    private static async Task<bool> LeaveAsync(Session session)
+    {
+        if (session.Transaction is not { } transaction)
+        {
+            return false;
+        }
+
+        session.Transaction = null;
+        await transaction.DisposeAsync();
+        session.Terminal.Say("the transaction was not committed: rolled back");
+        return true;
+    }
+
     private static async Task<int> RunScriptAsync(Invocation invocation, bool keepGoing)
+    {
+        int code = await RunLinesAsync(invocation, keepGoing);
+        return await LeaveAsync(invocation.Session) ? Math.Max(code, ExitCode.Refused) : code;
+    }
+
+    private static async Task<int> RunLinesAsync(Invocation invocation, bool keepGoing)
     {
         using StreamReader script = new(invocation.Terminal.Input);
         int worst = ExitCode.Done;

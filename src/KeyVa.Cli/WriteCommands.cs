@@ -32,7 +32,7 @@ internal static class WriteCommands
                 };
                 byte[] keyBytes = invocation.Key(invocation.Get(key));
                 byte[] bytes = await ValueAsync(invocation, invocation.Get(value), invocation.Get(file));
-                WriteResult result = await invocation.Store.UpsertAsync(keyBytes, bytes, options, invocation.Cancellation);
+                WriteResult result = await invocation.Keys.UpsertAsync(keyBytes, bytes, options, invocation.Cancellation);
                 return Finish(invocation, result);
             });
     }
@@ -59,7 +59,7 @@ internal static class WriteCommands
                     batch.Put(invocation.Key(words[i]), KeyText.ParseUtf8(words[i + 1], "value"));
                 }
 
-                return Finish(invocation, await invocation.Store.WriteAsync(batch, invocation.Cancellation));
+                return Finish(invocation, await invocation.Keys.WriteAsync(batch, invocation.Cancellation));
             });
     }
 
@@ -97,7 +97,7 @@ internal static class WriteCommands
                     batch.Remove(invocation.Key(text), Condition(false, false, invocation.Get(ifVersion)));
                 }
 
-                WriteResult result = await invocation.Store.WriteAsync(batch, invocation.Cancellation);
+                WriteResult result = await invocation.Keys.WriteAsync(batch, invocation.Cancellation);
                 return FinishDelete(invocation, result, texts);
             });
     }
@@ -176,7 +176,7 @@ internal static class WriteCommands
         }
         else
         {
-            invocation.Terminal.Out.WriteLine($"version {version}");
+            invocation.Terminal.Out.WriteLine(version == 0 ? "written, to be committed" : $"version {version}");
         }
 
         return ExitCode.Done;

@@ -38,13 +38,15 @@ internal sealed class Connection : IDisposable
     }
 
     public async ValueTask<Reply<TResponse>> CallAsync<TRequest, TResponse>(
-        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation, bool isLong = false)
+        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation, bool isLong = false, TimeSpan? waits = null)
         where TRequest : class, IMessage<TRequest>
         where TResponse : class, IMessage<TResponse>
     {
+        // A call that waits for a lock on the server has its deadline on top of that.
+        GrpcCallOptions options = waits is { } more ? new GrpcCallOptions { Timeout = _options.Deadline + more } : isLong ? _stream : _call;
         for (int attempt = 0; ; attempt++)
         {
-            GrpcReply<TResponse> reply = await _channel.CallAsync(method, request, isLong ? _stream : _call, cancellation);
+            GrpcReply<TResponse> reply = await _channel.CallAsync(method, request, options, cancellation);
             if (reply.Message is { } message)
             {
                 return new Reply<TResponse>(message, Status.Ok, null, reply.Trailers);

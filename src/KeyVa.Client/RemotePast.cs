@@ -64,7 +64,7 @@ internal static class RemotePast
 
     /// <summary>Rolls back what a request names.</summary>
     public static async ValueTask<RollBackResult> RollBackAsync(
-        Connection connection, Wire.RollBackRequest request, AsOf to, CancellationToken cancellation)
+        Connection connection, Wire.RevertRequest request, AsOf to, CancellationToken cancellation)
     {
         if (to.Version != 0)
         {
@@ -75,7 +75,7 @@ internal static class RemotePast
             request.ToUnixMs = to.UnixMilliseconds;
         }
 
-        Reply<Wire.RollBackResponse> reply = await connection.CallAsync(Methods.RollBack, request, isRead: false, cancellation, isLong: true);
+        Reply<Wire.RevertResponse> reply = await connection.CallAsync(Methods.Revert, request, isRead: false, cancellation, isLong: true);
         return reply.Message is { } done
             ? new RollBackResult { Version = done.Version, ToVersion = done.ToVersion, KeysChanged = done.KeysChanged }
             : new RollBackResult { Status = reply.Status, Detail = reply.Detail, BeginsAtVersion = reply.Number(BeginsTrailer, 0) };

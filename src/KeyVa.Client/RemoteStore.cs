@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Google.Protobuf;
 using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
@@ -134,10 +133,11 @@ public sealed class RemoteStore : IStore
     public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        Wire.WriteRequest request = ToRequest(batch);
+        Wire.WriteRequest request = new();
+        WireBatch.AddTo(request.Operations, batch);
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
         WriteResult result = ToResult(reply);
-        return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = Removed(batch, reply.Message) };
+        return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = WireBatch.Removed(batch, reply.Message) };
     }
 
     /// <inheritdoc/>
@@ -179,7 +179,7 @@ public sealed class RemoteStore : IStore
     /// <remarks>It may take as long as a stream (<see cref="RemoteOptions.StreamDeadline"/>).</remarks>
     public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
     {
-        Wire.RollBackRequest request = new() { From = WireRecord.Lend(range.From), To = WireRecord.Lend(range.To), All = range.From.IsEmpty && range.To.IsEmpty };
+        Wire.RevertRequest request = new() { From = WireRecord.Lend(range.From), To = WireRecord.Lend(range.To), All = range.From.IsEmpty && range.To.IsEmpty };
         return RemotePast.RollBackAsync(_connection, request, to, cancellation);
     }
 
@@ -188,14 +188,14 @@ public sealed class RemoteStore : IStore
     public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default) =>
         key.IsEmpty
             ? ValueTask.FromResult(new RollBackResult { Status = Status.Invalid, Detail = "the key is empty; keys have 1 byte to 8 KiB" })
-            : RemotePast.RollBackAsync(_connection, new Wire.RollBackRequest { Key = WireRecord.Lend(key) }, to, cancellation);
+            : RemotePast.RollBackAsync(_connection, new Wire.RevertRequest { Key = WireRecord.Lend(key) }, to, cancellation);
 
     /// <inheritdoc/>
     /// <remarks>It may take as long as a stream (<see cref="RemoteOptions.StreamDeadline"/>).</remarks>
     public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
         partition <= 0
             ? ValueTask.FromResult(new RollBackResult { Status = Status.NotFound, Detail = $"there is no partition {partition}; 'keyva admin partition list' shows them" })
-            : RemotePast.RollBackAsync(_connection, new Wire.RollBackRequest { Partition = partition }, to, cancellation);
+            : RemotePast.RollBackAsync(_connection, new Wire.RevertRequest { Partition = partition }, to, cancellation);
 
     /// <summary>
     /// Writes many batches over one stream, in order, each all-or-nothing for itself, and ends when all of them are
@@ -214,6 +214,46 @@ public sealed class RemoteStore : IStore
     /// <returns>The version of the load, and how many records were loaded.</returns>
     public ValueTask<(WriteResult Result, long Records)> BulkLoadAsync(
         IAsyncEnumerable<WriteBatch> batches, CancellationToken cancellation = default) => UploadAsync(batches, sorted: true, cancellation);
+
+    /// <inheritdoc/>
+    public async ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new TransactionOptions();
+        Wire.BeginRequest request = new()
+        {
+            ReadOnly = options.ReadOnly,
+            Isolation = (Wire.IsolationLevel)options.Isolation,
+            Pessimistic = options.Concurrency == Concurrency.Pessimistic,
+            LocksForUpdate = options.LocksForUpdate,
+            TimeLimitMs = Math.Max(1, (long)options.TimeLimit.TotalMilliseconds),
+            Name = options.Name ?? "",
+        };
+        if (options.LockTimeout is { } timeout)
+        {
+            request.LockTimeoutMs = (long)timeout.TotalMilliseconds;
+        }
+
+        Reply<Wire.BeginResponse> reply = await _connection.CallAsync(Methods.Begin, request, isRead: false, cancellation);
+        return reply.Message is { } begun
+            ? new RemoteTransaction(_connection, options, begun)
+            : throw new RefusedException(reply.Status, reply.Detail ?? "the transaction was refused");
+    }
+
+    /// <summary>Carries out a whole transaction in one call, serializable; the server does it again by itself when it meets others.</summary>
+    public async ValueTask<ConditionalResult> TransactAsync(ConditionalBatch batch, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        Reply<Wire.TransactResponse> reply = await _connection.CallAsync(Methods.Transact, batch.Request, isRead: false, cancellation);
+        return reply.Message is { } done
+            ? new ConditionalResult
+            {
+                Succeeded = done.Succeeded,
+                Version = done.Version,
+                Records = [.. done.Records.Select(one => KeyValuePair.Create(one.Key.Memory, one.Found ? WireRecord.ToRecord(one) : (Record?)null))],
+                FailedStep = -1,
+            }
+            : new ConditionalResult { Status = reply.Status, Detail = reply.Detail, Records = [], FailedStep = (int)reply.Number("keyva-failed-operation", -1) };
+    }
 
     /// <summary>Closes the connections.</summary>
     public ValueTask DisposeAsync()
@@ -249,7 +289,7 @@ public sealed class RemoteStore : IStore
             : throw _connection.ToException(reply.Status, isRead: false, null);
     }
 
-    private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
+    internal static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
         ? new WriteResult { Version = done.Version, FailedOperation = -1, Merged = Merged(done) }
         : new WriteResult
         {
@@ -262,45 +302,6 @@ public sealed class RemoteStore : IStore
     private static ReadOnlyMemory<byte>[] Merged(Wire.WriteResponse done) =>
         done.Merged.Count == 0 ? [] : [.. done.Merged.Select(static value => value.Memory)];
 
-    private static Wire.WriteRequest ToRequest(WriteBatch batch)
-    {
-        Wire.WriteRequest request = new();
-        request.Operations.Capacity = batch.Count;
-        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
-        for (int i = 0; i < batch.Count && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
-        {
-            if (operation.IsPut)
-            {
-                request.Operations.Add(new Wire.Operation { Put = ToPut(operation) });
-                continue;
-            }
-
-            if (operation.IsMerge)
-            {
-                request.Operations.Add(new Wire.Operation { Merge = ToMerge(operation, batch.Commands.MergeOf(i)) });
-                continue;
-            }
-
-            if (operation.IsCheck)
-            {
-                throw new RefusedException(Status.Unsupported, "the protocol carries no checks without a write yet; give the condition to a write");
-            }
-
-            if (operation.IsRange)
-            {
-                request.Operations.Add(new Wire.Operation { RemoveRange = ToRange(operation) });
-                continue;
-            }
-
-            request.Operations.Add(new Wire.Operation
-            {
-                Remove = new Wire.Removal { Key = ByteString.CopyFrom(operation.Key), Condition = ToCondition(operation) },
-            });
-        }
-
-        return request;
-    }
-
     private static Wire.BulkUpsertRequest ToBulk(WriteBatch batch)
     {
         Wire.BulkUpsertRequest request = new();
@@ -309,66 +310,11 @@ public sealed class RemoteStore : IStore
         while (OperationEncoding.TryRead(ref bytes, out Operation operation))
         {
             request.Puts.Add(operation.IsPut
-                ? ToPut(operation)
+                ? WireBatch.ToPut(operation)
                 : throw new ArgumentException("a bulk write takes puts only; remove keys with WriteAsync", nameof(batch)));
         }
 
         return request;
-    }
-
-    private static Wire.Put ToPut(in Operation operation) => WireRecord.ToPut(
-        ByteString.CopyFrom(operation.Key),
-        ByteString.CopyFrom(operation.Value),
-        operation.Expiry == 0 ? Expiry.Never
-            : operation.IsExpiryRelative ? Expiry.InMilliseconds(operation.Expiry)
-            : Expiry.AtUnixMilliseconds(operation.Expiry),
-        ToCondition(operation));
-
-    private static Wire.Merge ToMerge(in Operation operation, MergeFunction function)
-    {
-        Wire.Merge merge = new()
-        {
-            Key = ByteString.CopyFrom(operation.Key),
-            Function = function.Name,
-            FunctionVersion = function.Version,
-            Operand = ByteString.CopyFrom(operation.Value),
-            Condition = ToCondition(operation),
-        };
-        if (operation.IsExpiryRelative)
-        {
-            merge.TtlMs = operation.Expiry;
-        }
-        else if (operation.Expiry != 0)
-        {
-            merge.ExpiresAtUnixMs = operation.Expiry;
-        }
-
-        return merge;
-    }
-
-    private static Wire.Condition? ToCondition(in Operation operation) => operation.Condition == ConditionKind.None
-        ? null
-        : WireRecord.ToCondition(operation.Condition, operation.ConditionVersion, ByteString.CopyFrom(operation.ConditionValue));
-
-    private static Wire.RangeRemoval ToRange(in Operation operation) => new()
-    {
-        From = ByteString.CopyFrom(operation.Key),
-        To = ByteString.CopyFrom(operation.To),
-        All = operation.Key.IsEmpty && operation.To.IsEmpty,
-    };
-
-    /// <summary>The wire tells of each removal of a key in order, the interface of each operation.</summary>
-    private static bool[] Removed(WriteBatch batch, Wire.WriteResponse response)
-    {
-        bool[] removed = new bool[batch.Count];
-        ReadOnlySpan<byte> bytes = batch.Commands.Buffer.Written;
-        int next = 0;
-        for (int i = 0; i < removed.Length && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
-        {
-            removed[i] = operation.IsRange || (!operation.IsPut && !operation.IsMerge && next < response.Removed.Count && response.Removed[next++]);
-        }
-
-        return removed;
     }
 
     private void CheckCount(int received, int asked)

@@ -19,6 +19,17 @@ internal static class WireRecord
         ExpiresAtUnixMilliseconds = record.ExpiresAtUnixMs,
     };
 
+    /// <summary>One record, or null, for each key asked for.</summary>
+    public static Record?[] ToRecords(IReadOnlyList<Wire.Record> records, int asked)
+    {
+        if (records.Count != asked)
+        {
+            throw new StoreException($"the server answered with {records.Count} records to {asked} keys");
+        }
+
+        return [.. records.Select(static record => record.Found ? ToRecord(record) : (Record?)null)];
+    }
+
     public static Wire.Put ToPut(ByteString key, ByteString value, Expiry expiry, Wire.Condition? condition)
     {
         Wire.Put put = new() { Key = key, Value = value, Condition = condition };

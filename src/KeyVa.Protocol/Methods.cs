@@ -36,8 +36,35 @@ public static class Methods
     /// <summary>History, as data.proto describes it.</summary>
     public static readonly GrpcMethod<HistoryRequest, HistoryResponse> History = new(DataPlane, "History", HistoryRequest.Parser, HistoryResponse.Parser);
 
-    /// <summary>RollBack, as data.proto describes it.</summary>
-    public static readonly GrpcMethod<RollBackRequest, RollBackResponse> RollBack = new(DataPlane, "RollBack", RollBackRequest.Parser, RollBackResponse.Parser);
+    /// <summary>Revert, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<RevertRequest, RevertResponse> Revert = new(DataPlane, "Revert", RevertRequest.Parser, RevertResponse.Parser);
+
+    /// <summary>Begin, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<BeginRequest, BeginResponse> Begin = new(DataPlane, "Begin", BeginRequest.Parser, BeginResponse.Parser);
+
+    /// <summary>TxnGet, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<TxnGetRequest, GetResponse> TxnGet = new(DataPlane, "TxnGet", TxnGetRequest.Parser, GetResponse.Parser);
+
+    /// <summary>TxnScan, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<TxnScanRequest, ScanResponse> TxnScan = new(DataPlane, "TxnScan", TxnScanRequest.Parser, ScanResponse.Parser);
+
+    /// <summary>TxnWrite, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<TxnWriteRequest, WriteResponse> TxnWrite = new(DataPlane, "TxnWrite", TxnWriteRequest.Parser, WriteResponse.Parser);
+
+    /// <summary>SetSavepoint, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<SetSavepointRequest, SetSavepointResponse> SetSavepoint = new(DataPlane, "SetSavepoint", SetSavepointRequest.Parser, SetSavepointResponse.Parser);
+
+    /// <summary>RollbackTo, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<RollbackToRequest, RollbackToResponse> RollbackTo = new(DataPlane, "RollbackTo", RollbackToRequest.Parser, RollbackToResponse.Parser);
+
+    /// <summary>Commit, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<CommitRequest, CommitResponse> Commit = new(DataPlane, "Commit", CommitRequest.Parser, CommitResponse.Parser);
+
+    /// <summary>Rollback, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<RollbackRequest, RollbackResponse> Rollback = new(DataPlane, "Rollback", RollbackRequest.Parser, RollbackResponse.Parser);
+
+    /// <summary>Transact, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<TransactRequest, TransactResponse> Transact = new(DataPlane, "Transact", TransactRequest.Parser, TransactResponse.Parser);
 
     /// <summary>AddPartition, as control.proto describes it.</summary>
     public static readonly GrpcMethod<AddPartitionRequest, AddPartitionResponse> AddPartition =

@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
+using KeyVa.Transactions;
 
 namespace KeyVa.Server;
 
@@ -8,7 +9,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Writes are not cancelled when their caller goes away: they are on their way to the disk, and their memory is in use.
 /// </remarks>
-internal sealed class DataPlane(Store store, GrpcGuard guard)
+internal sealed class DataPlane(Store store, TransactionRegistry transactions, GrpcGuard guard)
 {
     /// <summary>Keys that one request may read: every value is in memory at once.</summary>
     internal const int MaxGetKeys = RestBatches.MaxGetKeys;
@@ -27,9 +28,9 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
                 (largest * MessageFactor) + MessageSlackBytes, GrpcServiceOptions.DefaultMaxReceiveBytes),
         };
         PastCalls past = new(store);
-        return new GrpcService(Methods.DataPlane, options)
+        return new TransactionPlane(store, transactions, guard).AddTo(new GrpcService(Methods.DataPlane, options))
             .Unary(Methods.History, guard.Unary<HistoryRequest, HistoryResponse>(Operation.Scan, past.HistoryAsync))
-            .Unary(Methods.RollBack, guard.Unary<RollBackRequest, RollBackResponse>(Operation.Other, past.RollBackAsync))
+            .Unary(Methods.Revert, guard.Unary<RevertRequest, RevertResponse>(Operation.Other, past.RollBackAsync))
             .Unary(Methods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
             .Unary(Methods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
             .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))

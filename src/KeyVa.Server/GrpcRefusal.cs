@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using KeyVa.Protocol.Grpc;
 
 namespace KeyVa.Server;
@@ -19,6 +20,9 @@ internal static class GrpcRefusal
     internal const string BeginsTrailer = "keyva-begins-at-version";
     internal const string RetryTrailer = "keyva-retry-after-ms";
 
+    internal const string ConflictTrailer = "keyva-conflict-key-bin";
+    internal const string DeadlockTrailer = "keyva-deadlock-bin";
+
     private const string RetryAfterMilliseconds = "100";
 
     /// <summary>Refuses a call with a status of the store.</summary>
@@ -28,6 +32,11 @@ internal static class GrpcRefusal
         if (status == Status.Busy)
         {
             call.ResponseTrailers.Add(RetryTrailer, RetryAfterMilliseconds);
+        }
+
+        if (status == Status.Deadlock && detail is not null)
+        {
+            call.ResponseTrailers.Add(DeadlockTrailer, Encoding.UTF8.GetBytes(detail));
         }
 
         return new GrpcStatus(CodeOf(status), detail ?? StatusNames.Detail(status));
@@ -58,6 +67,17 @@ internal static class GrpcRefusal
         }
 
         return Of(call, status, detail);
+    }
+
+    /// <summary>Refuses a commit; after a conflict its trailer is the key.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, in CommitResult result)
+    {
+        if (result.Status == Status.Conflict)
+        {
+            call.ResponseTrailers.Add(ConflictTrailer, result.ConflictKey.Span);
+        }
+
+        return Of(call, result.Status, result.Detail);
     }
 
     /// <summary>Refuses a request that the proto allows and the store's rules do not.</summary>

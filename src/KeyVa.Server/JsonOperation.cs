@@ -76,7 +76,7 @@ internal ref struct JsonOperation(string place)
     }
 
     /// <summary>Adds the operation to a batch; returns whether it is the removal of a key.</summary>
-    public readonly bool AddTo(WriteBatch batch, MergeRegistry functions)
+    public readonly bool AddTo(WriteBatch batch, MergeRegistry? functions = null)
     {
         if (_op == "removeRange")
         {
@@ -84,7 +84,7 @@ internal ref struct JsonOperation(string place)
             return false;
         }
 
-        if (_prefix is not null || _from is not null || _to is not null || _all)
+        if (HasBounds)
         {
             throw new JsonException($"{place} is about one key; prefix, from, to and all go with \"op\": \"removeRange\"");
         }
@@ -102,7 +102,7 @@ internal ref struct JsonOperation(string place)
         switch (_op)
         {
             case "merge":
-                AddMerge(batch, functions);
+                AddMerge(batch, functions ?? MergeRegistry.OfBuiltIn);
                 return false;
             case "put":
                 batch.Put(
@@ -112,10 +112,15 @@ internal ref struct JsonOperation(string place)
             case "remove" when _value is null && !_hasExpiry:
                 batch.Remove(_key, _condition);
                 return true;
+            case "check" when _value is null && !_hasExpiry && _condition.Kind != ConditionKind.None:
+                batch.Check(_key, _condition);
+                return false;
+            case "check":
+                throw new JsonException($"{place} checks a key and takes a condition, and neither a value nor an expiry");
             case "remove":
                 throw new JsonException($"{place} removes a key and takes neither a value nor an expiry");
             default:
-                throw new JsonException($"{place}.op must be \"put\", \"merge\", \"remove\" or \"removeRange\"");
+                throw new JsonException($"{place}.op must be \"put\", \"merge\", \"remove\", \"removeRange\" or \"check\"");
         }
     }
 
@@ -131,6 +136,39 @@ internal ref struct JsonOperation(string place)
         MergeFunction function = functions.Find(name, _functionVersion) ?? throw new JsonException($"{place}: {functions.Describe(name, _functionVersion)}");
         batch.Merge(_key, function, operand, new WriteOptions { Expiry = _expiry, Condition = _condition });
     }
+
+    /// <summary>Adds the operation, a get included, to what a one-shot transaction does.</summary>
+    public readonly void AddTo(OneShot.Branch branch)
+    {
+        if (_op != "get")
+        {
+            AddTo(branch.Write());
+            return;
+        }
+
+        if (_key is null || _value is not null || _hasExpiry || _condition.Kind != ConditionKind.None || HasBounds)
+        {
+            throw new JsonException($"{place} reads a key and takes key or key64 alone");
+        }
+
+        branch.Get(_key);
+    }
+
+    /// <summary>Adds what has no op to the conditions of a one-shot transaction.</summary>
+    public readonly void AddTo(OneShot plan)
+    {
+        if (_op is not null || _key is null || _value is not null || _hasExpiry || _condition.Kind == ConditionKind.None || HasBounds)
+        {
+            throw new JsonException($"{place} must hold key or key64 and one of: ifAbsent, ifPresent, ifVersion, ifValue, ifValue64");
+        }
+
+        plan.When(_key, _condition);
+    }
+
+    /// <summary>A time in seconds, or with a unit.</summary>
+    internal static TimeSpan Time(ref Utf8JsonReader json, string here) => TimeSpan.FromMilliseconds(Milliseconds(ref json, here));
+
+    private readonly bool HasBounds => _prefix is not null || _from is not null || _to is not null || _all;
 
     private readonly void AddRange(WriteBatch batch)
     {
@@ -162,7 +200,9 @@ internal ref struct JsonOperation(string place)
         }
     }
 
-    private static Expiry Ttl(ref Utf8JsonReader json, string here)
+    private static Expiry Ttl(ref Utf8JsonReader json, string here) => Expiry.InMilliseconds(Milliseconds(ref json, here));
+
+    private static long Milliseconds(ref Utf8JsonReader json, string here)
     {
         string? text = json.TokenType switch
         {
@@ -171,7 +211,7 @@ internal ref struct JsonOperation(string place)
             _ => null,
         };
         return Units.TryParseDuration(text, "s", out long milliseconds)
-            ? Expiry.InMilliseconds(milliseconds)
+            ? milliseconds
             : throw new JsonException($"{here} must be seconds, or {Units.DurationForms}");
     }
 

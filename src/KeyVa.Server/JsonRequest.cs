@@ -14,7 +14,8 @@ namespace KeyVa.Server;
 /// {"operations": [{"op": "put", "key": "a", "value": "1", "ttl": "10m", "ifAbsent": true},
 ///                 {"op": "remove", "key64": "AP8=", "ifVersion": 42},
 ///                 {"op": "merge", "key": "n", "function": "increment", "operand": "1"},
-///                 {"op": "removeRange", "prefix": "old/"}]}
+///                 {"op": "removeRange", "prefix": "old/"},
+///                 {"op": "check", "key": "b", "ifPresent": true}]}
 /// {"keys": ["a", {"key64": "AP8="}]}
 /// </code>
 /// The bounds of a range: prefix, or from and to (each also with 64), or all (true). Conditions: ifAbsent and ifPresent (true), ifVersion (number), ifValue or ifValue64. Expiry: ttl (seconds, or text
@@ -23,9 +24,9 @@ namespace KeyVa.Server;
 internal static class JsonRequest
 {
     // The reader looks at a name or text no sooner than it is asked for it, and then tells so with InvalidOperationException.
-    private const string NoUnicode = "the body holds a name or text that is no valid Unicode";
+    internal const string NoUnicode = "the body holds a name or text that is no valid Unicode";
 
-    private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 8 };
+    internal static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 8 };
 
     /// <summary>Reads a batch, noting which of its operations are removals; false with what is wrong.</summary>
     /// <param name="body">The JSON.</param>
@@ -41,7 +42,7 @@ internal static class JsonRequest
             OpenArray(ref json, "operations"u8);
             for (int index = 0; json.Read() && json.TokenType != JsonTokenType.EndArray; index++)
             {
-                removals.Add(ReadOperation(ref json, batch, index, functions ?? MergeRegistry.OfBuiltIn));
+                removals.Add(ReadOperation(ref json, string.Create(CultureInfo.InvariantCulture, $"operations[{index}]")).AddTo(batch, functions));
             }
 
             Close(ref json);
@@ -71,7 +72,7 @@ internal static class JsonRequest
             for (int index = 0; json.Read() && json.TokenType != JsonTokenType.EndArray; index++)
             {
                 string place = string.Create(CultureInfo.InvariantCulture, $"keys[{index}]");
-                keys.Add(json.TokenType == JsonTokenType.StartObject ? ReadKeyObject(ref json, place) : Text(ref json, place));
+                keys.Add(ReadKey(ref json, place));
             }
 
             Close(ref json);
@@ -91,9 +92,13 @@ internal static class JsonRequest
         return true;
     }
 
-    private static bool ReadOperation(ref Utf8JsonReader json, WriteBatch batch, int index, MergeRegistry functions)
+    /// <summary>A key: a string, or an object with key or key64.</summary>
+    internal static byte[] ReadKey(ref Utf8JsonReader json, string place) =>
+        json.TokenType == JsonTokenType.StartObject ? ReadKeyObject(ref json, place) : Text(ref json, place);
+
+    /// <summary>The members of an operation.</summary>
+    internal static JsonOperation ReadOperation(ref Utf8JsonReader json, string place)
     {
-        string place = string.Create(CultureInfo.InvariantCulture, $"operations[{index}]");
         if (json.TokenType != JsonTokenType.StartObject)
         {
             throw new JsonException($"{place} must be an object");
@@ -107,7 +112,7 @@ internal static class JsonRequest
             operation.Take(ref json, name);
         }
 
-        return operation.AddTo(batch, functions);
+        return operation;
     }
 
     private static byte[] ReadKeyObject(ref Utf8JsonReader json, string place)

@@ -15,7 +15,7 @@ internal static class JsonRollBack
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 4 };
 
     /// <summary>Reads the body; false with what is wrong.</summary>
-    internal static bool TryRead(ReadOnlySpan<byte> body, RollBackRequest request, out string wrong)
+    internal static bool TryRead(ReadOnlySpan<byte> body, RevertRequest request, out string wrong)
     {
         try
         {
@@ -37,7 +37,7 @@ internal static class JsonRollBack
         return true;
     }
 
-    private static void Read(ReadOnlySpan<byte> body, RollBackRequest request)
+    private static void Read(ReadOnlySpan<byte> body, RevertRequest request)
     {
         Utf8JsonReader json = new(body, ReaderOptions);
         if (!json.Read() || json.TokenType != JsonTokenType.StartObject)
@@ -70,7 +70,7 @@ internal static class JsonRollBack
         }
     }
 
-    private static void Take(ref Utf8JsonReader json, string name, string plain, RollBackRequest request)
+    private static void Take(ref Utf8JsonReader json, string name, string plain, RevertRequest request)
     {
         switch (plain)
         {

@@ -5,6 +5,7 @@ using KeyVa.Cluster;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
+using KeyVa.Transactions;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -179,9 +180,10 @@ public sealed class KeyVaServer : IAsyncDisposable
         RequestMeter grpcMeter = new("grpc");
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
-        RestFrontDoor rest = new(Store, restMeter, metrics, failures);
+        TransactionRegistry transactions = new(Store);
+        RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures);
         GrpcGuard guard = new(grpcMeter, failures);
-        GrpcServer data = Serve(new DataPlane(Store, guard).ToService(), DataReflection.Descriptor);
+        GrpcServer data = Serve(new DataPlane(Store, transactions, guard).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(
             new ControlPlane(Store, metrics, guard, _options.Clock).ToService(), ControlReflection.Descriptor);
         ListenerPlan[] plans =

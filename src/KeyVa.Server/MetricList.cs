@@ -17,6 +17,7 @@ internal sealed class MetricList(
         StoreStatistics statistics = store.GetStatistics();
         List<Metric> list = new(192);
         AddStore(list, statistics);
+        TransactionMetrics.Add(list, statistics);
         AddRates(list, rates.Read());
         AddStoreLatency(list, statistics);
         AddRequestLatency(list);

@@ -51,7 +51,7 @@ internal sealed class PastCalls(Store store)
     }
 
     /// <summary>Answers RollBack.</summary>
-    internal async ValueTask<GrpcResult<RollBackResponse>> RollBackAsync(RollBackRequest request, GrpcCallContext call)
+    internal async ValueTask<GrpcResult<RevertResponse>> RollBackAsync(RevertRequest request, GrpcCallContext call)
     {
         RollBackResult result = await RunAsync(store, request);
         return result.Status == Status.Ok ? ToMessage(result) : GrpcRefusal.Past(call, result.Status, result.Detail, result.BeginsAtVersion);
@@ -77,13 +77,13 @@ internal sealed class PastCalls(Store store)
     }
 
     /// <summary>A roll back that was done, as a message.</summary>
-    internal static RollBackResponse ToMessage(in RollBackResult done) =>
+    internal static RevertResponse ToMessage(in RollBackResult done) =>
         new() { Version = done.Version, ToVersion = done.ToVersion, KeysChanged = done.KeysChanged };
 
     /// <summary>
     /// Rolls back what a request names. Not cancelled when the caller goes away: it is on its way, like any write.
     /// </summary>
-    internal static ValueTask<RollBackResult> RunAsync(Store store, RollBackRequest request)
+    internal static ValueTask<RollBackResult> RunAsync(Store store, RevertRequest request)
     {
         if (!PastMoment.TryRead(request.HasToVersion ? request.ToVersion : null, request.HasToUnixMs ? request.ToUnixMs : null, out AsOf to, out string wrong))
         {

@@ -38,6 +38,9 @@ internal sealed class Problem
     /// <summary>The operation of a batch that was refused, counted from 0.</summary>
     public int? FailedOperation { get; init; }
 
+    /// <summary>After a conflict: the key that another has changed.</summary>
+    public ReadOnlyMemory<byte>? ConflictKey { get; private init; }
+
     /// <summary>The methods that the resource has, for 405.</summary>
     public string? Allow { get; private init; }
 
@@ -57,6 +60,18 @@ internal sealed class Problem
     /// <summary>A refusal to read what was, or to go back to it.</summary>
     public static Problem Past(Status status, string? detail, long beginsAtVersion) =>
         new(StatusNames.Http(status), StatusNames.Wire(status), StatusNames.Title(status), detail ?? StatusNames.Detail(status)) { BeginsAtVersion = beginsAtVersion };
+
+    /// <summary>A commit that was refused; after a conflict, the key is named.</summary>
+    public static Problem Of(in CommitResult result) => new(
+        StatusNames.Http(result.Status), StatusNames.Wire(result.Status), StatusNames.Title(result.Status),
+        result.Detail ?? StatusNames.Detail(result.Status))
+    {
+        ConflictKey = result.Status == Status.Conflict ? result.ConflictKey : null,
+    };
+
+    /// <summary>The id of no transaction.</summary>
+    public static Problem NoTransaction() => new(
+        StatusCodes.Status404NotFound, StatusNames.Wire(Status.NotFound), "There is no such transaction", TransactionIds.Unknown);
 
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
@@ -124,6 +139,11 @@ internal sealed class Problem
         if (BeginsAtVersion != 0)
         {
             json.WriteNumber("beginsAtVersion", BeginsAtVersion);
+        }
+
+        if (ConflictKey is { } key)
+        {
+            RestJson.WriteConflictKey(json, key.Span);
         }
 
         json.WriteEndObject();

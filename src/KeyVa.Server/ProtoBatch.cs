@@ -7,7 +7,7 @@ namespace KeyVa.Server;
 /// <summary>The write messages of data.proto as a batch of the store, for gRPC and REST alike. Stateless.</summary>
 internal static class ProtoBatch
 {
-    private const string NoKind = "has neither a put, a merge, a remove nor a remove_range";
+    private const string NoKind = "has neither a put, a merge, a remove, a remove_range nor a check";
 
     /// <summary>Adds puts; false with what is wrong.</summary>
     internal static bool TryAdd(WriteBatch batch, RepeatedField<Put> puts, out string wrong)
@@ -50,17 +50,7 @@ internal static class ProtoBatch
     {
         for (int i = 0; i < operations.Count; i++)
         {
-            Protocol.V1.Operation operation = operations[i];
-            wrong = NoKind;
-            bool added = operation.KindCase switch
-            {
-                Protocol.V1.Operation.KindOneofCase.Put => TryAdd(batch, operation.Put, out wrong),
-                Protocol.V1.Operation.KindOneofCase.Remove => TryAdd(batch, operation.Remove, out wrong),
-                Protocol.V1.Operation.KindOneofCase.Merge => TryAdd(batch, operation.Merge, functions ?? MergeRegistry.OfBuiltIn, out wrong),
-                Protocol.V1.Operation.KindOneofCase.RemoveRange => TryAdd(batch, operation.RemoveRange, out wrong),
-                _ => false,
-            };
-            if (!added)
+            if (!TryAdd(batch, operations[i], out wrong, functions))
             {
                 wrong = $"operations[{i}] {wrong}";
                 return false;
@@ -69,6 +59,21 @@ internal static class ProtoBatch
 
         wrong = "";
         return true;
+    }
+
+    /// <summary>Adds an operation; false with what is wrong.</summary>
+    internal static bool TryAdd(WriteBatch batch, Protocol.V1.Operation operation, out string wrong, MergeRegistry? functions = null)
+    {
+        wrong = NoKind;
+        return operation.KindCase switch
+        {
+            Protocol.V1.Operation.KindOneofCase.Put => TryAdd(batch, operation.Put, out wrong),
+            Protocol.V1.Operation.KindOneofCase.Remove => TryAdd(batch, operation.Remove, out wrong),
+            Protocol.V1.Operation.KindOneofCase.Merge => TryAdd(batch, operation.Merge, functions ?? MergeRegistry.OfBuiltIn, out wrong),
+            Protocol.V1.Operation.KindOneofCase.RemoveRange => TryAdd(batch, operation.RemoveRange, out wrong),
+            Protocol.V1.Operation.KindOneofCase.Check => TryAdd(batch, operation.Check, out wrong),
+            _ => false,
+        };
     }
 
     /// <summary>Expiry and condition of a put; false with what is wrong.</summary>
@@ -157,7 +162,24 @@ internal static class ProtoBatch
             return false;
         }
 
-        batch.Remove(removal.Key.Span, condition);
+        batch.Remove(removal.Key.Span, condition, removal.Blind);
+        return true;
+    }
+
+    private static bool TryAdd(WriteBatch batch, Check check, out string wrong)
+    {
+        if (!TryReadCondition(check.Condition, out Condition condition, out wrong))
+        {
+            return false;
+        }
+
+        if (condition.Kind == ConditionKind.None)
+        {
+            wrong = "is a check without a condition";
+            return false;
+        }
+
+        batch.Check(check.Key.Span, condition);
         return true;
     }
 

@@ -12,6 +12,9 @@ internal enum Operation
     Scan,
     BulkUpsert,
 
+    /// <summary>Of a transaction of several calls, or a whole one in one call.</summary>
+    Commit,
+
     /// <summary>What is not measured: metrics, health, refused routes.</summary>
     Other,
 }
@@ -19,7 +22,7 @@ internal enum Operation
 /// <summary>The latencies of one front door, by operation. Thread-safe.</summary>
 internal sealed class RequestMeter
 {
-    private static readonly string[] Names = ["get", "upsert", "remove", "write", "scan", "bulk_upsert"];
+    private static readonly string[] Names = ["get", "upsert", "remove", "write", "scan", "bulk_upsert", "commit"];
 
     private readonly LatencyHistogram[] _histograms = [.. Names.Select(static _ => new LatencyHistogram())];
 

@@ -36,11 +36,7 @@ internal sealed class RestBatches(Store store)
 
         using WriteBatch batch = new();
         List<bool> removals = [];
-        string wrong;
-        bool valid = MediaType.IsJson(context.Request.ContentType)
-            ? JsonRequest.TryReadBatch(body.Memory.Span, batch, removals, out wrong, store.MergeFunctions)
-            : TryReadProto(body.Memory, batch, removals, out wrong);
-        if (!valid)
+        if (!TryRead(context, body.Memory, batch, removals, out string wrong))
         {
             await Problem.Malformed(wrong).WriteAsync(context);
             return;
@@ -55,21 +51,30 @@ internal sealed class RestBatches(Store store)
         }
 
         WriteResponse response = ProtoRecord.Of(result, i => removals[i], removals.Count);
-        await AnswerAsync(context, response, static (json, message) =>
-        {
-            json.WriteNumber("version", message.Version);
-            json.WriteStartArray("removed");
-            foreach (bool removed in message.Removed)
-            {
-                json.WriteBooleanValue(removed);
-            }
+        await AnswerAsync(context, response, WriteWritten);
+    }
 
-            json.WriteEndArray();
-            if (message.Merged.Count > 0)
-            {
-                WriteMerged(json, message);
-            }
-        });
+    /// <summary>A batch out of a body of either kind, noting which of its operations are removals; false with what is wrong.</summary>
+    internal bool TryRead(HttpContext context, ReadOnlyMemory<byte> body, WriteBatch batch, List<bool> removals, out string wrong) =>
+        MediaType.IsJson(context.Request.ContentType)
+            ? JsonRequest.TryReadBatch(body.Span, batch, removals, out wrong, store.MergeFunctions)
+            : TryReadProto(body, batch, removals, out wrong);
+
+    /// <summary>The answer to a batch.</summary>
+    internal static void WriteWritten(Utf8JsonWriter json, WriteResponse message)
+    {
+        json.WriteNumber("version", message.Version);
+        json.WriteStartArray("removed");
+        foreach (bool removed in message.Removed)
+        {
+            json.WriteBooleanValue(removed);
+        }
+
+        json.WriteEndArray();
+        if (message.Merged.Count > 0)
+        {
+            WriteMerged(json, message);
+        }
     }
 
     /// <summary>Answers POST /kv:get.</summary>
@@ -89,7 +94,7 @@ internal sealed class RestBatches(Store store)
         if (!valid || keys.Count > MaxGetKeys)
         {
             Problem problem = valid
-                ? Problem.Of(Status.TooLarge, $"{keys.Count} keys are more than the {MaxGetKeys} that one request may read")
+                ? TooManyKeys(keys.Count)
                 : Problem.Malformed(wrong);
             await problem.WriteAsync(context);
             return;
@@ -108,7 +113,7 @@ internal sealed class RestBatches(Store store)
             response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
         }
 
-        await AnswerAsync(context, response, WriteRecords);
+        await AnswerAsync(context, response, static (json, message) => WriteRecords(json, message.Records));
     }
 
     private static void WriteMerged(Utf8JsonWriter json, WriteResponse message)
@@ -124,10 +129,13 @@ internal sealed class RestBatches(Store store)
         json.WriteEndArray();
     }
 
-    private static void WriteRecords(Utf8JsonWriter json, GetResponse message)
+    internal static Problem TooManyKeys(int keys) =>
+        Problem.Of(Status.TooLarge, $"{keys} keys are more than the {MaxGetKeys} that one request may read");
+
+    internal static void WriteRecords(Utf8JsonWriter json, IEnumerable<Protocol.V1.Record> records)
     {
         json.WriteStartArray("records");
-        foreach (Protocol.V1.Record record in message.Records)
+        foreach (Protocol.V1.Record record in records)
         {
             json.WriteStartObject();
             RestJson.WriteKey(json, record.Key.Span);
@@ -144,16 +152,16 @@ internal sealed class RestBatches(Store store)
         json.WriteEndArray();
     }
 
-    // Reads the body, or answers why not and returns one that is too long.
-    private async ValueTask<RequestBody> ReadAsync(HttpContext context)
+    /// <summary>Reads the body, or answers why not and returns one that is too long.</summary>
+    internal async ValueTask<RequestBody> ReadAsync(HttpContext context, bool jsonOnly = false)
     {
         string? type = context.Request.ContentType;
         bool isJson = MediaType.IsJson(type);
-        if (!isJson && !MediaType.IsProtobuf(type))
+        if (!isJson && (jsonOnly || !MediaType.IsProtobuf(type)))
         {
             await Problem.Http(
                 StatusCodes.Status415UnsupportedMediaType, "Unknown media type",
-                $"Content-Type is '{type}'; allowed is: {RestJson.ContentType}, {MediaType.Protobuf}").WriteAsync(context);
+                $"Content-Type is '{type}'; allowed is: {RestJson.ContentType}{(jsonOnly ? "" : ", " + MediaType.Protobuf)}").WriteAsync(context);
             return RequestBody.TooLong;
         }
 
@@ -184,7 +192,7 @@ internal sealed class RestBatches(Store store)
         return true;
     }
 
-    private static bool TryReadProto(ReadOnlyMemory<byte> body, List<ReadOnlyMemory<byte>> keys, out string wrong)
+    internal static bool TryReadProto(ReadOnlyMemory<byte> body, List<ReadOnlyMemory<byte>> keys, out string wrong)
     {
         if (!TryParse(GetRequest.Parser, body, out GetRequest request, out wrong))
         {
@@ -216,7 +224,7 @@ internal sealed class RestBatches(Store store)
         return false;
     }
 
-    private static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)
+    internal static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)
         where T : IMessage<T>
     {
         HttpResponse response = context.Response;

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -10,7 +11,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList metrics, FailureLog failures)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, MetricList metrics, FailureLog failures)
 {
     internal const string KeyPrefix = "/kv/";
 
@@ -19,6 +20,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
     private readonly RestList _list = new(store);
     private readonly RestBatches _batches = new(store);
     private readonly RestWatch _watch = new(store);
+    private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestPages _pages = new(store, metrics);
 
     /// <summary>Answers a request.</summary>
@@ -75,6 +77,11 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             return RouteKeyAsync(context, target, out operation);
         }
 
+        if (target.Path.StartsWith(RestTransactions.Prefix))
+        {
+            return _transactions.RouteAsync(context, target, out operation);
+        }
+
         string method = context.Request.Method;
         if (target.Path.StartsWith(RestPast.HistoryPrefix))
         {
@@ -101,6 +108,11 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
                 return _past.RollBackAsync(context);
             case RestRoutes.Watch when HttpMethods.IsGet(method):
                 return _watch.StreamAsync(context, target);
+            case RestRoutes.Transactions when HttpMethods.IsPost(method):
+                return _transactions.BeginAsync(context);
+            case RestRoutes.Transact when HttpMethods.IsPost(method):
+                operation = Operation.Commit;
+                return _transactions.TransactAsync(context);
             case RestRoutes.Metrics when HttpMethods.IsGet(method):
                 return _pages.MetricsAsync(context);
             case RestRoutes.Health when HttpMethods.IsGet(method):
@@ -147,7 +159,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
         return RefuseMethodAsync(context, RestRoutes.MethodsOf(RestRoutes.Key));
     }
 
-    private static Task RefuseAsync(HttpContext context, string path)
+    internal static Task RefuseAsync(HttpContext context, string path)
     {
         string methods = RestRoutes.MethodsOf(path);
         return methods is null

@@ -24,6 +24,8 @@ internal static class RestJson
     private static readonly JsonEncodedText Key64 = JsonEncodedText.Encode("key64");
     private static readonly JsonEncodedText Value = JsonEncodedText.Encode("value");
     private static readonly JsonEncodedText Value64 = JsonEncodedText.Encode("value64");
+    private static readonly JsonEncodedText ConflictKey = JsonEncodedText.Encode("conflictKey");
+    private static readonly JsonEncodedText ConflictKey64 = JsonEncodedText.Encode("conflictKey64");
     private static readonly JsonEncodedText Version = JsonEncodedText.Encode("version");
     private static readonly JsonEncodedText Modified = JsonEncodedText.Encode("modified");
     private static readonly JsonEncodedText Expires = JsonEncodedText.Encode("expires");
@@ -31,6 +33,10 @@ internal static class RestJson
     /// <summary>Writes the key as a member of the current object.</summary>
     internal static void WriteKey(Utf8JsonWriter json, ReadOnlySpan<byte> key, bool always64 = false) =>
         WriteBytes(json, Key, Key64, key, always64);
+
+    /// <summary>Writes the key of a conflict as a member of the current object.</summary>
+    internal static void WriteConflictKey(Utf8JsonWriter json, ReadOnlySpan<byte> key) =>
+        WriteBytes(json, ConflictKey, ConflictKey64, key, always64: false);
 
     /// <summary>Writes the value as a member of the current object.</summary>
     internal static void WriteValue(Utf8JsonWriter json, ReadOnlySpan<byte> value, bool always64 = false) =>

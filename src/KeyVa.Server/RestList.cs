@@ -59,19 +59,9 @@ internal sealed class RestList(Store store)
             return;
         }
 
-        using ScanCursor cursor = await store.OpenScanAsync(new ScanOptions
-        {
-            Prefix = query.Prefix,
-            From = query.From,
-            To = query.To,
-            After = query.After,
-            At = at,
-            Reverse = query.Reverse,
-            KeysOnly = query.KeysOnly,
-            Unordered = query.Unordered,
-            // One more than asked for tells whether there is more.
-            Limit = query.Limit is 0 or long.MaxValue ? 0 : query.Limit + 1,
-        }, context.RequestAborted);
+        // One more than asked for tells whether there is more.
+        long limit = query.Limit is 0 or long.MaxValue ? 0 : query.Limit + 1;
+        using ScanCursor cursor = await store.OpenScanAsync(ToOptions(query, limit, at), context.RequestAborted);
         if (cursor.Status != Status.Ok)
         {
             await Problem.Past(cursor.Status, cursor.Detail, cursor.BeginsAtVersion).WriteAsync(context);
@@ -80,14 +70,34 @@ internal sealed class RestList(Store store)
 
         // What fails in the first block still gets a proper answer.
         bool found = cursor.MoveNext();
+        using ListWriter writer = await StartAsync(context, query);
+        await StreamAsync(writer, cursor, found, query.Limit, context.RequestAborted);
+    }
+
+    /// <summary>What a query asks for.</summary>
+    internal static ScanOptions ToOptions(RestQuery query, long limit, AsOf at = default) => new()
+    {
+        Prefix = query.Prefix,
+        From = query.From,
+        To = query.To,
+        After = query.After,
+        At = at,
+        Reverse = query.Reverse,
+        KeysOnly = query.KeysOnly,
+        Unordered = query.Unordered,
+        Limit = limit,
+    };
+
+    /// <summary>Begins the answer.</summary>
+    internal static async ValueTask<ListWriter> StartAsync(HttpContext context, RestQuery query)
+    {
         HttpResponse response = context.Response;
         bool protobuf = MediaType.AcceptsProtobuf(context.Request.Headers.Accept);
         response.ContentType = protobuf ? MediaType.Protobuf : RestJson.ContentType;
         await response.StartAsync(context.RequestAborted);
-        using ListWriter writer = protobuf
+        return protobuf
             ? new ProtoListWriter(response.BodyWriter)
             : new JsonListWriter(response.BodyWriter, query.KeysOnly, query.Base64);
-        await StreamAsync(writer, cursor, found, query.Limit, context.RequestAborted);
     }
 
     private static async Task StreamAsync(

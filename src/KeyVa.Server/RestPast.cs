@@ -87,7 +87,7 @@ internal sealed class RestPast(Store store)
             return;
         }
 
-        RollBackRequest request = new();
+        RevertRequest request = new();
         using (RequestBody body = await RequestBody.ReadAsync(context.Request, MaxBodyBytes, context.RequestAborted))
         {
             if (body.IsTooLong)
@@ -98,7 +98,7 @@ internal sealed class RestPast(Store store)
 
             bool valid = isJson
                 ? JsonRollBack.TryRead(body.Memory.Span, request, out string wrong)
-                : RestBatches.TryParse(RollBackRequest.Parser, body.Memory, out request, out wrong);
+                : RestBatches.TryParse(RevertRequest.Parser, body.Memory, out request, out wrong);
             if (!valid)
             {
                 await Problem.Malformed(wrong).WriteAsync(context);

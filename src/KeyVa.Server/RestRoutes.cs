@@ -13,6 +13,9 @@ internal static class RestRoutes
     internal const string RollBack = "/kv:rollback";
     internal const string History = "/history/{key}";
     internal const string Watch = "/watch";
+    internal const string Transactions = "/txn";
+    internal const string Transact = "/txn:transact";
+    internal const string Transaction = "/txn/{id}";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
     internal const string Ready = "/readyz";
@@ -28,6 +31,15 @@ internal static class RestRoutes
         new(RollBack, "POST"),
         new(History, "GET"),
         new(Watch, "GET"),
+        new(Transactions, "POST"),
+        new(Transact, "POST"),
+        new(Transaction, "GET, DELETE"),
+        new(Transaction + "/get", "POST"),
+        new(Transaction + "/scan", "GET"),
+        new(Transaction + "/write", "POST"),
+        new(Transaction + "/savepoint", "POST"),
+        new(Transaction + "/rollback-to", "POST"),
+        new(Transaction + "/commit", "POST"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),

@@ -77,4 +77,10 @@ public interface IStore : IAsyncDisposable
 
     /// <summary>Brings the keys of a partition back to what they were; <see cref="Status.NotFound"/> if there is none with this number.</summary>
     ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Begins a transaction; dispose it. Throws <see cref="RefusedException"/> if there are too many
+    /// (<see cref="Status.Busy"/>). <see cref="StoreTransactions.TransactAsync"/> begins, commits and does the work again after a conflict.
+    /// </summary>
+    ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default);
 }

@@ -235,6 +235,13 @@ public sealed class Store : IStore
     public CommitResult Transact(Action<Transaction> work, TransactionOptions? options = null) =>
         Transactions.Transact.Run(_transactions, work, options ?? TransactionOptions.Default);
 
+    /// <inheritdoc/>
+    public ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return ValueTask.FromResult<ITransaction>(Begin(options));
+    }
+
     /// <summary>As <see cref="Transact(Action{Transaction}, TransactionOptions?)"/>, without blocking the thread.</summary>
     public Task<CommitResult> TransactAsync(Func<Transaction, ValueTask> work, TransactionOptions? options = null, CancellationToken cancellation = default) =>
         Transactions.Transact.RunAsync(_transactions, work, options ?? TransactionOptions.Default, cancellation);
@@ -333,6 +340,7 @@ public sealed class Store : IStore
     {
         (long bytes, long passes, long damages, bool isRunning) = _scrubber.Figures;
         StoreStatistics figures = StoreFigures.Collect(_registry, _journal, _context, _counters, _getLatency.Summarize(), _writeLatency.Summarize(), Stopwatch.GetElapsedTime(_opened));
+        figures = TransactionFigures.AddTo(figures, _transactions, _counters);
         return figures with { ScrubbedBytes = bytes, ScrubPasses = passes, ScrubDamages = damages, IsScrubbing = isRunning };
     }
 

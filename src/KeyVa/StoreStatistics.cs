@@ -93,6 +93,30 @@ public sealed record StoreStatistics
     /// <summary>Their bytes.</summary>
     public long OlderVersionBytes { get; init; }
 
+    /// <summary>Transactions that have begun and not ended.</summary>
+    public int LiveTransactions { get; init; }
+
+    /// <summary>Transactions that committed, those included that wrote nothing.</summary>
+    public long Commits { get; init; }
+
+    /// <summary>Transactions whose commit ended with <see cref="Status.Conflict"/>.</summary>
+    public long Conflicts { get; init; }
+
+    /// <summary>Transactions that were rolled back to end a deadlock.</summary>
+    public long Deadlocks { get; init; }
+
+    /// <summary>Locks that transactions hold now, on keys and ranges.</summary>
+    public long LocksHeld { get; init; }
+
+    /// <summary>Calls that wait for a lock now.</summary>
+    public long LocksWaitedFor { get; init; }
+
+    /// <summary>Calls that had to wait for a lock.</summary>
+    public long LockWaits { get; init; }
+
+    /// <summary>Calls that did not get their lock in time.</summary>
+    public long LockTimeouts { get; init; }
+
     /// <summary>Bytes read in the background in search of damage.</summary>
     public long ScrubbedBytes { get; init; }
 

@@ -11,7 +11,7 @@ internal sealed class Completer
 {
     private const int MaxKeys = 60;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
-    private static readonly HashSet<string> WithKeys = new(StringComparer.Ordinal) { "get", "mget", "set", "del", "mset", "incr", "merge", "history", "rollback" };
+    private static readonly HashSet<string> WithKeys = new(StringComparer.Ordinal) { "get", "mget", "set", "del", "mset", "incr", "merge", "history", "revert" };
     private static readonly HashSet<string> KeyOptions = new(StringComparer.Ordinal) { "--prefix", "-p", "--from", "--to" };
 
     private readonly Command _root;
@@ -134,7 +134,7 @@ internal sealed class Completer
         int place = Place(words);
         return command.Name switch
         {
-            "get" or "set" or "incr" or "merge" or "history" or "rollback" => place == 0,
+            "get" or "set" or "incr" or "merge" or "history" or "revert" => place == 0,
             "mset" => place % 2 == 0,
             _ => true,
         };

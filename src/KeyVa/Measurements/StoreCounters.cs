@@ -11,6 +11,8 @@ internal enum Counter
     Removes = 3,
     Scans = 4,
     Refused = 5,
+    Commits = 6,
+    Conflicts = 7,
 }
 
 /// <summary>

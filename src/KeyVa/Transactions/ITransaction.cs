@@ -37,6 +37,12 @@ public interface ITransaction : IAsyncDisposable
     /// <summary>Removes every key of a range; empty bounds are open.</summary>
     ValueTask<WriteResult> RemoveRangeAsync(ReadOnlyMemory<byte> from, ReadOnlyMemory<byte> to, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Writes the operations of a batch, in their order (a removal of a range takes what operations before it have put, and a
+    /// key may come several times): all of them, or none if one is refused, which <see cref="WriteResult.FailedOperation"/> names.
+    /// </summary>
+    ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default);
+
     /// <summary>Marks this point; see <see cref="RollbackToAsync"/>.</summary>
     ValueTask<Savepoint> SetSavepointAsync(CancellationToken cancellation = default);
 

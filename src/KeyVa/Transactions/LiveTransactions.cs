@@ -68,6 +68,9 @@ internal sealed class LiveTransactions : IDisposable
     /// <summary>Made when a transaction first needs it.</summary>
     public LockTable Locks => _context.Locks ?? _context.MakeLocks();
 
+    /// <summary>All zero while no transaction has needed a lock; that makes none.</summary>
+    public LockFigures LockFigures => _context.Locks?.Figures ?? default;
+
     public int Count => Volatile.Read(ref _count);
 
     /// <summary>Begins a transaction; throws <see cref="RefusedException"/> if there are too many, or the store is closed.</summary>

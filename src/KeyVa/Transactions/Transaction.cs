@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
 
@@ -13,7 +14,7 @@ namespace KeyVa;
 /// Calls after its end: <see cref="InvalidOperationException"/> if its owner has ended it; the status
 /// <see cref="Status.Expired"/> or <see cref="Status.Deadlock"/> if the store has.
 /// </remarks>
-public sealed class Transaction : ITransaction, IDisposable
+public sealed class Transaction : ITransaction, IAttempt, IDisposable
 {
     private TransactionBody? _body;
 
@@ -122,7 +123,7 @@ public sealed class Transaction : ITransaction, IDisposable
     /// </summary>
     public void RollbackTo(Savepoint savepoint)
     {
-        if (!Body.TryRollBackTo(savepoint))
+        if (!TryRollbackTo(savepoint))
         {
             throw new ArgumentException($"the transaction has no savepoint {savepoint.Number}", nameof(savepoint));
         }
@@ -210,6 +211,13 @@ public sealed class Transaction : ITransaction, IDisposable
     }
 
     /// <inheritdoc/>
+    public ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        return TransactionBatch.ApplyAsync(this, Body, batch, cancellation);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<Savepoint> SetSavepointAsync(CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
@@ -266,6 +274,33 @@ public sealed class Transaction : ITransaction, IDisposable
         { IsActive: true } => null,
         { } body => new CommitResult { Status = body.EndStatus, Detail = body.Detail },
     };
+
+    /// <summary>As <see cref="RollbackTo"/>; false if there is no such savepoint.</summary>
+    internal bool TryRollbackTo(Savepoint savepoint) => Body.TryRollBackTo(savepoint);
+
+    CommitResult? IAttempt.EndOfWork() => EndOfWork();
+
+    /// <summary>As <see cref="Scan"/>, without blocking the thread.</summary>
+    internal ValueTask<ScanCursor> OpenScanAsync(ScanOptions options) => TransactionScans.OpenAsync(Body, options);
+
+    /// <summary>Whether a condition holds of a key, now and at the commit: ConditionFailed if not now.</summary>
+    internal async ValueTask<WriteResult> CheckAsync(ReadOnlyMemory<byte> key, Condition condition, CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        Status status = await PrepareAsync(key, LockMode.Exclusive).ConfigureAwait(false);
+        long current = 0;
+        if (status == Status.Ok)
+        {
+            status = TransactionReads.Check(Body, key.Span, condition, out current);
+        }
+
+        return status switch
+        {
+            Status.Ok => new WriteResult { FailedOperation = -1 },
+            Status.ConditionFailed => Refusals.ConditionFailed(0, current),
+            _ => TransactionWrites.Refused(Body, status),
+        };
+    }
 
     internal static InvalidOperationException Ended() =>
         new("the transaction has been committed, rolled back or disposed; begin another one");

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using KeyVa.Measurements;
 using KeyVa.Partitions;
 
 namespace KeyVa.Transactions;
@@ -75,8 +76,10 @@ internal static class TransactionCommit
         result = default;
         if (isDone)
         {
+            LiveTransactions live = body.Live;
             if (body.End(body.State, Status.Ok))
             {
+                live.Counters.Add(Counter.Commits);
                 return false;
             }
         }
@@ -195,12 +198,18 @@ internal static class TransactionCommit
     {
         if (written.Status != Status.ConditionFailed)
         {
+            if (written.Status <= Status.NotFound)
+            {
+                body.Live.Counters.Add(Counter.Commits);
+            }
+
             // NotFound: it only removed a key that was not there.
             return written.Status <= Status.NotFound
                 ? new CommitResult { Status = Status.Ok, Version = written.Version }
                 : new CommitResult { Status = written.Status, Detail = written.Detail };
         }
 
+        body.Live.Counters.Add(Counter.Conflicts);
         ReadOnlySpan<byte> command = body.Command.Buffer.Written;
         Operation operation = default;
         for (int i = 0; i <= written.FailedOperation; i++)

@@ -22,10 +22,14 @@ internal sealed class TransactionRegistry(Store store)
     /// <summary>Transactions that are held, some of which may have ended.</summary>
     public int Count => _entries.Count;
 
+    /// <summary>Begins a transaction.</summary>
+    public Guid Begin(TransactionOptions options) => Begin(options, out _);
+
     /// <summary>Begins a transaction; throws <see cref="RefusedException"/> as <see cref="Store.Begin"/> does.</summary>
-    public Guid Begin(TransactionOptions options)
+    public Guid Begin(TransactionOptions options, out long number)
     {
         var entry = new Entry(store.Begin(options));
+        number = entry.Transaction.Number;
         Span<byte> random = stackalloc byte[16];
         RandomNumberGenerator.Fill(random);
         var id = new Guid(random);
@@ -62,11 +66,38 @@ internal sealed class TransactionRegistry(Store store)
     /// <summary>Its owner is done with a transaction that it has rented: rolls it back if it is not committed, and forgets it.</summary>
     public void End(Guid id, in Rental rental)
     {
-        if (_entries.TryRemove(id, out Entry? entry))
+        if (rental.Transaction is not null && _entries.TryRemove(id, out Entry? entry))
         {
             entry.IsOver = true;
             rental.Transaction?.Dispose();
         }
+    }
+
+    /// <summary>Commits a transaction, when the calls before are through, and forgets it; null if there is none of this identity.</summary>
+    public async ValueTask<CommitResult?> CommitAsync(Guid id, CancellationToken cancellation)
+    {
+        using Rental rental = await RentAsync(id, cancellation).ConfigureAwait(false);
+        if (rental.Transaction is not { } transaction)
+        {
+            return null;
+        }
+
+        try
+        {
+            return await transaction.CommitAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        finally
+        {
+            End(id, rental);
+        }
+    }
+
+    /// <summary>Rolls a transaction back, when the calls before are through, and forgets it; false if there is none of this identity.</summary>
+    public async ValueTask<bool> RollbackAsync(Guid id, CancellationToken cancellation)
+    {
+        using Rental rental = await RentAsync(id, cancellation).ConfigureAwait(false);
+        End(id, rental);
+        return rental.Transaction is not null;
     }
 
     private void Sweep()

@@ -161,6 +161,9 @@ internal sealed class FakeStore : IStore
 
     public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) => throw new NotSupportedException();
 
+    public ValueTask<ITransaction> BeginAsync(TransactionOptions? options = null, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
+
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     private static List<(byte[] Key, byte[] Value, long Expires)> Decode(WriteBatch batch)

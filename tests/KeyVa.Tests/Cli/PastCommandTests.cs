@@ -48,15 +48,15 @@ public sealed partial class PastCommandTests : IAsyncLifetime
     public async Task WhatWasIsBroughtBack()
     {
         await WriteAsync();
-        await Expect(0, "rolled back 1 key to version 1, version 5\n", "", "rollback", "a", "--to-version", "1");
+        await Expect(0, "rolled back 1 key to version 1, version 5\n", "", "revert", "a", "--to-version", "1");
         await Expect(0, "a\t1\nx\ty\n", "", "scan");
-        await Expect(0, "{\"version\":6,\"toVersion\":1,\"keysChanged\":1}\n", "", "rollback", "--prefix", "x", "--to-version", "1", "--json");
+        await Expect(0, "{\"version\":6,\"toVersion\":1,\"keysChanged\":1}\n", "", "revert", "--prefix", "x", "--to-version", "1", "--json");
         await Expect(0, "a\t1\n", "", "scan");
-        await Expect(0, "rolled back 2 keys to version 3, version 7\n", "", "rollback", "--from", "a", "--to", "z", "--to-version", "3");
-        await Expect(0, "rolled back 1 key to version 2, version 8\n", "", "rollback", "--partition", "1", "--to-version", "2");
-        await Expect(0, "rolled back 1 key to version 1, version 9\n", "", "rollback", "--all", "--to-version", "1");
+        await Expect(0, "rolled back 2 keys to version 3, version 7\n", "", "revert", "--from", "a", "--to", "z", "--to-version", "3");
+        await Expect(0, "rolled back 1 key to version 2, version 8\n", "", "revert", "--partition", "1", "--to-version", "2");
+        await Expect(0, "rolled back 1 key to version 1, version 9\n", "", "revert", "--all", "--to-version", "1");
         await Expect(0, "a\t1\n", "", "scan");
-        (int code, string output, string error) = await Run("rollback a --to-version 3\nget a\nrollback a --to-time 2100-01-01\nhistory a -n 1 --json\n", "shell");
+        (int code, string output, string error) = await Run("revert a --to-version 3\nget a\nrevert a --to-time 2100-01-01\nhistory a -n 1 --json\n", "shell");
         Assert.True(code == 0, error);
         Assert.StartsWith("rolled back 1 key to version 3, version 10\n22", output, StringComparison.Ordinal);
     }
@@ -66,15 +66,15 @@ public sealed partial class PastCommandTests : IAsyncLifetime
     {
         await WriteAsync();
         const string What = "keyva: give one of these: a KEY, --prefix, --from and --to (one of them may be left out), --partition, --all; none of them empty\n";
-        await Expect(2, "", What, "rollback", "--to-version", "1");
-        await Expect(2, "", What, "rollback", "a", "--prefix", "a", "--to-version", "1");
-        await Expect(2, "", What, "rollback", "--prefix", "", "--to-version", "1");
-        await Expect(2, "", "keyva: say what to roll back to, with --to-version or --to-time; 'keyva history KEY' lists a key's versions\n", "rollback", "a");
-        await Expect(2, "", "keyva: --to-version and --to-time exclude each other; give one\n", "rollback", "a", "--to-version", "1", "--to-time", "1h");
-        await Expect(2, "", "keyva: --to-version is 0; versions are whole numbers from 1\n", "rollback", "a", "--to-version", "0");
-        await Expect(2, "", "keyva: the range is empty: --from is not before --to\n", "rollback", "--from", "b", "--to", "a", "--to-version", "1");
-        await Expect(2, "", "keyva: there is no version 99 yet; the newest is 4\n", "rollback", "a", "--to-version", "99");
-        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "rollback", "--partition", "9", "--to-version", "1");
+        await Expect(2, "", What, "revert", "--to-version", "1");
+        await Expect(2, "", What, "revert", "a", "--prefix", "a", "--to-version", "1");
+        await Expect(2, "", What, "revert", "--prefix", "", "--to-version", "1");
+        await Expect(2, "", "keyva: say what to roll back to, with --to-version or --to-time; 'keyva history KEY' lists a key's versions\n", "revert", "a");
+        await Expect(2, "", "keyva: --to-version and --to-time exclude each other; give one\n", "revert", "a", "--to-version", "1", "--to-time", "1h");
+        await Expect(2, "", "keyva: --to-version is 0; versions are whole numbers from 1\n", "revert", "a", "--to-version", "0");
+        await Expect(2, "", "keyva: the range is empty: --from is not before --to\n", "revert", "--from", "b", "--to", "a", "--to-version", "1");
+        await Expect(2, "", "keyva: there is no version 99 yet; the newest is 4\n", "revert", "a", "--to-version", "99");
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "revert", "--partition", "9", "--to-version", "1");
         await Expect(2, "", "keyva: there is no version 99 yet; the newest is 4\n", "get", "a", "--at-version", "99");
         await Expect(2, "", "keyva: there is no version 99 yet; the newest is 4\n", "scan", "--at-version", "99");
         await Expect(

@@ -33,6 +33,10 @@ internal static class StockClient
         await RunScriptAsync("node", Path.Combine(folder, script), arguments);
     }
 
+    /// <summary>Runs a script of tests/clients/curl and requires success.</summary>
+    internal static Task RunCurlAsync(string script, params string[] arguments) =>
+        RunScriptAsync("/bin/bash", Path.Combine(Root, "tests", "clients", "curl", script), arguments);
+
     private static async Task RunScriptAsync(string program, string script, string[] arguments)
     {
         (int code, string text) = await RunAsync(program, [script, .. arguments]);

@@ -84,8 +84,8 @@ public sealed class PastTests : IAsyncLifetime
         await RollBackAsync("""{"partition": 1, "version": 3}""");
         Assert.Equal("2", await _server.GetTextAsync("/kv/a"));
         using HttpResponseMessage proto = await _server.SendAsync(
-            "POST", "/kv:rollback", ServerFixture.Proto(new RollBackRequest { All = true, ToVersion = 1 }.ToByteArray()), headers => headers.Accept.Add(new("application/x-protobuf")));
-        Assert.Equal((1, 2), Numbers(RollBackResponse.Parser.ParseFrom(await proto.Content.ReadAsByteArrayAsync())));
+            "POST", "/kv:rollback", ServerFixture.Proto(new RevertRequest { All = true, ToVersion = 1 }.ToByteArray()), headers => headers.Accept.Add(new("application/x-protobuf")));
+        Assert.Equal((1, 2), Numbers(RevertResponse.Parser.ParseFrom(await proto.Content.ReadAsByteArrayAsync())));
         Assert.Equal("1", await _server.GetTextAsync("/kv/a"));
     }
 
@@ -209,9 +209,9 @@ public sealed class PastTests : IAsyncLifetime
             Assert.Equal((GrpcStatusCode.InvalidArgument, "invalid"), (refused.Status.Code, refused.Trailers.Get("keyva-status")));
         }
 
-        foreach (RollBackRequest wrong in new[] { new RollBackRequest { All = true }, new RollBackRequest { ToVersion = 1 }, new RollBackRequest { All = true, ToVersion = -1 }, new RollBackRequest { All = true, ToUnixMs = 0 } })
+        foreach (RevertRequest wrong in new[] { new RevertRequest { All = true }, new RevertRequest { ToVersion = 1 }, new RevertRequest { All = true, ToVersion = -1 }, new RevertRequest { All = true, ToUnixMs = 0 } })
         {
-            GrpcReply<RollBackResponse> refused = await _server.Data.CallAsync(Methods.RollBack, wrong);
+            GrpcReply<RevertResponse> refused = await _server.Data.CallAsync(Methods.Revert, wrong);
             Assert.Equal((GrpcStatusCode.InvalidArgument, "invalid"), (refused.Status.Code, refused.Trailers.Get("keyva-status")));
         }
     }
@@ -249,5 +249,5 @@ public sealed class PastTests : IAsyncLifetime
         return output;
     }
 
-    private static (long To, long Changed) Numbers(RollBackResponse done) => (done.ToVersion, done.KeysChanged);
+    private static (long To, long Changed) Numbers(RevertResponse done) => (done.ToVersion, done.KeysChanged);
 }

@@ -92,7 +92,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
     {
         foreach (RestRoute route in RestRoutes.All)
         {
-            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal);
+            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal).Replace("{id}", "no-such-id", StringComparison.Ordinal);
             if (route.Path == RestRoutes.Watch)
             {
                 // A watch that is taken never ends.

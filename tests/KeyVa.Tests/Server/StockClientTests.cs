@@ -13,6 +13,9 @@ public sealed class StockClientTests
     [Fact]
     public Task NodeGrpcJs() => WithServerAsync(arguments => StockClient.RunNodeAsync("keyva_client.js", arguments));
 
+    [Fact]
+    public Task Curl() => WithServerAsync(arguments => StockClient.RunCurlAsync("transactions.sh", arguments[^1]));
+
     private static async Task WithServerAsync(Func<string[], Task> run)
     {
         string folder = Directory.CreateTempSubdirectory("keyva-").FullName;
@@ -28,6 +31,7 @@ public sealed class StockClientTests
             [
                 server.GrpcAddress.ToString(), server.ControlAddress.ToString(),
                 Path.Combine(StockClient.Root, "proto"), Path.Combine(folder, "copy"),
+                server.RestAddress.ToString(),
             ]);
         }
 

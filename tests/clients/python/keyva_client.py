@@ -98,17 +98,17 @@ def the_past_is_read_listed_and_brought_back():
     assert read.value == b"1" and read.version == first, read
     pages = list(store.Scan(data.ScanRequest(prefix=b"past/", at_version=first), timeout=LIMIT))
     assert [r.value for p in pages for r in p.records] == [b"1"], pages
-    done = store.RollBack(data.RollBackRequest(prefix=b"past/", to_version=first), timeout=LIMIT)
+    done = store.Revert(data.RevertRequest(prefix=b"past/", to_version=first), timeout=LIMIT)
     assert done.version > first and done.to_version == first and done.keys_changed == 2, done
     history = store.History(data.HistoryRequest(key=b"past/b"), timeout=LIMIT)
     assert [(v.removed, v.value) for v in history.versions] == [(True, b""), (False, b"3")], history
     assert history.versions[0].version == done.version and not history.resume_version, history
     error = status_of(lambda: store.Get(data.GetRequest(keys=[b"past/a"], at_unix_ms=1), timeout=LIMIT))
     assert error.code() == grpc.StatusCode.OUT_OF_RANGE and trailer(error, "keyva-status") == "compacted", error
-    for wrong in (data.RollBackRequest(to_version=first), data.RollBackRequest(all=True),
-                  data.RollBackRequest(key=b"past/a", prefix=b"past/", to_version=first),
-                  data.RollBackRequest(all=True, to_version=1 << 40)):
-        error = status_of(lambda: store.RollBack(wrong, timeout=LIMIT))
+    for wrong in (data.RevertRequest(to_version=first), data.RevertRequest(all=True),
+                  data.RevertRequest(key=b"past/a", prefix=b"past/", to_version=first),
+                  data.RevertRequest(all=True, to_version=1 << 40)):
+        error = status_of(lambda: store.Revert(wrong, timeout=LIMIT))
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and trailer(error, "keyva-status") == "invalid", error
 
 
@@ -185,6 +185,76 @@ def watch_ends_at_its_deadline_and_says_what_it_cannot_do():
     assert last.compacted_start_version > 1, last
 
 
+def write(txn, *operations):
+    return store.TxnWrite(data.TxnWriteRequest(id=txn, operations=operations), timeout=LIMIT)
+
+
+def transaction_of_several_calls():
+    store.Upsert(data.UpsertRequest(puts=[put(b"txn/a", b"1"), put(b"txn/b", b"1")]), timeout=LIMIT)
+    begun = store.Begin(data.BeginRequest(name="python", time_limit_ms=30000), timeout=LIMIT)
+    assert len(begun.id) == 32 and begun.number > 0 and begun.time_limit_ms == 30000, begun
+    done = write(begun.id, data.Operation(put=put(b"txn/a", b"2")), data.Operation(remove=data.Removal(key=b"txn/b")),
+        data.Operation(check=data.Check(key=b"txn/none", condition=data.Condition(if_absent=True))))
+    assert list(done.removed) == [True], done
+    assert store.SetSavepoint(data.SetSavepointRequest(id=begun.id), timeout=LIMIT).savepoint == 1
+    write(begun.id, data.Operation(remove_range=data.RangeRemoval(prefix=b"txn/")))
+    scan = data.TxnScanRequest(id=begun.id, scan=data.ScanRequest(prefix=b"txn/"))
+    assert not store.TxnScan(scan, timeout=LIMIT).records
+    store.RollbackTo(data.RollbackToRequest(id=begun.id, savepoint=1), timeout=LIMIT)
+    assert [(r.key, r.value) for r in store.TxnScan(scan, timeout=LIMIT).records] == [(b"txn/a", b"2")]
+    own, gone = store.TxnGet(data.TxnGetRequest(id=begun.id, keys=[b"txn/a", b"txn/b"]), timeout=LIMIT).records
+    assert own.value == b"2" and not gone.found and get(b"txn/a")[0].value == b"1"
+    version = store.Commit(data.CommitRequest(id=begun.id), timeout=LIMIT).version
+    assert get(b"txn/a")[0].version == version
+    error = status_of(lambda: store.Commit(data.CommitRequest(id=begun.id), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.NOT_FOUND and "no transaction" in error.details(), error
+
+
+def conflict_names_its_key():
+    store.Upsert(data.UpsertRequest(puts=[put(b"conflict\0", b"1")]), timeout=LIMIT)
+    txn = store.Begin(data.BeginRequest(), timeout=LIMIT).id
+    store.TxnGet(data.TxnGetRequest(id=txn, keys=[b"conflict\0"]), timeout=LIMIT)
+    write(txn, data.Operation(put=put(b"conflict/x")))
+    store.Upsert(data.UpsertRequest(puts=[put(b"conflict\0", b"2")]), timeout=LIMIT)
+    error = status_of(lambda: store.Commit(data.CommitRequest(id=txn), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.ABORTED and trailer(error, "keyva-status") == "conflict", error
+    assert trailer(error, "keyva-conflict-key-bin") == b"conflict\0", error
+
+
+def deadlock_names_its_ring():
+    one, two = (store.Begin(data.BeginRequest(pessimistic=True, name=name), timeout=LIMIT).id for name in ("one", "two"))
+    write(one, data.Operation(put=put(b"ring/a")))
+    write(two, data.Operation(put=put(b"ring/b")))
+    first = store.TxnWrite.future(data.TxnWriteRequest(id=one, operations=[data.Operation(put=put(b"ring/b"))]), timeout=LIMIT)
+    second = store.TxnWrite.future(data.TxnWriteRequest(id=two, operations=[data.Operation(put=put(b"ring/a"))]), timeout=LIMIT)
+    victim, = [call.exception() for call in (first, second) if call.exception() is not None]
+    assert victim.code() == grpc.StatusCode.ABORTED and trailer(victim, "keyva-status") == "deadlock", victim
+    ring = trailer(victim, "keyva-deadlock-bin").decode()
+    assert "ring/a" in ring and "ring/b" in ring and "'one'" in ring and "'two'" in ring, ring
+    for txn in (one, two):
+        store.Rollback(data.RollbackRequest(id=txn), timeout=LIMIT)
+
+
+def abandoned_transaction_ends_at_its_limit():
+    txn = store.Begin(data.BeginRequest(pessimistic=True, time_limit_ms=400), timeout=LIMIT).id
+    write(txn, data.Operation(put=put(b"abandoned", b"never")))
+    store.Upsert(data.UpsertRequest(puts=[put(b"abandoned", b"mine")]), timeout=LIMIT)  # waits until the lock is free
+    error = status_of(lambda: store.Commit(data.CommitRequest(id=txn), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION and trailer(error, "keyva-status") == "expired", error
+    assert get(b"abandoned")[0].value == b"mine"
+
+
+def one_shot_transaction():
+    request = data.TransactRequest(
+        conditions=[data.Check(key=b"shot", condition=data.Condition(if_absent=True))],
+        then=[data.Step(write=data.Operation(put=put(b"shot", b"1"))), data.Step(get=b"shot")],
+        otherwise=[data.Step(get=b"shot")])
+    first = store.Transact(request, timeout=LIMIT)
+    assert first.succeeded and first.version > 0 and first.records[0].value == b"1", first
+    second = store.Transact(request, timeout=LIMIT)
+    assert not second.succeeded and second.version == 0 and second.records[0].version == first.version, second
+
+
 def partitions_snapshot_and_stats():
     partition, = admin.ListPartitions(control.ListPartitionsRequest(), timeout=LIMIT).partitions
     error = status_of(lambda: admin.AddPartition(control.AddPartitionRequest(), timeout=LIMIT))
@@ -220,7 +290,8 @@ for one in (
     upsert_get_and_remove, batch_of_1_MiB_travels_both_ways, batch_above_the_limit, message_above_the_limit,
     refused_condition_is_exact_in_the_trailers, merges_tell_what_they_came_to, the_past_is_read_listed_and_brought_back, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
     watch_tells_changes_in_order_and_resumes, watch_ends_at_its_deadline_and_says_what_it_cannot_do,
-    deadline_that_passes_while_nobody_reads, partitions_snapshot_and_stats, planes_are_apart,
+    deadline_that_passes_while_nobody_reads, transaction_of_several_calls, conflict_names_its_key, deadlock_names_its_ring,
+    abandoned_transaction_ends_at_its_limit, one_shot_transaction, partitions_snapshot_and_stats, planes_are_apart,
     health_and_reflection_on_both_listeners,
 ):
     checks.run(one)
