@@ -38,4 +38,13 @@ public enum Status : byte
     /// verified). Whether an unacknowledged write happened is unknown until then.
     /// </summary>
     Failed = 9,
+
+    /// <summary>A unique index has the value already, under another key; nothing of the batch was written. The detail names both.</summary>
+    NotUnique = 20,
+
+    /// <summary>A strict index cannot read the value; nothing of the batch was written.</summary>
+    NotIndexable = 21,
+
+    /// <summary>The index is still being filled, or was made after the snapshot that is asked for; try again later.</summary>
+    NotReady = 22,
 }

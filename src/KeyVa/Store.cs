@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
@@ -26,6 +27,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
+    private readonly StoreIndexes _indexes;
     private readonly int _writeSampleMask;
     private int _disposed;
 
@@ -37,10 +39,15 @@ public sealed class Store : IStore
         _journal = parts.Journal!;
         _writeSampleMask = Options.Durability == Durability.Always ? 0 : SampleMask;
         _scrubber = new Scrubber(_registry, _journal, _context);
+        _indexes = new StoreIndexes(_registry, _context);
+        _indexes.Resume();
     }
 
     /// <summary>The partitions.</summary>
     public IPartitions Partitions => _registry;
+
+    /// <summary>The secondary indexes.</summary>
+    public IIndexes Indexes => _indexes;
 
     /// <summary>The options the store was opened with.</summary>
     public StoreOptions Options => _context.Options;
@@ -178,6 +185,23 @@ public sealed class Store : IStore
         return new ScanCursor(state);
     }
 
+    /// <summary>Asks a secondary index, at one snapshot; check the cursor's <see cref="IndexCursor.Status"/>.</summary>
+    public IndexCursor Query(IndexQuery query)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        _counters.Add(Counter.Scans);
+        return _indexes.Query(query);
+    }
+
+    /// <summary>As <see cref="Query"/>, without blocking while the snapshot waits for writes under way.</summary>
+    public ValueTask<IndexCursor> OpenQueryAsync(IndexQuery query, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        cancellation.ThrowIfCancellationRequested();
+        _counters.Add(Counter.Scans);
+        return _indexes.QueryAsync(query);
+    }
+
     /// <summary>
     /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
     /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
@@ -262,6 +286,11 @@ public sealed class Store : IStore
             return ValueTask.FromResult(refusal);
         }
 
+        if (_indexes.Guard.IsNeeded)
+        {
+            return new ValueTask<WriteResult>(WriteGuardedAsync(AsyncWriteRequest.Rent(), command).WaitAsync(cancellation));
+        }
+
         PartitionMap map = _registry.Map;
         if (map.OwnerOfAll(command) is { } owner)
         {
@@ -339,6 +368,7 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _indexes.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
@@ -482,6 +512,17 @@ public sealed class Store : IStore
             return refusal;
         }
 
+        if (_indexes.Guard.IsNeeded)
+        {
+            using UniquePermit permit = _indexes.Guard.EnterAsync(command).AsTask().GetAwaiter().GetResult();
+            return permit.Refusal is { } notUnique ? Count(command, notUnique) : WriteAllowed(command);
+        }
+
+        return WriteAllowed(command);
+    }
+
+    private WriteResult WriteAllowed(CommandBuilder command)
+    {
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
             ? Write(SyncWriteRequest.ForThisThread, owner, command)
@@ -506,6 +547,11 @@ public sealed class Store : IStore
         if (Refuse(command, out WriteResult refusal))
         {
             return refusal;
+        }
+
+        if (_indexes.Guard.IsNeeded)
+        {
+            return Write(command);
         }
 
         Partition? partition = _registry.Map.Find(key);
@@ -539,6 +585,11 @@ public sealed class Store : IStore
             return ValueTask.FromResult(refusal);
         }
 
+        if (_indexes.Guard.IsNeeded)
+        {
+            return new ValueTask<WriteResult>(WriteGuardedAsync(request, command).WaitAsync(cancellation));
+        }
+
         Partition? partition = _registry.Map.Find(key);
         if (partition is null)
         {
@@ -548,6 +599,28 @@ public sealed class Store : IStore
         }
 
         return Start(request, partition, command, cancellation);
+    }
+
+    /// <summary>Holds what it has reserved until the write is done, whether or not its caller still waits.</summary>
+    private async Task<WriteResult> WriteGuardedAsync(AsyncWriteRequest request, CommandBuilder command)
+    {
+        using UniquePermit permit = await _indexes.Guard.EnterAsync(command).ConfigureAwait(false);
+        if (permit.Refusal is { } refusal)
+        {
+            refusal = Count(command, refusal);
+            request.Return();
+            return refusal;
+        }
+
+        PartitionMap map = _registry.Map;
+        if (map.OwnerOfAll(command) is { } owner)
+        {
+            return await Start(request, owner, command, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
+        request.Return();
+        return result;
     }
 
     private ValueTask<WriteResult> Start(AsyncWriteRequest request, Partition partition, CommandBuilder command, CancellationToken cancellation)

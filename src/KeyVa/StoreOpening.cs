@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Log;
 using KeyVa.Partitions;
@@ -69,6 +70,7 @@ internal sealed class StoreOpening : IDisposable
 
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
+        CheckExtractors(catalog);
         Context = CreateContext();
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
@@ -155,6 +157,18 @@ internal sealed class StoreOpening : IDisposable
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
+        }
+    }
+
+    private void CheckExtractors(Catalog catalog)
+    {
+        foreach (StoredIndex index in catalog.Indexes)
+        {
+            if (index.Definition.Extractor is { } name
+                && !_options.IndexExtractors.Any(known => known.Name == name && known.Version == index.Definition.ExtractorVersion))
+            {
+                throw new StoreException($"the index '{index.Definition.Name}' is made by version {index.Definition.ExtractorVersion} of the extractor '{name}', which is not among the store's options; give it, or drop the index with a program that has it");
+            }
         }
     }
 

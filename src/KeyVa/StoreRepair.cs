@@ -257,6 +257,10 @@ internal sealed class StoreRepair
             Version = version,
             Stamp = stamp,
             Partitions = definitions,
+
+            // Their files are left behind: opening the store fills them again.
+            NextIndexId = old?.NextIndexId ?? 1,
+            Indexes = [.. (old?.Indexes ?? []).Where(static index => index.State != Indexes.IndexState.Dropping).Select(static index => index with { State = Indexes.IndexState.Building })],
         }.Write(_files, _target);
         if (Path.GetDirectoryName(_target) is { Length: > 0 } parent)
         {

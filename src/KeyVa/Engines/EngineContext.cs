@@ -34,6 +34,21 @@ internal sealed class EngineContext
     /// </summary>
     public Action? SyncLog { get; init; }
 
+    /// <summary>
+    /// Called on the writer, before the engine sets aside what it has applied so far in order to write it to its files: whatever
+    /// follows the engine does the same.
+    /// </summary>
+    public Action? Rotating { get; init; }
+
+    /// <summary>
+    /// Called on a background thread before files take effect that hold the log up to this index: what follows the engine must
+    /// not be behind it, and moves as much into files of its own. Throws if it cannot.
+    /// </summary>
+    public Action<long>? BeforeDurable { get; init; }
+
+    /// <summary>What a replay of the log may still ask for, of an engine that follows another one; null: nothing but the newest.</summary>
+    public Func<Horizon>? Retained { get; init; }
+
     /// <summary>What compactions may write per second, all partitions together; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
 

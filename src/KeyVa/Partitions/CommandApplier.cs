@@ -56,6 +56,10 @@ internal static class CommandApplier
                     removed[i] = true;
                 }
             }
+            else if (operation.IndexAction != Indexes.IndexAction.None)
+            {
+                state.Indexes?.Apply(operation, version, stamp);
+            }
             else if (operation.IsBlind || Exists(state.Engine, operation.Key, stamp))
             {
                 state.Remove(operation.Key, version, stamp);

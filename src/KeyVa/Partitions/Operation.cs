@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Indexes;
 using KeyVa.Io;
 
 namespace KeyVa.Partitions;
@@ -13,6 +14,14 @@ internal readonly ref struct Operation
 
     /// <summary>A removal of [<see cref="Key"/>, <see cref="To"/>); empty bounds are open.</summary>
     public bool IsRange { get; init; }
+
+    /// <summary>Says something of an index; <see cref="Key"/> is where a filling goes on.</summary>
+    public IndexAction IndexAction { get; init; }
+
+    public long IndexId { get; init; }
+
+    /// <summary>A put or removal of one key.</summary>
+    public bool IsWrite => !IsRange && IndexAction == IndexAction.None;
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -50,11 +59,12 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record)
+///             128: removal of a range (format 2 of the record); 133: of an index (format 4)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
+///   index     1 byte what (1 define, 2 fill, 3 ready, 4 drop), 8 bytes the index's number, if the head is 133
 ///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
 /// </code>
 /// </summary>
@@ -67,6 +77,7 @@ internal static class OperationEncoding
     private const int RelativeBit = 32;
     private const int BlindBit = 64;
     private const int RangeHead = 128;
+    private const int IndexHead = 133;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -102,6 +113,13 @@ internal static class OperationEncoding
         buffer.Append(to);
     }
 
+    public static void AppendIndex(NativeBuffer buffer, IndexAction action, long index, ReadOnlySpan<byte> from)
+    {
+        AppendHeadAndKey(buffer, IndexHead, from);
+        buffer.AppendByte((byte)action);
+        buffer.AppendInt64(index);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -116,6 +134,11 @@ internal static class OperationEncoding
         if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> key))
         {
             return false;
+        }
+
+        if (head == IndexHead)
+        {
+            return TryReadIndex(ref bytes, key, rest, out operation);
         }
 
         if (head >= RangeHead)
@@ -171,6 +194,19 @@ internal static class OperationEncoding
 
         operation = new Operation { IsRange = true, Key = from, To = to };
         bytes = rest;
+        return true;
+    }
+
+    private static bool TryReadIndex(scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> key, ReadOnlySpan<byte> rest, out Operation operation)
+    {
+        operation = default;
+        if (rest.Length < 9 || rest[0] is < (byte)IndexAction.Define or > (byte)IndexAction.Drop)
+        {
+            return false;
+        }
+
+        operation = new Operation { Key = key, IndexAction = (IndexAction)rest[0], IndexId = BinaryPrimitives.ReadInt64LittleEndian(rest[1..]) };
+        bytes = rest[9..];
         return true;
     }
 

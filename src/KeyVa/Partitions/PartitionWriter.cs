@@ -256,7 +256,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         {
             version++;
             var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(_engine, command, group.Stamp, ref outcome))
+            if (CommandApplier.Check(_engine, command, group.Stamp, ref outcome) && State.Allows(command, version, group.Stamp, ref outcome))
             {
                 CommandApplier.Write(State, command, version, group.Stamp, default, ref outcome);
             }
@@ -285,7 +285,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>While opening: makes room for the next record.</summary>
     public void AdmitReplay(long bytes)
     {
-        for (TimeSpan delay = _engine.Admit(bytes); delay > TimeSpan.Zero; delay = _engine.Admit(bytes))
+        for (TimeSpan delay = State.Admit(bytes); delay > TimeSpan.Zero; delay = State.Admit(bytes))
         {
             _background.Pause(delay);
         }
@@ -557,7 +557,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             return false;
         }
 
-        delay = _engine.Admit(_groupBytes);
+        delay = State.Admit(_groupBytes);
         return true;
     }
 
@@ -651,7 +651,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome))
+        if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
             CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);

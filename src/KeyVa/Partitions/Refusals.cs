@@ -111,9 +111,9 @@ internal static class Refusals
 
     public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed)
     {
-        if (outcome.Status == Status.ConditionFailed)
+        if (outcome.Status != Status.Ok)
         {
-            return ConditionFailed(outcome.FailedOperation, outcome.CurrentVersion);
+            return FromFailure(outcome);
         }
 
         bool nothingRemoved = command.Count == 1 && command.HasRemovals && outcome.RemovedCount == 0;
@@ -125,6 +125,14 @@ internal static class Refusals
             Removed = removed,
         };
     }
+
+    /// <summary>Why a command was not applied.</summary>
+    public static WriteResult FromFailure(in CommandOutcome outcome) => outcome.Status switch
+    {
+        Status.NotUnique => Indexes.IndexRefusals.NotUnique(outcome.FailedOperation, outcome.Index!, outcome.OtherKey),
+        Status.NotIndexable => Indexes.IndexRefusals.NotIndexable(outcome.FailedOperation, outcome.Index!),
+        _ => ConditionFailed(outcome.FailedOperation, outcome.CurrentVersion),
+    };
 
     private static Status CheckBatch(CommandBuilder command, StoreOptions options, out string? detail)
     {

@@ -81,6 +81,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
 
         output.Complete();
         engine.Context.SyncLog?.Invoke();
+        engine.Context.BeforeDurable?.Invoke(memtable.End.Index);
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
