@@ -74,13 +74,7 @@ internal static class RepairCommand
             json.WriteNumber("filesKept"u8, report.FilesKept);
             json.WriteNumber("filesSalvaged"u8, report.FilesSalvaged);
             json.WriteNumber("recordsReplayed"u8, report.RecordsReplayed);
-            json.WriteStartArray("damages"u8);
-            foreach (CorruptionException damage in report.Damages)
-            {
-                VerifyCommand.Write(json, damage);
-            }
-
-            json.WriteEndArray();
+            VerifyCommand.WriteDamages(json, report.Damages);
             json.WriteStartArray("losses"u8);
             foreach (RepairLoss loss in report.Losses)
             {
@@ -88,13 +82,7 @@ internal static class RepairCommand
             }
 
             json.WriteEndArray();
-            json.WriteStartArray("notes"u8);
-            foreach (string note in report.Notes)
-            {
-                json.WriteStringValue(note);
-            }
-
-            json.WriteEndArray();
+            VerifyCommand.WriteNotes(json, report.Notes);
         });
 
     private static void Write(Utf8JsonWriter json, RepairLoss loss)

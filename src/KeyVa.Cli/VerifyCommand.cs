@@ -42,30 +42,36 @@ internal static class VerifyCommand
         invocation.WriteJson(json =>
         {
             json.WriteBoolean("ok"u8, damages.Count == 0);
-            json.WriteStartArray("damages"u8);
-            foreach (CorruptionException damage in damages)
-            {
-                Write(json, damage);
-            }
-
-            json.WriteEndArray();
-            json.WriteStartArray("notes"u8);
-            foreach (string note in notes)
-            {
-                json.WriteStringValue(note);
-            }
-
-            json.WriteEndArray();
+            WriteDamages(json, damages);
+            WriteNotes(json, notes);
         });
 
-    /// <summary>One damage as an object: file, offset, detail.</summary>
-    public static void Write(Utf8JsonWriter json, CorruptionException damage)
+    /// <summary>Damages as objects: file, offset, detail.</summary>
+    public static void WriteDamages(Utf8JsonWriter json, IReadOnlyList<CorruptionException> damages)
     {
-        json.WriteStartObject();
-        json.WriteString("file"u8, damage.File);
-        json.WriteNumber("offset"u8, damage.Offset);
-        json.WriteString("detail"u8, damage.Detail);
-        json.WriteEndObject();
+        json.WriteStartArray("damages"u8);
+        foreach (CorruptionException damage in damages)
+        {
+            json.WriteStartObject();
+            json.WriteString("file"u8, damage.File);
+            json.WriteNumber("offset"u8, damage.Offset);
+            json.WriteString("detail"u8, damage.Detail);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    /// <summary>Remarks for the person who reads the report.</summary>
+    public static void WriteNotes(Utf8JsonWriter json, IReadOnlyList<string> notes)
+    {
+        json.WriteStartArray("notes"u8);
+        foreach (string note in notes)
+        {
+            json.WriteStringValue(note);
+        }
+
+        json.WriteEndArray();
     }
 
     private static void WriteText(Invocation invocation, string directory, List<string> notes, IReadOnlyList<CorruptionException> damages)

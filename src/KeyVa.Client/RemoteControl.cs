@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using KeyVa.Protocol.Grpc;
-using Wire = KeyVa.Protocol.V1;
 using Methods = KeyVa.Protocol.V1.Methods;
+using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Client;
 

@@ -2,8 +2,8 @@ using System.Runtime.CompilerServices;
 using Google.Protobuf;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
-using Wire = KeyVa.Protocol.V1;
 using Methods = KeyVa.Protocol.V1.Methods;
+using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Client;
 

@@ -28,12 +28,10 @@ internal ref struct JsonOperation(string place)
                 _op = json.TokenType == JsonTokenType.String ? json.GetString() : "";
                 break;
             case "key" or "key64":
-                Once(_key is null, here);
-                _key = name == "key" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                _key = Bytes(ref json, name, here, _key);
                 break;
             case "value" or "value64":
-                Once(_value is null, here);
-                _value = name == "value" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                _value = Bytes(ref json, name, here, _value);
                 break;
             case "ttl" or "expires":
                 Once(!_hasExpiry, here);
@@ -41,16 +39,13 @@ internal ref struct JsonOperation(string place)
                 _expiry = name == "ttl" ? Ttl(ref json, here) : Expires(ref json, here);
                 break;
             case "prefix" or "prefix64":
-                Once(_prefix is null, here);
-                _prefix = name == "prefix" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                _prefix = Bytes(ref json, name, here, _prefix);
                 break;
             case "from" or "from64":
-                Once(_from is null, here);
-                _from = name == "from" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                _from = Bytes(ref json, name, here, _from);
                 break;
             case "to" or "to64":
-                Once(_to is null, here);
-                _to = name == "to" ? JsonRequest.Text(ref json, here) : JsonRequest.Base64(ref json, here);
+                _to = Bytes(ref json, name, here, _to);
                 break;
             case "all":
                 Once(!_all, here);
@@ -112,6 +107,13 @@ internal ref struct JsonOperation(string place)
         }
 
         batch.RemoveRange(range.From.Span, range.To.Span);
+    }
+
+    // Text, or base64 where the member's name says so.
+    private static byte[] Bytes(ref Utf8JsonReader json, string name, string here, byte[]? before)
+    {
+        Once(before is null, here);
+        return name.EndsWith("64", StringComparison.Ordinal) ? JsonRequest.Base64(ref json, here) : JsonRequest.Text(ref json, here);
     }
 
     private static void Once(bool first, string here)

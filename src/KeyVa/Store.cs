@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
-using KeyVa.Engines;
 using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
@@ -16,7 +15,7 @@ namespace KeyVa;
 public sealed class Store : IStore
 {
     /// <summary>One call in so many is timed where a call takes less than the clock costs.</summary>
-    private const int SampleMask = 31;
+    internal const int SampleMask = 31;
 
     private readonly StoreOpening _parts;
     private readonly PartitionRegistry _registry;
@@ -28,7 +27,8 @@ public sealed class Store : IStore
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
     private readonly StoreIndexes _indexes;
-    private readonly int _writeSampleMask;
+    private readonly StoreReads _reads;
+    private readonly StoreWrites _writes;
     private int _disposed;
 
     private Store(StoreOpening parts)
@@ -37,9 +37,10 @@ public sealed class Store : IStore
         _registry = parts.Registry!;
         _context = parts.Context!;
         _journal = parts.Journal!;
-        _writeSampleMask = Options.Durability == Durability.Always ? 0 : SampleMask;
-        _scrubber = new Scrubber(_registry, _journal, _context);
+        _reads = new StoreReads(_registry, _context, _counters, _getLatency);
         _indexes = new StoreIndexes(_registry, _context);
+        _writes = new StoreWrites(_registry, _journal, _context, _indexes.Guard, _counters, _writeLatency);
+        _scrubber = new Scrubber(_registry, _journal, _context);
         _indexes.Resume();
     }
 
@@ -113,11 +114,11 @@ public sealed class Store : IStore
         long count = _counters.Add(Counter.Gets);
         if ((count & SampleMask) != 0)
         {
-            return Read(key);
+            return _reads.Read(key);
         }
 
         long start = Stopwatch.GetTimestamp();
-        ValueLease lease = Read(key);
+        ValueLease lease = _reads.Read(key);
         _getLatency.RecordSince(start);
         return lease;
     }
@@ -137,7 +138,7 @@ public sealed class Store : IStore
         SyncWriteRequest request = SyncWriteRequest.ForThisThread;
         request.OwnCommand.Clear();
         request.OwnCommand.Put(key, value, options);
-        return Write(request, key, request.OwnCommand);
+        return _writes.Write(request, key, request.OwnCommand);
     }
 
     /// <summary>
@@ -149,7 +150,7 @@ public sealed class Store : IStore
         SyncWriteRequest request = SyncWriteRequest.ForThisThread;
         request.OwnCommand.Clear();
         request.OwnCommand.Remove(key, condition, blind);
-        return Write(request, key, request.OwnCommand);
+        return _writes.Write(request, key, request.OwnCommand);
     }
 
     /// <summary>
@@ -163,20 +164,20 @@ public sealed class Store : IStore
         SyncWriteRequest request = SyncWriteRequest.ForThisThread;
         request.OwnCommand.Clear();
         request.OwnCommand.RemoveRange(from, to);
-        return Write(request.OwnCommand);
+        return _writes.Write(request.OwnCommand);
     }
 
     /// <summary>Writes a batch: all of it at one version, or nothing.</summary>
     public WriteResult Write(WriteBatch batch)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        return Write(batch.Commands);
+        return _writes.Write(batch.Commands);
     }
 
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
     {
-        ScanState state = OpenScan(options, out ValueTask closed);
+        ScanState state = _reads.OpenScan(options, out ValueTask closed);
         if (!closed.IsCompletedSuccessfully)
         {
             closed.AsTask().GetAwaiter().GetResult();
@@ -220,32 +221,12 @@ public sealed class Store : IStore
     public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default)
     {
         using ValueLease lease = Get(key.Span);
-        return ValueTask.FromResult(lease.Found
-            ? new ReadResult { Status = Status.Ok, Record = Copy(key, lease) }
-            : new ReadResult { Status = lease.Status, Detail = Describe(lease.Status, key.Length) });
+        return ValueTask.FromResult(StoreReads.Copy(key, lease));
     }
 
     /// <inheritdoc/>
-    public async ValueTask<MultiReadResult> GetAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, CancellationToken cancellation = default)
-    {
-        ArgumentNullException.ThrowIfNull(keys);
-        cancellation.ThrowIfCancellationRequested();
-        long start = Stopwatch.GetTimestamp();
-        using MultiGet get = MultiGet.Create(keys, _registry.Map, out Status status, out string? detail);
-        if (status != Status.Ok)
-        {
-            return new MultiReadResult { Status = status, Detail = detail, Records = [] };
-        }
-
-        using Snapshot snapshot = new();
-        OpenSnapshot(get.Partitions, snapshot, out ValueTask closed);
-        await closed.ConfigureAwait(false);
-        IReadOnlyList<Record?> records = get.Read(snapshot.Version, _context.Oracle, out int found);
-        _counters.Add(Counter.Gets, keys.Count);
-        _counters.Add(Counter.GetsFound, found);
-        _getLatency.RecordSince(start);
-        return new MultiReadResult { Status = Status.Ok, Records = records };
-    }
+    public ValueTask<MultiReadResult> GetAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, CancellationToken cancellation = default) =>
+        _reads.ReadAll(keys, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> UpsertAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
@@ -253,7 +234,7 @@ public sealed class Store : IStore
         cancellation.ThrowIfCancellationRequested();
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Put(key.Span, value.Span, options);
-        return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+        return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
 
     /// <inheritdoc/>
@@ -262,7 +243,7 @@ public sealed class Store : IStore
         cancellation.ThrowIfCancellationRequested();
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Remove(key.Span, condition, blind: false);
-        return WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+        return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
 
     /// <inheritdoc/>
@@ -280,24 +261,7 @@ public sealed class Store : IStore
     {
         ArgumentNullException.ThrowIfNull(batch);
         cancellation.ThrowIfCancellationRequested();
-        CommandBuilder command = batch.Commands;
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return ValueTask.FromResult(refusal);
-        }
-
-        if (_indexes.Guard.IsNeeded)
-        {
-            return new ValueTask<WriteResult>(WriteGuardedAsync(AsyncWriteRequest.Rent(), command).WaitAsync(cancellation));
-        }
-
-        PartitionMap map = _registry.Map;
-        if (map.OwnerOfAll(command) is { } owner)
-        {
-            return Start(AsyncWriteRequest.Rent(), owner, command, cancellation);
-        }
-
-        return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
+        return _writes.WriteAsync(batch.Commands, cancellation);
     }
 
     /// <inheritdoc/>
@@ -312,14 +276,7 @@ public sealed class Store : IStore
         while (cursor.MoveNext())
         {
             cancellation.ThrowIfCancellationRequested();
-            yield return new Record
-            {
-                Key = cursor.Key.ToArray(),
-                Value = cursor.Value.ToArray(),
-                Version = cursor.Version,
-                ModifiedUnixMilliseconds = cursor.ModifiedUnixMilliseconds,
-                ExpiresAtUnixMilliseconds = cursor.ExpiresAtUnixMilliseconds,
-            };
+            yield return StoreReads.Copy(cursor);
         }
     }
 
@@ -327,7 +284,7 @@ public sealed class Store : IStore
     public async ValueTask<ScanCursor> OpenScanAsync(ScanOptions options, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
-        ScanState state = OpenScan(options, out ValueTask closed);
+        ScanState state = _reads.OpenScan(options, out ValueTask closed);
         await closed.ConfigureAwait(false);
         return new ScanCursor(state);
     }
@@ -394,273 +351,11 @@ public sealed class Store : IStore
         }
     }
 
-    private static Record Copy(ReadOnlyMemory<byte> key, in ValueLease lease) => new()
-    {
-        Key = key,
-        Value = lease.Value.ToArray(),
-        Version = lease.Version,
-        ModifiedUnixMilliseconds = lease.ModifiedUnixMilliseconds,
-        ExpiresAtUnixMilliseconds = lease.ExpiresAtUnixMilliseconds,
-    };
-
-    private static string? Describe(Status status, int keyBytes) => status switch
-    {
-        Status.NotFound => null,
-        Status.BadNode => Refusals.BadNodeDetail,
-        _ => Refusals.DescribeKey(keyBytes),
-    };
-
-    private ValueLease Read(scoped ReadOnlySpan<byte> key)
-    {
-        // The stay covers the look-up too: a partition that is being removed keeps its engine until readers have left.
-        Epochs.Enter();
-        try
-        {
-            Partition? partition = _registry.Map.Find(key);
-            if (partition is null || (uint)(key.Length - 1) >= Limits.MaxKeyBytes)
-            {
-                return new ValueLease { Status = Refusals.CheckKey(key.Length, Status.BadNode) };
-            }
-
-            if (!partition.Engine.TryGet(key, ReadVersion.Latest, out ValueLease lease))
-            {
-                return new ValueLease { Status = Status.NotFound };
-            }
-
-            if (lease.ExpiresAtUnixMilliseconds != 0 && lease.ExpiresAtUnixMilliseconds <= _context.Oracle.Now())
-            {
-                lease.Dispose();
-                return new ValueLease { Status = Status.NotFound };
-            }
-
-            lease.Status = Status.Ok;
-            _counters.Add(Counter.GetsFound);
-            return lease;
-        }
-        finally
-        {
-            Epochs.Exit();
-        }
-    }
-
-    private ScanState OpenScan(ScanOptions options, out ValueTask closed)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        _counters.Add(Counter.Scans);
-        ScanState state = ScanState.Rent();
-        bool prepared;
-        Epochs.Enter();
-        try
-        {
-            prepared = state.Plan.TryPrepare(options, _registry.Map, out Status status, out string? detail);
-            if (!prepared)
-            {
-                state.Refuse(status, detail);
-            }
-        }
-        finally
-        {
-            Epochs.Exit();
-        }
-
-        closed = default;
-        if (prepared)
-        {
-            OpenSnapshot(state.Plan.Partitions, state.Begin(_context.Oracle), out closed);
-        }
-
-        return state;
-    }
-
-    /// <summary>
-    /// A snapshot of one partition stands at what is visible there. One of several stands at the newest version handed
-    /// out, and may be read once each of them has closed it.
-    /// </summary>
-    private void OpenSnapshot(ArraySegment<Partition> partitions, Snapshot snapshot, out ValueTask closed)
-    {
-        closed = default;
-        if (partitions.Count == 1)
-        {
-            _context.Snapshots.Open(partitions[0].Engine, snapshot);
-            return;
-        }
-
-        _context.Snapshots.Open(_context.Oracle, snapshot);
-        foreach (Partition partition in partitions)
-        {
-            ValueTask one = partition.Writer.WaitUntilClosed(snapshot.Version);
-            if (!one.IsCompletedSuccessfully)
-            {
-                closed = WaitForAll(partitions, snapshot.Version);
-                break;
-            }
-        }
-    }
-
-    private static async ValueTask WaitForAll(ArraySegment<Partition> partitions, long version)
-    {
-        foreach (Partition partition in partitions)
-        {
-            await partition.Writer.WaitUntilClosed(version).ConfigureAwait(false);
-        }
-    }
-
-    private WriteResult Write(CommandBuilder command)
-    {
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return refusal;
-        }
-
-        if (_indexes.Guard.IsNeeded)
-        {
-            using UniquePermit permit = _indexes.Guard.EnterAsync(command).AsTask().GetAwaiter().GetResult();
-            return permit.Refusal is { } notUnique ? Count(command, notUnique) : WriteAllowed(command);
-        }
-
-        return WriteAllowed(command);
-    }
-
-    private WriteResult WriteAllowed(CommandBuilder command)
-    {
-        PartitionMap map = _registry.Map;
-        return map.OwnerOfAll(command) is { } owner
-            ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).GetAwaiter().GetResult());
-    }
-
-    private bool Refuse(CommandBuilder command, out WriteResult refusal)
-    {
-        Status status = Refusals.Check(command, Options, out string? detail);
-        if (status == Status.Ok)
-        {
-            refusal = default;
-            return false;
-        }
-
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
-        return true;
-    }
-
-    private WriteResult Write(SyncWriteRequest request, ReadOnlySpan<byte> key, CommandBuilder command)
-    {
-        if (Refuse(command, out WriteResult refusal))
-        {
-            return refusal;
-        }
-
-        if (_indexes.Guard.IsNeeded)
-        {
-            return Write(command);
-        }
-
-        Partition? partition = _registry.Map.Find(key);
-        return partition is null ? Count(command, Refusals.BadNode(0)) : Write(request, partition, command);
-    }
-
-    private WriteResult Write(SyncWriteRequest request, Partition partition, CommandBuilder command)
-    {
-        request.Begin(command);
-        bool timed = (_counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count) & _writeSampleMask) == 0;
-        long start = timed ? Stopwatch.GetTimestamp() : 0;
-        partition.Writer.Write(request);
-        if (timed)
-        {
-            _writeLatency.RecordSince(start);
-        }
-
-        if (request.Result.Status > Status.NotFound)
-        {
-            _counters.AddRefused(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
-        }
-
-        return request.Result;
-    }
-
-    private ValueTask<WriteResult> WriteAsync(AsyncWriteRequest request, ReadOnlySpan<byte> key, CommandBuilder command, CancellationToken cancellation)
-    {
-        if (Refuse(command, out WriteResult refusal))
-        {
-            request.Return();
-            return ValueTask.FromResult(refusal);
-        }
-
-        if (_indexes.Guard.IsNeeded)
-        {
-            return new ValueTask<WriteResult>(WriteGuardedAsync(request, command).WaitAsync(cancellation));
-        }
-
-        Partition? partition = _registry.Map.Find(key);
-        if (partition is null)
-        {
-            refusal = Count(command, Refusals.BadNode(0));
-            request.Return();
-            return ValueTask.FromResult(refusal);
-        }
-
-        return Start(request, partition, command, cancellation);
-    }
-
-    /// <summary>Holds what it has reserved until the write is done, whether or not its caller still waits.</summary>
-    private async Task<WriteResult> WriteGuardedAsync(AsyncWriteRequest request, CommandBuilder command)
-    {
-        using UniquePermit permit = await _indexes.Guard.EnterAsync(command).ConfigureAwait(false);
-        if (permit.Refusal is { } refusal)
-        {
-            refusal = Count(command, refusal);
-            request.Return();
-            return refusal;
-        }
-
-        PartitionMap map = _registry.Map;
-        if (map.OwnerOfAll(command) is { } owner)
-        {
-            return await Start(request, owner, command, CancellationToken.None).ConfigureAwait(false);
-        }
-
-        WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
-        request.Return();
-        return result;
-    }
-
-    private ValueTask<WriteResult> Start(AsyncWriteRequest request, Partition partition, CommandBuilder command, CancellationToken cancellation)
-    {
-        request.Begin(command, _writeLatency, _counters);
-        _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
-        var result = new ValueTask<WriteResult>(request, request.Token);
-        partition.Writer.WriteAsync(request);
-        return cancellation.CanBeCanceled && !result.IsCompleted
-            ? new ValueTask<WriteResult>(result.AsTask().WaitAsync(cancellation))
-            : result;
-    }
-
     // The journal is waited for: not on the caller's thread, nor on one of the pool.
     private async Task<CompactionResult> CompactAsync(long partition, KeyRange range, CancellationToken cancellation)
     {
         PartitionCompaction compaction = await Task.Factory.StartNew(
             () => _registry.BeginCompaction(partition, range, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
         return await compaction.Completion.ConfigureAwait(false);
-    }
-
-    private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)
-    {
-        long start = Stopwatch.GetTimestamp();
-        WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context.Oracle, _context.Time).WaitAsync(cancellation).ConfigureAwait(false);
-        _writeLatency.RecordSince(start);
-        return Count(command, result);
-    }
-
-    private WriteResult Count(CommandBuilder command, WriteResult result)
-    {
-        if (result.Status > Status.NotFound)
-        {
-            _counters.Add(Counter.Refused);
-        }
-        else
-        {
-            _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
-        }
-
-        return result;
     }
 }

@@ -49,6 +49,21 @@ internal sealed class EngineContext
     /// <summary>What a replay of the log may still ask for, of an engine that follows another one; null: nothing but the newest.</summary>
     public Func<Horizon>? Retained { get; init; }
 
+    /// <summary>
+    /// Whether new files may hold what the log could still lose: where no other partition shares the log, the files
+    /// of the only one are themselves a prefix of it, and the log goes on behind them. Null: they may not.
+    /// </summary>
+    public Func<bool>? FilesMayPassLog { get; init; }
+
+    /// <summary>Does what has to be done to the log before new files of the engine take effect. On a background thread; throws if the log has stopped.</summary>
+    public void SyncLogBeforeFiles()
+    {
+        if (FilesMayPassLog?.Invoke() != true)
+        {
+            SyncLog?.Invoke();
+        }
+    }
+
     /// <summary>What compactions may write per second, all partitions together; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
 

@@ -56,13 +56,9 @@ internal sealed class UniqueGuard
     {
         List<byte[]> places = [];
         Unique[] indexes = _indexes;
-        foreach (Unique index in indexes)
+        if (Collect(indexes, command, places) is { } twice)
         {
-            index.Visit(command, (_, _, tuple) =>
-            {
-                places.Add([.. BitConverter.GetBytes(index.Id), .. tuple]);
-                return true;
-            });
+            return new UniquePermit(null, null, twice);
         }
 
         if (places.Count == 0)
@@ -85,6 +81,29 @@ internal sealed class UniqueGuard
 
     private IndexExtractor? Extractor(StoredIndex index) =>
         _context.Options.IndexExtractors.FirstOrDefault(known => known.Name == index.Definition.Extractor);
+
+    /// <summary>What the command gives values to; a refusal if it gives one value to two records (of which each partition sees its own alone).</summary>
+    private static WriteResult? Collect(Unique[] indexes, CommandBuilder command, List<byte[]> places)
+    {
+        WriteResult? refusal = null;
+        var seen = new HashSet<byte[]>(UniqueReservations.BytesComparer.Instance);
+        foreach (Unique index in indexes)
+        {
+            index.Visit(command, (operation, _, tuple) =>
+            {
+                byte[] place = [.. BitConverter.GetBytes(index.Id), .. tuple];
+                places.Add(place);
+                if (!seen.Add(place))
+                {
+                    refusal = IndexRefusals.NotUnique(operation, index.Name, null);
+                }
+
+                return refusal is null;
+            });
+        }
+
+        return refusal;
+    }
 
     private WriteResult? Find(Unique index, CommandBuilder command)
     {

@@ -24,20 +24,10 @@ internal sealed class UniqueReservations
         }
     }
 
-    /// <summary>Takes these places; they become unequal and ordered. Ends when all of them are held.</summary>
+    /// <summary>Takes these places, which differ; they become ordered. Ends when all of them are held.</summary>
     public async ValueTask EnterAsync(List<byte[]> places)
     {
         places.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
-        int kept = 0;
-        for (int i = 0; i < places.Count; i++)
-        {
-            if (kept == 0 || !places[kept - 1].AsSpan().SequenceEqual(places[i]))
-            {
-                places[kept++] = places[i];
-            }
-        }
-
-        places.RemoveRange(kept, places.Count - kept);
         foreach (byte[] place in places)
         {
             if (Enter(place) is { } turn)
@@ -86,7 +76,7 @@ internal sealed class UniqueReservations
     private Dictionary<byte[], Queue<TaskCompletionSource>?> StripeOf(byte[] place) =>
         _stripes[(uint)BytesComparer.Instance.GetHashCode(place) % Stripes];
 
-    private sealed class BytesComparer : IEqualityComparer<byte[]>
+    internal sealed class BytesComparer : IEqualityComparer<byte[]>
     {
         public static readonly BytesComparer Instance = new();
 

@@ -10,8 +10,8 @@ namespace KeyVa.Log;
 /// <para>
 /// Appends combine. One thread at a time is the <em>flusher</em>: the caller that finds the journal idle, or one that was
 /// handed the role. It takes what is queued, writes it with one call, syncs once, and hands the role to a waiting caller,
-/// or to the sync thread if only asynchronous entries wait; so one caller alone never leaves its thread, many share a
-/// sync, and nobody serves others for ever.
+/// or to the <see cref="JournalSyncThread"/> if only asynchronous entries wait; so one caller alone never leaves its
+/// thread, many share a sync, and nobody serves others for ever.
 /// </para>
 /// Invariants: (1) the queue is empty whenever there is no flusher; (2) entries reach the disk in the order they were
 /// queued; (3) an entry is completed exactly once, after the flusher's role was given up; (4) once failed, the journal
@@ -25,36 +25,20 @@ internal sealed class Journal : IDisposable
     // True on a thread that is inside a Completed: what it enqueues is left to the sync thread, or calls would nest
     // without bound.
     [ThreadStatic]
-    private static bool _completing;
+    internal static bool IsCompleting;
 
     // Immutable.
     private readonly JournalOptions _options;
     private readonly SegmentFiles _files;
     private readonly SegmentList _segments;
     private readonly JournalWriter _writer;
-    private readonly Thread _syncThread;
-    private readonly ITimer _timer;
+    private readonly JournalSyncThread _syncThread;
     private readonly long _openedEnd;
 
-    // Guarded by the gate. The queue runs from _head to _tail, entries to be completed by the sync thread from _doneHead.
+    // Guarded by the gate. The queue runs from _head to _tail.
     private readonly object _gate = new();
     private JournalEntry? _head;
     private JournalEntry? _tail;
-    private JournalEntry? _doneHead;
-    private JournalEntry? _doneTail;
-    private bool _busy;
-    private bool _syncThreadLeads;
-    private bool _timerArmed;
-    private bool _ticked;
-    private bool _spareWanted;
-    private bool _closing;
-    private bool _closed;
-    private long _spareAsked;
-    private long _segmentsSeen;
-    private bool _budgetPassed;
-
-    // Owned by the sync thread.
-    private long _endAtTick = -1;
 
     private Journal(
         JournalOptions options,
@@ -76,12 +60,7 @@ internal sealed class Journal : IDisposable
 
         _openedEnd = _writer.End;
         Recovery = recovery;
-        _timer = time.CreateTimer(
-            static state => ((Journal)state!).Tick(),
-            this,
-            Timeout.InfiniteTimeSpan,
-            Timeout.InfiniteTimeSpan);
-        _syncThread = new Thread(RunSyncThread) { IsBackground = true, Name = "KeyVa journal" };
+        _syncThread = new JournalSyncThread(this, _gate, options, files, _segments, _writer, time);
         _syncThread.Start();
     }
 
@@ -106,13 +85,16 @@ internal sealed class Journal : IDisposable
     /// <summary>The absolute offset behind the last group.</summary>
     public long EndOffset => _writer.End;
 
+    /// <summary>Gate held: there is a flusher.</summary>
+    internal bool IsBusy { get; set; }
+
     /// <summary>Opens or creates the journal in a folder: finds its end, cuts a torn tail, refuses earlier damage.</summary>
     public static Journal Open(IFileSystem fileSystem, string directory, JournalOptions options, TimeProvider time)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(
             options.SegmentBytes,
             JournalFormat.SegmentHeaderBytes + JournalFormat.GroupHeaderBytes);
-        CreateDirectory(fileSystem, directory);
+        JournalRecovery.CreateDirectory(fileSystem, directory);
         JournalScan scan = JournalScan.Run(fileSystem, directory);
         if (scan.Damage is { } damage)
         {
@@ -123,7 +105,7 @@ internal sealed class Journal : IDisposable
         List<JournalSegment> segments = JournalRecovery.Repair(fileSystem, files, scan, options);
         if (segments.Count == 0)
         {
-            segments.Add(CreateFirst(files, options));
+            segments.Add(JournalRecovery.CreateFirst(files, options));
         }
         else
         {
@@ -185,9 +167,12 @@ internal sealed class Journal : IDisposable
             Push(entry);
 
             // The sync thread may have been chosen and not be awake yet: whoever is running goes first.
-            lead = !_busy || _syncThreadLeads;
-            _busy = true;
-            _syncThreadLeads = _syncThreadLeads && !lead;
+            lead = !IsBusy || _syncThread.Leads;
+            IsBusy = true;
+            if (lead)
+            {
+                _syncThread.Leads = false;
+            }
         }
 
         if (lead || waiter.Wait(spin: _options.Durability != Durability.Always) == JournalWaiter.Lead)
@@ -207,13 +192,13 @@ internal sealed class Journal : IDisposable
         lock (_gate)
         {
             Push(entry);
-            if (!_busy)
+            if (!IsBusy)
             {
-                _busy = true;
-                lead = _options.Durability != Durability.Always && !_completing;
+                IsBusy = true;
+                lead = _options.Durability != Durability.Always && !IsCompleting;
                 if (!lead)
                 {
-                    WakeSyncThreadToLead();
+                    _syncThread.WakeToLead();
                 }
             }
         }
@@ -221,9 +206,9 @@ internal sealed class Journal : IDisposable
         if (lead)
         {
             Lead(entry);
-            _completing = true;
+            IsCompleting = true;
             entry.Completed();
-            _completing = false;
+            IsCompleting = false;
         }
     }
 
@@ -266,20 +251,18 @@ internal sealed class Journal : IDisposable
     /// </summary>
     public void Dispose()
     {
-        Debug.Assert(Thread.CurrentThread != _syncThread, "the sync thread cannot wait for itself");
+        Debug.Assert(!_syncThread.IsCurrent, "the sync thread cannot wait for itself");
         lock (_gate)
         {
-            if (_closing)
+            if (_syncThread.IsClosing)
             {
                 return;
             }
 
-            _closing = true;
-            Monitor.PulseAll(_gate);
+            _syncThread.BeginClose();
         }
 
-        _syncThread.Join();
-        _timer.Dispose();
+        _syncThread.Stop();
         if (_writer.Synced < _writer.End)
         {
             _writer.SyncWritten();
@@ -291,63 +274,8 @@ internal sealed class Journal : IDisposable
         _segments.Close();
     }
 
-    private static void CreateDirectory(IFileSystem fileSystem, string directory)
-    {
-        if (!fileSystem.DirectoryExists(directory) && Path.GetDirectoryName(Path.GetFullPath(directory)) is { } parent)
-        {
-            // Each missing folder's name has to be made durable in the one above.
-            CreateDirectory(fileSystem, parent);
-            fileSystem.CreateDirectory(directory);
-            fileSystem.SyncDirectory(parent);
-        }
-    }
-
-    private static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
-    {
-        const long sequence = 1;
-        var header = new SegmentHeader { Version = JournalFormat.Version, Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
-        StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
-            ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
-        JournalWriter.Start(file, header);
-        file.Sync();
-        return new JournalSegment
-        {
-            Path = file.Path,
-            File = file,
-            Header = header,
-            Capacity = file.Length,
-            End = 0,
-            Ranges = [],
-        };
-    }
-
-    private static void Check(JournalEntry entry)
-    {
-        int positions = entry.Positions.Length;
-        ArgumentOutOfRangeException.ThrowIfZero(positions, nameof(entry));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(positions, JournalFormat.MaxPositions, nameof(entry));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.Payload.Length, JournalFormat.MaxPayloadBytes, nameof(entry));
-    }
-
-    // The caller holds the gate.
-    private void Push(JournalEntry entry)
-    {
-        ObjectDisposedException.ThrowIf(_closed, this);
-        entry.Next = null;
-        if (_tail is null)
-        {
-            _head = entry;
-        }
-        else
-        {
-            _tail.Next = entry;
-        }
-
-        _tail = entry;
-    }
-
-    // Flushes round after round until the own entry, if there is one, is written; then gives the role up.
-    private void Lead(JournalEntry? own)
+    /// <summary>The flusher's: flushes round after round until the own entry, if there is one, is written; then gives the role up.</summary>
+    internal void Lead(JournalEntry? own)
     {
         while (true)
         {
@@ -362,6 +290,38 @@ internal sealed class Journal : IDisposable
                 return;
             }
         }
+    }
+
+    /// <summary>The flusher's: notes behind the last group that all is synced, and gives the role up.</summary>
+    internal void LeadMark()
+    {
+        _writer.TryMark();
+        Finish(round: null, own: null, keep: false);
+    }
+
+    private static void Check(JournalEntry entry)
+    {
+        int positions = entry.Positions.Length;
+        ArgumentOutOfRangeException.ThrowIfZero(positions, nameof(entry));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(positions, JournalFormat.MaxPositions, nameof(entry));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.Payload.Length, JournalFormat.MaxPayloadBytes, nameof(entry));
+    }
+
+    // The caller holds the gate.
+    private void Push(JournalEntry entry)
+    {
+        ObjectDisposedException.ThrowIf(_syncThread.HasEnded, this);
+        entry.Next = null;
+        if (_tail is null)
+        {
+            _head = entry;
+        }
+        else
+        {
+            _tail.Next = entry;
+        }
+
+        _tail = entry;
     }
 
     private JournalEntry? Take(JournalEntry? own, out bool ownTaken)
@@ -403,7 +363,7 @@ internal sealed class Journal : IDisposable
         {
             // What is left in the round after this are callers to be signalled.
             round = SplitOffAsynchronous(round, own);
-            NoteNeeds();
+            _syncThread.NoteNeeds();
             if (!keep)
             {
                 next = PassRoleOn();
@@ -448,29 +408,14 @@ internal sealed class Journal : IDisposable
             }
             else if (entry != own)
             {
-                AddDone(entry);
+                _syncThread.AddDone(entry);
             }
         }
 
         return first;
     }
 
-    private void AddDone(JournalEntry entry)
-    {
-        if (_doneTail is null)
-        {
-            _doneHead = entry;
-            Monitor.PulseAll(_gate);
-        }
-        else
-        {
-            _doneTail.Next = entry;
-        }
-
-        _doneTail = entry;
-    }
-
-    // Choses the next flusher: the first waiting caller, else the sync thread, else nobody.
+    // Chooses the next flusher: the first waiting caller, else the sync thread, else nobody.
     private JournalWaiter? PassRoleOn()
     {
         for (JournalEntry? entry = _head; entry is not null; entry = entry.Next)
@@ -483,187 +428,17 @@ internal sealed class Journal : IDisposable
 
         if (_head is not null)
         {
-            WakeSyncThreadToLead();
+            _syncThread.WakeToLead();
             return null;
         }
 
-        _busy = false;
-        if (_closing)
+        IsBusy = false;
+        if (_syncThread.IsClosing)
         {
             Monitor.PulseAll(_gate);
         }
 
         return null;
-    }
-
-    private void WakeSyncThreadToLead()
-    {
-        _syncThreadLeads = true;
-        Monitor.PulseAll(_gate);
-    }
-
-    // Work that a round leaves to the sync thread: a spare segment, a budget passed, the next tick.
-    private void NoteNeeds()
-    {
-        if (_writer.WantsSpare && _spareAsked < _writer.NextSequence)
-        {
-            _spareAsked = _writer.NextSequence;
-            _spareWanted = true;
-            Monitor.PulseAll(_gate);
-        }
-
-        if (_segmentsSeen != _writer.SegmentsBegun)
-        {
-            _segmentsSeen = _writer.SegmentsBegun;
-            _budgetPassed = _options.BudgetExceeded is not null && _segments.Bytes > _options.BudgetBytes;
-            if (_budgetPassed)
-            {
-                Monitor.PulseAll(_gate);
-            }
-        }
-
-        ArmTimer();
-    }
-
-    // Under Os nothing is ever synced unasked, so there is nothing to do at a tick.
-    private void ArmTimer()
-    {
-        if (!_timerArmed && !_closing && _options.Durability != Durability.Os && !_writer.EndsInMark)
-        {
-            _timerArmed = true;
-            _timer.Change(
-                _options.Durability == Durability.Interval ? _options.SyncInterval : _options.IdleMark,
-                Timeout.InfiniteTimeSpan);
-        }
-    }
-
-    private void Tick()
-    {
-        lock (_gate)
-        {
-            _timerArmed = false;
-            _ticked = true;
-            Monitor.PulseAll(_gate);
-        }
-    }
-
-    private void RunSyncThread()
-    {
-        _completing = true;
-        while (TryWaitForWork(out SyncWork work))
-        {
-            if (work.Lead)
-            {
-                Lead(own: null);
-            }
-
-            while (work.Done is { } entry)
-            {
-                work.Done = entry.Next;
-                entry.Next = null;
-                entry.Completed();
-            }
-
-            if (work.Ticked)
-            {
-                SyncAndMark();
-            }
-
-            if (work.Spare)
-            {
-                PrepareSpare();
-            }
-
-            if (work.Budget && _segments.Holders() is { Count: > 0 } holders)
-            {
-                _options.BudgetExceeded!(holders);
-            }
-        }
-    }
-
-    // False when the journal closes and nothing is left to do.
-    private bool TryWaitForWork(out SyncWork work)
-    {
-        lock (_gate)
-        {
-            while (!_syncThreadLeads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed)
-            {
-                if (_closing && !_busy)
-                {
-                    _closed = true;
-                    work = default;
-                    return false;
-                }
-
-                Monitor.Wait(_gate);
-            }
-
-            work = new SyncWork
-            {
-                Lead = _syncThreadLeads,
-                Done = _doneHead,
-                Ticked = _ticked,
-                Spare = _spareWanted,
-                Budget = _budgetPassed,
-            };
-            _syncThreadLeads = false;
-            _doneHead = null;
-            _doneTail = null;
-            _ticked = false;
-            _spareWanted = false;
-            _budgetPassed = false;
-            return true;
-        }
-    }
-
-    private void SyncAndMark()
-    {
-        long end = _writer.End;
-        if (_options.Durability == Durability.Interval && _writer.Synced < end)
-        {
-            _writer.SyncWritten();
-        }
-
-        bool idle = end == _endAtTick;
-        _endAtTick = end;
-        lock (_gate)
-        {
-            if (_busy || !idle || Failure is not null)
-            {
-                if (Failure is null)
-                {
-                    ArmTimer();
-                }
-
-                return;
-            }
-
-            _busy = true;
-        }
-
-        _writer.TryMark();
-        Finish(round: null, own: null, keep: false);
-    }
-
-    private void PrepareSpare()
-    {
-        try
-        {
-            _files.PrepareSpare(_writer.NextSequence);
-        }
-        catch (StorageException error)
-        {
-            _writer.Fail(error);
-        }
-    }
-
-    private struct SyncWork
-    {
-        public bool Lead;
-        public JournalEntry? Done;
-        public bool Ticked;
-        public bool Spare;
-        public bool Budget;
     }
 
     private struct ReplayVisitor : IRecordVisitor

@@ -58,6 +58,38 @@ internal sealed record JournalRecovery
         return segments;
     }
 
+    /// <summary>Makes the journal's folder, durably, and those above it that are missing.</summary>
+    public static void CreateDirectory(IFileSystem fileSystem, string directory)
+    {
+        if (!fileSystem.DirectoryExists(directory) && Path.GetDirectoryName(Path.GetFullPath(directory)) is { } parent)
+        {
+            // Each missing folder's name has to be made durable in the one above.
+            CreateDirectory(fileSystem, parent);
+            fileSystem.CreateDirectory(directory);
+            fileSystem.SyncDirectory(parent);
+        }
+    }
+
+    /// <summary>The first segment of a new journal.</summary>
+    public static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
+    {
+        const long sequence = 1;
+        var header = new SegmentHeader { Version = JournalFormat.Version, Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
+        StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
+            ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
+        JournalWriter.Start(file, header);
+        file.Sync();
+        return new JournalSegment
+        {
+            Path = file.Path,
+            File = file,
+            Header = header,
+            Capacity = file.Length,
+            End = 0,
+            Ranges = [],
+        };
+    }
+
     private static void CutTail(StorageFile file, long end, long segmentBytes)
     {
         file.SetLength(end);

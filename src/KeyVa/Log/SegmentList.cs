@@ -212,14 +212,14 @@ internal sealed class SegmentList
     public void Close()
     {
         lock (_deleting)
-        lock (_gate)
-        {
-            _closed = true;
-            foreach (JournalSegment segment in _segments)
+            lock (_gate)
             {
-                segment.Drop();
+                _closed = true;
+                foreach (JournalSegment segment in _segments)
+                {
+                    segment.Drop();
+                }
             }
-        }
     }
 
     private void Unpin(JournalSegment segment)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Engines.Lsm;
 using KeyVa.Log;
 
 namespace KeyVa.Partitions;
@@ -48,17 +49,50 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
         writer.AdmitReplay(record.Payload.Length);
         if (record.Kind == RecordKind.Commit)
         {
-            writer.ReplayCommit(part, group.Version, group.Stamp);
+            ApplyCommit(writer, part, group.Version, group.Stamp);
         }
         else if (record.Kind == RecordKind.Ingest)
         {
-            writer.ReplayIngest(part, group.Version, group.Stamp);
+            ApplyIngest(writer, part, group.Version, group.Stamp);
         }
         else
         {
-            writer.Replay(group, index);
+            ApplyGroup(writer, group);
         }
 
         Applied++;
+    }
+
+    private static void ApplyGroup(PartitionWriter writer, GroupReader group)
+    {
+        long version = group.Version - 1;
+        while (group.TryRead(out ReadOnlySpan<byte> command))
+        {
+            version++;
+            var outcome = default(CommandOutcome);
+            if (CommandApplier.Check(writer.Engine, command, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
+            {
+                CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
+            }
+        }
+
+        writer.EndApply(version, group.Stamp);
+    }
+
+    /// <summary>The partition's part of a commit that was decided before it was logged.</summary>
+    private static void ApplyCommit(PartitionWriter writer, ReadOnlySpan<byte> command, long version, long stamp)
+    {
+        var outcome = default(CommandOutcome);
+        CommandApplier.Write(writer.State, command, version, stamp, default, ref outcome);
+        writer.EndApply(version, stamp);
+    }
+
+    /// <summary>The partition's part of a bulk load.</summary>
+    private static void ApplyIngest(PartitionWriter writer, ReadOnlySpan<byte> tables, long version, long stamp)
+    {
+        Ingestion ingestion = writer.Engine.Ingestion
+            ?? throw new StoreException($"the journal holds a bulk load for partition {writer.PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
+        ingestion.Replay(tables, new LogMark(writer.NextPosition().Index, version, stamp));
+        writer.EndApply(version, stamp);
     }
 }

@@ -359,6 +359,9 @@ internal sealed class PartitionRegistry : IPartitions
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
             Rotating = () => indexes?.Rotate(),
             BeforeDurable = index => Volatile.Read(ref indexes)?.FlushThrough(index),
+
+            // A companion may be ahead of its partition, never of the log: so it must not be that the partition is.
+            FilesMayPassLog = () => IsAlone() && Volatile.Read(ref indexes) is not { All.Length: > 0 },
             RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
             {
                 // Once the partition is closed its engine may be gone.
@@ -405,6 +408,18 @@ internal sealed class PartitionRegistry : IPartitions
         writer.State.Indexes = opening;
         Volatile.Write(ref indexes, opening);
         return new Partition(definition, engine!, writer!, opening, _context);
+    }
+
+    /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>
+    private bool IsAlone()
+    {
+        int durable = 0;
+        foreach (Partition partition in Map.Partitions)
+        {
+            durable += partition.Definition.IsVolatile ? 0 : 1;
+        }
+
+        return durable == 1;
     }
 
     private static void Settle(PartitionWriter writer, bool append)

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using KeyVa.Engines;
-using KeyVa.Engines.Lsm;
 using KeyVa.Log;
 
 namespace KeyVa.Partitions;
@@ -26,22 +25,6 @@ namespace KeyVa.Partitions;
 /// </remarks>
 internal sealed class PartitionWriter : IThreadPoolWorkItem
 {
-    /// <summary>Bytes of commands in one group; a single larger command is a group of its own.</summary>
-    public const int MaxGroupBytes = 1 << 20;
-
-    /// <summary>A round that is not synced is over by then; waking a caller that sleeps takes about as long.</summary>
-    private static readonly long PlainSpinTicks = Environment.ProcessorCount > 1 ? Stopwatch.Frequency / 20_000 : 0;
-
-    /// <summary>Longest round of a sync that is waited for awake: going to sleep and being woken costs about as much.</summary>
-    private static readonly long LongestSpunTicks = Stopwatch.Frequency / 20_000;
-
-    /// <summary>The part of a round that a leader waits for others to join, and the most that it waits.</summary>
-    private const int CompanyShare = 4;
-    private const int MostCompanyMisses = 6;
-    private const int CallersWindow = 64;
-    private const int SpinIterations = 8;
-    private static readonly long LongestPatienceTicks = Stopwatch.Frequency / 100_000;
-
     private const long Term = 1;
     private const long Undetermined = -1;
 
@@ -56,7 +39,6 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private readonly Journal? _journal;
     private readonly VersionOracle _oracle;
     private readonly IBackgroundWork _background;
-    private readonly bool _syncs;
     private readonly GroupEntry _entry;
     private readonly ITimer _admission;
 
@@ -66,21 +48,13 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private readonly Func<long, bool> _isClosed;
     private int _role;
     private long _inFlight;
-    private long _roundTicks;
+    private RoundPacing _pacing;
 
     // The role holder's.
-    private WriteRequest? _backlog;
-    private WriteRequest? _group;
-    private WriteRequest? _groupLast;
-    private long _groupBytes;
+    private WriteGroup _group;
     private long _index;
     private long _version;
     private long _stamp;
-    private int _callers;
-    private int _mostInWindow;
-    private int _windowLeft;
-    private int _companyMisses;
-    private int _companySkips;
     private StoreException? _failure;
 
     public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
@@ -90,8 +64,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         _journal = journal;
         _oracle = oracle;
         _background = background;
-        _syncs = syncs;
+        _pacing = new RoundPacing(syncs);
         _queue = new RequestQueue(maxQueued);
+        _group = new WriteGroup(_queue);
         _entry = new GroupEntry(partition, OnAppended);
         _admission = time.CreateTimer(static writer => ((PartitionWriter)writer!).AppendAsynchronously(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _index = engine.AppliedIndex;
@@ -118,13 +93,11 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Writes a command and waits until it is done. The request is the calling thread's.</summary>
     public void Write(SyncWriteRequest request)
     {
-        if (_queue.IsEmpty && !InCompany && TryEnter())
+        if (_queue.IsEmpty && !_pacing.InCompany && TryEnter())
         {
             // Alone: no queue, no wake-up.
-            request.Next = null;
-            _group = _groupLast = request;
-            _groupBytes = request.Command!.Buffer.Length;
-            LeadGroup(queued: false);
+            _group.TakeAlone(request);
+            LeadGroup();
             Debug.Assert(request.IsDone, "the leader's own request is in its group");
             return;
         }
@@ -139,7 +112,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             LeadCompany();
         }
 
-        while (!request.WaitForDoneOrLead(SpinTicks()))
+        while (!request.WaitForDoneOrLead(_pacing.SpinTicks()))
         {
             LeadCompany();
         }
@@ -186,8 +159,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         while (true)
         {
-            _backlog ??= _queue.TakeAll();
-            WriteRequest? next = _backlog;
+            WriteRequest? next = _queue.Peek();
             if (next is null)
             {
                 Volatile.Write(ref _role, 0);
@@ -247,41 +219,6 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         _waiters.Release(_isClosed);
     }
 
-    /// <summary>While opening: applies what the journal holds beyond the engine's files.</summary>
-    public void Replay(GroupReader group, long index)
-    {
-        Debug.Assert(index == _index + 1, "the caller checked that the log has no gap");
-        long version = group.Version - 1;
-        while (group.TryRead(out ReadOnlySpan<byte> command))
-        {
-            version++;
-            var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(_engine, command, group.Stamp, ref outcome) && State.Allows(command, version, group.Stamp, ref outcome))
-            {
-                CommandApplier.Write(State, command, version, group.Stamp, default, ref outcome);
-            }
-        }
-
-        EndApply(version, group.Stamp);
-    }
-
-    /// <summary>While opening: applies this partition's part of a commit that was decided before it was logged.</summary>
-    public void ReplayCommit(ReadOnlySpan<byte> command, long version, long stamp)
-    {
-        var outcome = default(CommandOutcome);
-        CommandApplier.Write(State, command, version, stamp, default, ref outcome);
-        EndApply(version, stamp);
-    }
-
-    /// <summary>While opening: applies this partition's part of a bulk load.</summary>
-    public void ReplayIngest(ReadOnlySpan<byte> tables, long version, long stamp)
-    {
-        Ingestion ingestion = _engine.Ingestion
-            ?? throw new StoreException($"the journal holds a bulk load for partition {PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
-        ingestion.Replay(tables, new LogMark(_index + 1, version, stamp));
-        EndApply(version, stamp);
-    }
-
     /// <summary>While opening: makes room for the next record.</summary>
     public void AdmitReplay(long bytes)
     {
@@ -305,16 +242,6 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         return inFlight == 0 || inFlight > version;
     }
 
-    // More callers than processors: they form large groups anyway, and whoever stays awake takes the processor from another.
-    private bool InCompany
-    {
-        get
-        {
-            int callers = Volatile.Read(ref _callers);
-            return _syncs && callers > 1 && callers <= Environment.ProcessorCount;
-        }
-    }
-
     private bool TryEnter() => Volatile.Read(ref _role) == 0 && Interlocked.CompareExchange(ref _role, 1, 0) == 0;
 
     private bool Push(WriteRequest request)
@@ -329,47 +256,12 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         return false;
     }
 
-    /// <summary>Takes queued commands for a group, up to the next exclusive request or the byte bound.</summary>
-    private void TakeGroup()
-    {
-        _group = _groupLast = null;
-        _groupBytes = 0;
-        while (true)
-        {
-            _backlog ??= _queue.TakeAll();
-            WriteRequest? request = _backlog;
-            if (request?.Command is null || (_group is not null && _groupBytes + request.Command.Buffer.Length > MaxGroupBytes))
-            {
-                return;
-            }
-
-            _backlog = request.Next;
-            request.Next = null;
-            Append(request);
-        }
-    }
-
-    private void Append(WriteRequest request)
-    {
-        if (_groupLast is null)
-        {
-            _group = request;
-        }
-        else
-        {
-            _groupLast.Next = request;
-        }
-
-        _groupLast = request;
-        _groupBytes += request.Command!.Buffer.Length;
-    }
-
     /// <summary>Leads a group on the calling thread, which may wait for the disk, and passes the role on.</summary>
-    private void LeadGroup(bool queued)
+    private void LeadGroup()
     {
-        while (_group is not null)
+        while (!_group.IsEmpty)
         {
-            if (!Admit(queued, out TimeSpan delay))
+            if (!Admit(out TimeSpan delay))
             {
                 break;
             }
@@ -380,7 +272,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             }
 
             Encode();
-            if (EndGroup(Append(), queued))
+            if (EndGroup(_journal is null ? AppendOutcome.Appended : _pacing.Append(_journal, _entry)))
             {
                 break;
             }
@@ -391,84 +283,25 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
     private void LeadCompany()
     {
-        if (InCompany)
+        if (_pacing.InCompany)
         {
-            AwaitCompany();
+            _pacing.AwaitCompany(_queue);
         }
 
-        TakeGroup();
-        LeadGroup(queued: true);
-    }
-
-    /// <summary>
-    /// Callers that shared the group before come back as soon as they are awake: waiting for them a small part of what
-    /// a sync takes, lets them share this one too. Where nobody comes, it is tried ever more rarely.
-    /// </summary>
-    private void AwaitCompany()
-    {
-        if (_companySkips > 0)
-        {
-            _companySkips--;
-            return;
-        }
-
-        long patience = Math.Min(_roundTicks / CompanyShare, LongestPatienceTicks);
-        long begun = Stopwatch.GetTimestamp();
-        while (_queue.Count < _callers)
-        {
-            if (Stopwatch.GetTimestamp() - begun > patience)
-            {
-                _companyMisses = Math.Min(_companyMisses + 1, MostCompanyMisses);
-                _companySkips = 1 << _companyMisses;
-                return;
-            }
-
-            Thread.SpinWait(SpinIterations);
-        }
-
-        _companyMisses = 0;
-    }
-
-    private AppendOutcome Append()
-    {
-        if (_journal is null)
-        {
-            return AppendOutcome.Appended;
-        }
-
-        if (!_syncs)
-        {
-            return _journal.Append(_entry);
-        }
-
-        long begun = Stopwatch.GetTimestamp();
-        AppendOutcome outcome = _journal.Append(_entry);
-        Volatile.Write(ref _roundTicks, Stopwatch.GetTimestamp() - begun);
-        return outcome;
-    }
-
-    /// <summary>How long a caller stays awake: two rounds, its predecessor's rest and its own, where the disk is that fast.</summary>
-    private long SpinTicks()
-    {
-        if (!_syncs)
-        {
-            return PlainSpinTicks;
-        }
-
-        long round = Volatile.Read(ref _roundTicks);
-        return InCompany && round <= LongestSpunTicks ? 2 * round : 0;
+        _group.TakeQueued();
+        LeadGroup();
     }
 
     private void LeadAsynchronously()
     {
-        TakeGroup();
-        if (_group is null)
+        _group.TakeQueued();
+        if (_group.IsEmpty)
         {
             LeadExclusive();
             return;
         }
 
-        if (!Admit(queued: true, out TimeSpan delay))
+        if (!Admit(out TimeSpan delay))
         {
             Leave(direct: false);
         }
@@ -484,11 +317,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
     private void LeadExclusive()
     {
-        WriteRequest? next = _backlog;
-        if (next is ExclusiveRequest exclusive)
+        if (_queue.Peek() is ExclusiveRequest exclusive)
         {
-            _backlog = exclusive.Next;
-            exclusive.Next = null;
+            _queue.Dequeue();
             _queue.Leave();
             exclusive.Acquired(this);
         }
@@ -536,7 +367,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
     private void FinishAsynchronously(bool direct)
     {
-        if (EndGroup(_entry.Outcome, queued: true))
+        if (EndGroup(_entry.Outcome))
         {
             Leave(direct);
         }
@@ -547,47 +378,31 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Whether the group may go on; if not, all its requests are completed with the reason.</summary>
-    private bool Admit(bool queued, out TimeSpan delay)
+    private bool Admit(out TimeSpan delay)
     {
         delay = TimeSpan.Zero;
         if (Closed != Status.Ok || Failure is not null)
         {
             WriteResult refusal = Closed != Status.Ok ? Refusals.Gone(PartitionId, Closed) : Refusals.Failed(Failure!);
-            CompleteGroup(refusal, queued);
+            _group.Complete(refusal);
             return false;
         }
 
-        delay = State.Admit(_groupBytes);
+        delay = State.Admit(_group.Bytes);
         return true;
-    }
-
-    /// <summary>Callers at once: the most of a window of rounds, or of the one before it.</summary>
-    private void NoteCallers(int count)
-    {
-        _mostInWindow = Math.Max(_mostInWindow, count);
-        if (--_windowLeft <= 0)
-        {
-            _windowLeft = CallersWindow;
-            Volatile.Write(ref _callers, _mostInWindow);
-            _mostInWindow = count;
-        }
-        else if (count > _callers)
-        {
-            Volatile.Write(ref _callers, count);
-        }
     }
 
     private void Encode()
     {
         _entry.Begin(Term, _index + 1);
         int count = 0;
-        for (WriteRequest? request = _group; request is not null; request = request.Next)
+        for (WriteRequest? request = _group.First; request is not null; request = request.Next)
         {
             _entry.Add(request.Command!);
             count++;
         }
 
-        NoteCallers(Math.Max(count, _queue.Count));
+        _pacing.NoteCallers(Math.Max(count, _queue.Count));
 
         BeginVersions();
         long stamp = _oracle.Now();
@@ -602,20 +417,20 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// Applies the group and completes its callers. False: the disk was full, the puts were refused, and the removals that
     /// are left are to be logged once more.
     /// </summary>
-    private bool EndGroup(AppendOutcome outcome, bool queued)
+    private bool EndGroup(AppendOutcome outcome)
     {
         switch (outcome)
         {
             case AppendOutcome.Appended:
                 Apply();
-                CompleteGroup(queued);
+                _group.Complete();
                 return true;
             case AppendOutcome.Full:
                 EndVersions();
-                return !RefusePuts(queued);
+                return !_group.RefusePuts(reserveTried: _entry.MayUseReserve);
             default:
                 EndVersions();
-                CompleteGroup(Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")), queued);
+                _group.Complete(Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")));
                 return true;
         }
     }
@@ -625,7 +440,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         long version = _version;
         try
         {
-            for (WriteRequest? request = _group; request is not null; request = request.Next)
+            for (WriteRequest? request = _group.First; request is not null; request = request.Next)
             {
                 ApplyOne(request, version++);
             }
@@ -637,11 +452,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             // Logged, but the engine could not read what the command depends on: nothing of the group is published, the
             // partition takes no more writes, and a replay comes to the result once the cause is mended.
             Fail(failure);
-            WriteResult refusal = Refusals.Failed(failure);
-            for (WriteRequest? request = _group; request is not null; request = request.Next)
-            {
-                request.Result = refusal;
-            }
+            _group.SetResults(Refusals.Failed(failure));
         }
     }
 
@@ -658,65 +469,5 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);
-    }
-
-    /// <summary>Completes the group's puts as refused and keeps its removals; true if any are left to be logged.</summary>
-    private bool RefusePuts(bool queued)
-    {
-        WriteRequest? request = _group;
-        bool reserveTried = _entry.MayUseReserve;
-        _group = _groupLast = null;
-        _groupBytes = 0;
-        while (request is not null)
-        {
-            WriteRequest? next = request.Next;
-            request.Next = null;
-            if (request.Command!.OnlyRemovals && !reserveTried)
-            {
-                Append(request);
-            }
-            else
-            {
-                request.Result = Refusals.Full;
-                CompleteOne(request, queued);
-            }
-
-            request = next;
-        }
-
-        return _group is not null;
-    }
-
-    private void CompleteGroup(in WriteResult result, bool queued)
-    {
-        for (WriteRequest? request = _group; request is not null; request = request.Next)
-        {
-            request.Result = result;
-        }
-
-        CompleteGroup(queued);
-    }
-
-    private void CompleteGroup(bool queued)
-    {
-        WriteRequest? request = _group;
-        _group = _groupLast = null;
-        while (request is not null)
-        {
-            WriteRequest? next = request.Next;
-            request.Next = null;
-            CompleteOne(request, queued);
-            request = next;
-        }
-    }
-
-    private void CompleteOne(WriteRequest request, bool queued)
-    {
-        if (queued)
-        {
-            _queue.Leave();
-        }
-
-        request.Complete();
     }
 }

@@ -89,9 +89,11 @@ public sealed partial class ProcessTests : IAsyncLifetime
             await pipe.WriteAsync("{\"key\":\"a\",\"value\":\"1\"}\n"u8.ToArray());
             await pipe.FlushAsync();
             Assert.Equal(0, Kill(import.Id, 2));
+
+            // Open until the import is gone: at the end of its input it would rightly be done, signal or not.
+            await import.WaitForExitAsync(new CancellationTokenSource(Patience).Token);
         }
 
-        await import.WaitForExitAsync(new CancellationTokenSource(Patience).Token);
         Assert.Equal(130, import.ExitCode);
     }
 

@@ -117,6 +117,6 @@ public sealed partial class SourceTests
     [GeneratedRegex(@"\bcatch\s*(\(\s*(System\.)?Exception(\s+(?<name>\w+))?\s*\))?\s*\{")]
     private static partial Regex CatchAll();
 
-    [GeneratedRegex(@"(?<![\w.$}~-])(/home/\w|/root/\w|/Users/\w|/work/\w|[A-Z]:\\\\?Users)")]
+    [GeneratedRegex(@"(?<![\w.$}~-])(/(?:home|root|Users|work)/\w|[A-Z]:\\\\?Users)")]
     private static partial Regex MachinePath();
 }

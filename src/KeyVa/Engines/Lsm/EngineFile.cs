@@ -1,10 +1,12 @@
+using KeyVa.Io;
+
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
 /// A file that the manifest names and that superversions hold: a table or a value file. It may be open or not; see
 /// <see cref="TableCache"/>.
 /// </summary>
-internal abstract class EngineFile(long id, string path, long fileBytes)
+internal abstract class EngineFile(long id, string path, long fileBytes, EngineContext context)
 {
     /// <summary>Rises with every file of the engine.</summary>
     public long Id => id;
@@ -23,6 +25,35 @@ internal abstract class EngineFile(long id, string path, long fileBytes)
     public abstract FileReader? OpenFile { get; }
 
     public abstract void ForgetReader();
+
+    /// <summary>The reader, once however many ask for it at a time; the file has to be as long as the manifest says.</summary>
+    protected FileReader OpenOnce()
+    {
+        FileReader reader;
+        lock (this)
+        {
+            if (OpenFile is { } open)
+            {
+                return open;
+            }
+
+            StorageFile file = context.FileSystem.Open(Path, writable: false);
+            if (file.Length != FileBytes)
+            {
+                long length = file.Length;
+                file.Dispose();
+                throw new CorruptionException(Path, Math.Min(length, FileBytes), $"the file has {length} bytes, the manifest says {FileBytes}");
+            }
+
+            reader = Open(file, context);
+        }
+
+        context.BlockCache.Tables.Opened(this, reader, context.Options.MaxOpenTables);
+        return reader;
+    }
+
+    /// <summary>Makes the reader of a file, whose owner it becomes, and keeps it as <see cref="OpenFile"/>. Under the lock on this.</summary>
+    protected abstract FileReader Open(StorageFile file, EngineContext context);
 }
 
 /// <summary>An open file of the engine, which the <see cref="TableCache"/> closes when others need its place.</summary>

@@ -80,7 +80,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         }
 
         output.Complete();
-        engine.Context.SyncLog?.Invoke();
+        engine.Context.SyncLogBeforeFiles();
         engine.Context.BeforeDurable?.Invoke(memtable.End.Index);
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);

@@ -27,6 +27,26 @@ internal sealed unsafe class Level
 
     public long Bytes { get; }
 
+    /// <summary>Puts tables in order; throws <see cref="CorruptionException"/> if two overlap.</summary>
+    public static Level Sorted(List<SsTable> tables)
+    {
+        if (tables.Count == 0)
+        {
+            return Empty;
+        }
+
+        tables.Sort((a, b) => KeyOrder.Compare(a.Smallest, b.Smallest));
+        for (int i = 1; i < tables.Count; i++)
+        {
+            if (KeyOrder.Compare(tables[i - 1].Largest, tables[i].Smallest) >= 0)
+            {
+                throw new CorruptionException(tables[i].Path, 0, $"its keys overlap those of '{tables[i - 1].Path}' on the same level");
+            }
+        }
+
+        return new Level([.. tables]);
+    }
+
     /// <summary>The one table that may hold the key, or null.</summary>
     public SsTable? Find(byte* key, int keyLength, ulong head)
     {

@@ -9,10 +9,6 @@ internal sealed unsafe class SsTable : EngineFile
     // Immutable. The bounds are in pinned arrays, so that they can be compared through pointers.
     private readonly byte[] _smallest;
     private readonly byte[] _largest;
-    private readonly IFileSystem _files;
-    private readonly BlockCache _cache;
-    private readonly int _maxOpenTables;
-    private readonly CompressionLibraries _libraries;
 
     // Shared: written under the lock on this table or the table cache's, read by anyone inside an epoch.
     private TableReader? _reader;
@@ -29,17 +25,13 @@ internal sealed unsafe class SsTable : EngineFile
     /// <param name="properties">What the manifest says of it.</param>
     /// <param name="context">The engine's.</param>
     public SsTable(long id, string directory, long fileBytes, TableProperties properties, EngineContext context)
-        : base(id, System.IO.Path.Combine(directory, FileNames.Table(id)), fileBytes)
+        : base(id, System.IO.Path.Combine(directory, FileNames.Table(id)), fileBytes, context)
     {
         Properties = properties;
         _smallest = KeyOrder.Pin(properties.Smallest);
         _largest = KeyOrder.Pin(properties.Largest);
         SmallestHead = KeyOrder.Head(SmallestKey, properties.Smallest.Length);
         LargestHead = KeyOrder.Head(LargestKey, properties.Largest.Length);
-        _files = context.FileSystem;
-        _cache = context.BlockCache;
-        _maxOpenTables = context.Options.MaxOpenTables;
-        _libraries = context.Options.CompressionLibraries;
     }
 
     public TableProperties Properties { get; }
@@ -136,6 +128,13 @@ internal sealed unsafe class SsTable : EngineFile
     public bool Overlaps(ReadOnlySpan<byte> smallest, ReadOnlySpan<byte> largest) =>
         KeyOrder.Compare(Largest, smallest) >= 0 && KeyOrder.Compare(Smallest, largest) <= 0;
 
+    protected override FileReader Open(StorageFile file, EngineContext context)
+    {
+        TableReader reader = TableReader.Open(file, context.BlockCache, context.Options.CompressionLibraries);
+        Volatile.Write(ref _reader, reader);
+        return reader;
+    }
+
     private RangeTombstones LoadRanges()
     {
         TableReader reader = PinReader();
@@ -146,30 +145,5 @@ internal sealed unsafe class SsTable : EngineFile
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private TableReader OpenReader()
-    {
-        TableReader? reader;
-        lock (this)
-        {
-            reader = Volatile.Read(ref _reader);
-            if (reader is not null)
-            {
-                return reader;
-            }
-
-            StorageFile file = _files.Open(Path, writable: false);
-            if (file.Length != FileBytes)
-            {
-                long length = file.Length;
-                file.Dispose();
-                throw new CorruptionException(Path, Math.Min(length, FileBytes), $"the file has {length} bytes, the manifest says {FileBytes}");
-            }
-
-            reader = TableReader.Open(file, _cache, _libraries);
-            Volatile.Write(ref _reader, reader);
-        }
-
-        _cache.Tables.Opened(this, reader, _maxOpenTables);
-        return reader;
-    }
+    private TableReader OpenReader() => (TableReader)OpenOnce();
 }

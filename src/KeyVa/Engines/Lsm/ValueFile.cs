@@ -11,23 +11,13 @@ internal readonly record struct ValueFileUse(long Id, long Bytes, long Records);
 /// <summary>A value file of the engine: what the manifest knows of it, and its reader while it is open.</summary>
 internal sealed class ValueFile : EngineFile
 {
-    // Immutable.
-    private readonly IFileSystem _files;
-    private readonly BlockCache _cache;
-    private readonly int _maxOpenTables;
-    private readonly CompressionLibraries _libraries;
-
     // Shared: written under the lock on this file or the table cache's, read by anyone inside an epoch.
     private ValueFileReader? _reader;
 
     public ValueFile(ManifestValueFile entry, EngineContext context)
-        : base(entry.Id, System.IO.Path.Combine(context.Directory, FileNames.Values(entry.Id)), entry.FileBytes)
+        : base(entry.Id, System.IO.Path.Combine(context.Directory, FileNames.Values(entry.Id)), entry.FileBytes, context)
     {
         Entry = entry;
-        _files = context.FileSystem;
-        _cache = context.BlockCache;
-        _maxOpenTables = context.Options.MaxOpenTables;
-        _libraries = context.Options.CompressionLibraries;
     }
 
     public ManifestValueFile Entry { get; }
@@ -44,7 +34,7 @@ internal sealed class ValueFile : EngineFile
     {
         get
         {
-            ValueFileReader reader = Volatile.Read(ref _reader) ?? OpenReader();
+            ValueFileReader reader = Volatile.Read(ref _reader) ?? (ValueFileReader)OpenOnce();
             if (!reader.Referenced)
             {
                 reader.Referenced = true;
@@ -77,37 +67,17 @@ internal sealed class ValueFile : EngineFile
         }
     }
 
-    private ValueFileReader OpenReader()
+    protected override FileReader Open(StorageFile file, EngineContext context)
     {
-        ValueFileReader? reader;
-        lock (this)
+        ValueFileReader reader = ValueFileReader.Open(file, context.BlockCache, context.Options.CompressionLibraries);
+        ValueFileFooter footer = reader.Footer;
+        if (footer.Records != Entry.Records || footer.RecordsEnd - ValueFileHeader.Bytes != Entry.RecordBytes)
         {
-            reader = Volatile.Read(ref _reader);
-            if (reader is not null)
-            {
-                return reader;
-            }
-
-            StorageFile file = _files.Open(Path, writable: false);
-            if (file.Length != FileBytes)
-            {
-                long length = file.Length;
-                file.Dispose();
-                throw new CorruptionException(Path, Math.Min(length, FileBytes), $"the file has {length} bytes, the manifest says {FileBytes}");
-            }
-
-            reader = ValueFileReader.Open(file, _cache, _libraries);
-            ValueFileFooter footer = reader.Footer;
-            if (footer.Records != Entry.Records || footer.RecordsEnd - ValueFileHeader.Bytes != Entry.RecordBytes)
-            {
-                reader.Dispose();
-                throw new CorruptionException(Path, FileBytes - ValueFileFooter.Bytes, $"the file has {footer.Records} records, the manifest says {Entry.Records}");
-            }
-
-            Volatile.Write(ref _reader, reader);
+            reader.Dispose();
+            throw new CorruptionException(Path, FileBytes - ValueFileFooter.Bytes, $"the file has {footer.Records} records, the manifest says {Entry.Records}");
         }
 
-        _cache.Tables.Opened(this, reader, _maxOpenTables);
+        Volatile.Write(ref _reader, reader);
         return reader;
     }
 }

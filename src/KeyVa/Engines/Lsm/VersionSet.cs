@@ -98,7 +98,7 @@ internal sealed class VersionSet : IDisposable
 
         state.FillFromLastLevel();
         ReadSampler reads = new();
-        Superversion current = Load(context, state, reads);
+        Superversion current = FirstSuperversion.Load(context, state, reads);
         Manifest manifest = Manifest.Create(files, context.Directory, state);
         VersionSet set = new(context, manifest, state, current, reads);
 
@@ -304,90 +304,6 @@ internal sealed class VersionSet : IDisposable
         _manifest.Dispose();
     }
 
-    private static Superversion Load(EngineContext context, ManifestState state, ReadSampler reads)
-    {
-        List<ValueFile> values = [];
-        List<SsTable>[] levels = new List<SsTable>[Superversion.Levels];
-        for (int level = 0; level < levels.Length; level++)
-        {
-            levels[level] = [];
-        }
-
-        try
-        {
-            foreach (ManifestTable entry in state.Tables.Values)
-            {
-                SsTable table = new(entry.Id, context.Directory, entry.FileBytes, entry.Properties, context);
-                levels[entry.Level].Add(table);
-                CheckTable(context, table);
-            }
-
-            foreach (ManifestValueFile entry in state.ValueFiles.Values)
-            {
-                ValueFile file = new(entry, context) { LiveBytes = state.LiveBytes(entry.Id) };
-                values.Add(file);
-                CheckValueFile(context, file);
-            }
-
-            levels[0].Sort((a, b) => b.Id.CompareTo(a.Id));
-            Level[] deeper = [.. levels.Select((tables, i) => i == 0 ? Level.Empty : Sorted(tables))];
-            return new Superversion(new Memtable(context.BlockCache.Memory), [], [.. levels[0]], deeper, state.Mark, context.Options, reads)
-            {
-                Values = new ValueFiles(values),
-            };
-        }
-        catch
-        {
-            foreach (EngineFile file in levels.SelectMany(tables => tables).Concat<EngineFile>(values))
-            {
-                context.BlockCache.Tables.Close(file);
-            }
-
-            throw;
-        }
-    }
-
-    /// <summary>Opening a table checks its footer, index and filter.</summary>
-    private static void CheckTable(EngineContext context, SsTable table)
-    {
-        if (!context.FileSystem.FileExists(table.Path))
-        {
-            throw new CorruptionException(table.Path, 0, "the table is missing, though the manifest names it");
-        }
-
-        table.PinReader().Unpin();
-    }
-
-    /// <summary>Opening a value file checks its header, its footer and its length.</summary>
-    private static void CheckValueFile(EngineContext context, ValueFile file)
-    {
-        if (!context.FileSystem.FileExists(file.Path))
-        {
-            throw new CorruptionException(file.Path, 0, "the value file is missing, though the manifest names it");
-        }
-
-        file.PinReader().Unpin();
-    }
-
-    private static Level Sorted(List<SsTable> tables)
-    {
-        if (tables.Count == 0)
-        {
-            return Level.Empty;
-        }
-
-        tables.Sort((a, b) => KeyOrder.Compare(a.Smallest, b.Smallest));
-        for (int i = 1; i < tables.Count; i++)
-        {
-            if (KeyOrder.Compare(tables[i - 1].Largest, tables[i].Smallest) >= 0)
-            {
-                throw new CorruptionException(tables[i].Path, 0, $"its keys overlap those of '{tables[i - 1].Path}' on the same level");
-            }
-        }
-
-        return new Level([.. tables]);
-    }
-
     private void Write(ManifestEdit edit)
     {
         try
@@ -434,7 +350,7 @@ internal sealed class VersionSet : IDisposable
             }
             else
             {
-                levels[level] = Sorted(tables);
+                levels[level] = Level.Sorted(tables);
             }
         }
 

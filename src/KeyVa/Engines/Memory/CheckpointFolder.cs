@@ -118,7 +118,7 @@ internal static class CheckpointFolder
             throw;
         }
 
-        engine.Context.SyncLog?.Invoke();
+        engine.Context.SyncLogBeforeFiles();
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
         WriteCurrent(files, directory, NameOf(capture.Index));
