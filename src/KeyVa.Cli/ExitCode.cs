@@ -64,6 +64,9 @@ internal sealed class CommandException : Exception
         Status.Full => "the server's disk is full; nothing was written. Removals still work, and writes go on when there is room",
         Status.Busy => "the server is busy; try again in a moment",
         Status.Unsupported => "the partition's engine cannot do this",
+        Status.NotUnique => "a unique index has the value already; nothing was written",
+        Status.NotIndexable => "a strict index cannot read the value; nothing was written",
+        Status.NotReady => "the index is being filled; try again later",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

@@ -76,6 +76,9 @@ internal static class GrpcRefusal
         Status.Full => GrpcStatusCode.ResourceExhausted,
         Status.Busy => GrpcStatusCode.Unavailable,
         Status.Unsupported => GrpcStatusCode.Unimplemented,
+        Status.NotUnique => GrpcStatusCode.AlreadyExists,
+        Status.NotIndexable => GrpcStatusCode.InvalidArgument,
+        Status.NotReady => GrpcStatusCode.Unavailable,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -18,6 +18,9 @@ internal static class StatusNames
         Status.Full => "full",
         Status.Busy => "busy",
         Status.Unsupported => "unsupported",
+        Status.NotUnique => "not-unique",
+        Status.NotIndexable => "not-indexable",
+        Status.NotReady => "not-ready",
         _ => "failed",
     };
 
@@ -33,6 +36,9 @@ internal static class StatusNames
         Status.Full => 507,
         Status.Busy => 503,
         Status.Unsupported => 501,
+        Status.NotUnique => 409,
+        Status.NotIndexable => 422,
+        Status.NotReady => 503,
         _ => 500,
     };
 
@@ -48,6 +54,9 @@ internal static class StatusNames
         Status.Full => "The disk is full",
         Status.Busy => "Too many writes are waiting",
         Status.Unsupported => "Not possible here",
+        Status.NotUnique => "A unique index has the value already",
+        Status.NotIndexable => "A strict index cannot read the value",
+        Status.NotReady => "The index is being filled",
         _ => "The store failed",
     };
 
@@ -63,6 +72,9 @@ internal static class StatusNames
         Status.Full => "there is no room for the write; reads go on, and removals make room",
         Status.Busy => "try again after a short wait",
         Status.Unsupported => "the engine of the partition cannot do this",
+        Status.NotUnique => "another record has the value; nothing was written",
+        Status.NotIndexable => "the value is not what the index reads; nothing was written",
+        Status.NotReady => "the index is being filled; try again later",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

@@ -250,6 +250,11 @@ internal sealed class StoreRepair
 
         long next = definitions.Select(static definition => definition.Id + 1).Append(partitions.Keys.DefaultIfEmpty().Max() + 1).Max();
         _files.SyncDirectory(_target);
+        if (old is { Indexes.Count: > 0 })
+        {
+            _log.Notes.Add("the secondary indexes are filled again when the folder is opened; what unique or strict ones had refused at the very end of the journal may be there now, and then a unique index is given up with the names of the two keys");
+        }
+
         new Catalog
         {
             StoreId = old?.StoreId ?? Guid.NewGuid(),

@@ -246,6 +246,8 @@ internal sealed class IndexBuilds : IDisposable
             }
         }
 
+        // A folder is not deleted in one step: once the catalog does not know the index, opening deletes what is left of it.
+        _registry.ChangeIndexes((all, _) => [.. all.Where(other => other.Id != index.Id)]);
         _registry.WithEachWriter(partition =>
         {
             if (partition.Indexes.Find(index.Id) is { } found)
@@ -253,7 +255,6 @@ internal sealed class IndexBuilds : IDisposable
                 partition.Indexes.Close(found);
             }
         });
-        _registry.ChangeIndexes((all, _) => [.. all.Where(other => other.Id != index.Id)]);
     }
 
     private bool AwaitDurable(Partition partition, long applied)

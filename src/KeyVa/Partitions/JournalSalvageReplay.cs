@@ -154,7 +154,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
-            if (operation.IsRange || HasNewer(partition, operation.Key, version))
+            if (!operation.IsWrite || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }

@@ -18,7 +18,7 @@ internal readonly ref struct Operation
     /// <summary>Says something of an index; <see cref="Key"/> is where a filling goes on.</summary>
     public IndexAction IndexAction { get; init; }
 
-    public long IndexId { get; init; }
+    public long IndexId => ConditionVersion;
 
     /// <summary>A put or removal of one key.</summary>
     public bool IsWrite => !IsRange && IndexAction == IndexAction.None;
@@ -38,6 +38,7 @@ internal readonly ref struct Operation
 
     public ConditionKind Condition { get; init; }
 
+    /// <summary>Of a condition; of an operation about an index, the index's number.</summary>
     public long ConditionVersion { get; init; }
 
     public ReadOnlySpan<byte> ConditionValue { get; init; }
@@ -205,7 +206,7 @@ internal static class OperationEncoding
             return false;
         }
 
-        operation = new Operation { Key = key, IndexAction = (IndexAction)rest[0], IndexId = BinaryPrimitives.ReadInt64LittleEndian(rest[1..]) };
+        operation = new Operation { Key = key, IndexAction = (IndexAction)rest[0], ConditionVersion = BinaryPrimitives.ReadInt64LittleEndian(rest[1..]) };
         bytes = rest[9..];
         return true;
     }

@@ -175,7 +175,7 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
             if (_registry.Map.TryFind(id, out Partition? partition) && partition.TryPin())
             {
                 _partition = partition;
-                _pass = partition.Engine.BeginScrub();
+                _pass = new Indexes.IndexScrub(partition.Engine.BeginScrub(), partition.Indexes);
                 partition.Unpin();
                 return true;
             }

@@ -231,25 +231,28 @@ public sealed class IndexTests
         var fixture = new StoreFixture();
         await using (Store store = fixture.Open())
         {
-            Assert.True((await store.Indexes.CreateAsync(City)).IsOk);
-            for (int i = 0; i < 100; i++)
+            for (int i = 0; i < 600; i++)
             {
                 Set(store, $"k{i}", Document(i % 3));
             }
 
+            Assert.True((await store.Indexes.CreateAsync(City)).IsOk);
+
+            Assert.True((await store.Indexes.WaitAsync("city")).IsOk);
             await store.Partitions.BeginSnapshot(1, "/copy").Completion;
         }
 
         await using (Store copy = Store.Open("/copy", fixture.Options, new StoreEnvironment { FileSystem = fixture.Files }))
         {
             Assert.True((await copy.Indexes.WaitAsync("city")).IsOk);
-            Assert.Equal(33, Keys(copy, "city", 1).Count);
+            Assert.Equal(200, Keys(copy, "city", 1).Count);
         }
 
         StoreRepair.Run(StoreFixture.Directory, "/repaired", new StoreEnvironment { FileSystem = fixture.Files }, CancellationToken.None);
         await using Store repaired = Store.Open("/repaired", fixture.Options, new StoreEnvironment { FileSystem = fixture.Files });
         Assert.True((await repaired.Indexes.WaitAsync("city")).IsOk);
-        Assert.Equal(33, Keys(repaired, "city", 1).Count);
+        Assert.Equal(200, Keys(repaired, "city", 1).Count);
+        Assert.Equal(600, Keys(repaired, new IndexQuery { Index = "city" }).Count);
     }
 
     [Fact]
