@@ -12,6 +12,7 @@ namespace KeyVa.Indexes;
 /// </remarks>
 internal sealed class IndexBuilds : IDisposable
 {
+    private static readonly TimeSpan FullRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Retry = TimeSpan.FromMilliseconds(20);
 
     private readonly PartitionRegistry _registry;
@@ -83,9 +84,25 @@ internal sealed class IndexBuilds : IDisposable
             {
                 Run(index);
             }
+            catch (StorageFullException)
+            {
+                Later(index);
+            }
             catch (StoreException failure)
             {
                 _ended(index, new IndexResult { Status = Status.Failed, Detail = failure.Message });
+            }
+        }
+    }
+
+    /// <summary>The disk has no room for the catalog: there may be some later.</summary>
+    private void Later(StoredIndex index)
+    {
+        if (!_stopping.Wait(FullRetry))
+        {
+            lock (_gate)
+            {
+                _waiting.Enqueue(index);
             }
         }
     }

@@ -127,20 +127,18 @@ public sealed class IndexCursor : IDisposable
         }
 
         _disposed = true;
-        _current = -1;
-        _sources.ForEach(static source => source.Dispose());
-        _sources.Clear();
-        _ownSnapshot?.Dispose();
+        Release();
         _bounds.Dispose();
         Record.Dispose();
     }
 
-    /// <summary>Nothing comes, for this reason.</summary>
+    /// <summary>Nothing comes, for this reason; what it held is let go.</summary>
     internal void Refuse(Status status, string detail)
     {
         Status = status;
         Detail = detail;
         _left = 0;
+        Release();
     }
 
     /// <summary>Takes part of a partition: both are pinned, and the cursor lets go of them.</summary>
@@ -148,8 +146,29 @@ public sealed class IndexCursor : IDisposable
     {
         _fields = index.Definition.Fields.Count;
         _version = version;
-        EngineCursor cursor = index.Companion.OpenCursor(_bounds.From.Written, _bounds.To.Written, version, _reverse);
-        _sources.Add(new Source(partition, index, cursor));
+        EngineCursor? cursor = null;
+        try
+        {
+            cursor = index.Companion.OpenCursor(_bounds.From.Written, _bounds.To.Written, version, _reverse);
+            _sources.Add(new Source(partition, index, cursor));
+        }
+        finally
+        {
+            if (cursor is null)
+            {
+                index.Unpin();
+                partition.Unpin();
+                Release();
+            }
+        }
+    }
+
+    private void Release()
+    {
+        _current = -1;
+        _sources.ForEach(static source => source.Dispose());
+        _sources.Clear();
+        _ownSnapshot?.Dispose();
     }
 
     private void Advance()

@@ -15,6 +15,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     private readonly StoreContext _context;
     private readonly IndexBuilds _builds;
     private readonly Lock _gate = new();
+    private volatile bool _closed;
 
     // Guarded by the gate; by index number, while somebody waits or may wait. Of indexes that were given up, the newest few.
     private readonly Dictionary<long, TaskCompletionSource<IndexResult>> _ends = [];
@@ -50,6 +51,11 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
             return new IndexResult { Status = Status.Invalid, Detail = refusal };
         }
 
+        if (_closed)
+        {
+            return Closed;
+        }
+
         // Folders are made and logs are synced: not on the caller's thread, nor on one of the pool.
         return await Task.Factory.StartNew(() => Create(definition), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
     }
@@ -83,6 +89,11 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     public async ValueTask<IndexResult> DropAsync(string name, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
+        if (_closed)
+        {
+            return Closed;
+        }
+
         return await Task.Factory.StartNew(() => Drop(name), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
     }
 
@@ -122,17 +133,20 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     /// <summary>Stops filling and removing; opening the store goes on with it.</summary>
     public void Dispose()
     {
+        _closed = true;
         _builds.Dispose();
         lock (_gate)
         {
             foreach (TaskCompletionSource<IndexResult> end in _ends.Values)
             {
-                end.TrySetResult(new IndexResult { Status = Status.Failed, Detail = "the store is closed" });
+                end.TrySetResult(Closed);
             }
 
             _ends.Clear();
         }
     }
+
+    private static IndexResult Closed { get; } = new() { Status = Status.Failed, Detail = "the store is closed" };
 
     private static IndexResult NotFound(string name) => new() { Status = Status.NotFound, Detail = $"there is no index '{name}'" };
 
@@ -192,6 +206,19 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
 
         // From here on the catalog has it: a partition that is added now opens it by itself.
         Guard.Refresh();
+        try
+        {
+            return Begin(created);
+        }
+        catch (StoreException failure)
+        {
+            Drop(copy.Name);
+            return new IndexResult { Status = failure is StorageFullException ? Status.Full : Status.Failed, Detail = failure.Message };
+        }
+    }
+
+    private IndexResult Begin(StoredIndex created)
+    {
         _registry.WithEachWriter(partition =>
         {
             if (partition.Indexes.Find(created.Id) is null)

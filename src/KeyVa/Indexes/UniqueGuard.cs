@@ -67,16 +67,34 @@ internal sealed class UniqueGuard
         }
 
         await _reservations.EnterAsync(places).ConfigureAwait(false);
-        foreach (Unique index in indexes)
+        if (Find(indexes, command) is { } refusal)
         {
-            if (Find(index, command) is { } refusal)
-            {
-                _reservations.Leave(places);
-                return new UniquePermit(null, null, refusal);
-            }
+            _reservations.Leave(places);
+            return new UniquePermit(null, null, refusal);
         }
 
         return new UniquePermit(_reservations, places, null);
+    }
+
+    private WriteResult? Find(Unique[] indexes, CommandBuilder command)
+    {
+        try
+        {
+            foreach (Unique index in indexes)
+            {
+                if (Find(index, command) is { } refusal)
+                {
+                    return refusal;
+                }
+            }
+
+            return null;
+        }
+        catch (StoreException failure)
+        {
+            // Another partition's files cannot be read: nobody knows whether the value is free.
+            return Refusals.Failed(failure);
+        }
     }
 
     private IndexExtractor? Extractor(StoredIndex index) =>
@@ -133,12 +151,17 @@ internal sealed class UniqueGuard
             {
                 if (partition.Indexes.Find(id) is { } found && found.TryPin())
                 {
-                    using Snapshot snapshot = _context.Snapshots.Open(found.Companion);
-                    byte[]? other = found.FindOther(tuple, key, snapshot.Version, _context.Oracle.Now(), command.Buffer.Written);
-                    found.Unpin();
-                    if (other is not null)
+                    try
                     {
-                        return other;
+                        using Snapshot snapshot = _context.Snapshots.Open(found.Companion);
+                        if (found.FindOther(tuple, key, snapshot.Version, _context.Oracle.Now(), command.Buffer.Written) is { } other)
+                        {
+                            return other;
+                        }
+                    }
+                    finally
+                    {
+                        found.Unpin();
                     }
                 }
             }

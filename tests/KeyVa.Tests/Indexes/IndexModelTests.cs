@@ -23,6 +23,7 @@ public sealed class IndexModelTests
         int seed = Environment.TickCount + partitions;
         var random = new Random(seed);
         var files = new MemoryFileSystem();
+        var model = new Dictionary<string, string>();
         Store store = Open(files, partitions);
         foreach (IndexDefinition definition in IndexOracle.All)
         {
@@ -34,7 +35,7 @@ public sealed class IndexModelTests
             string context = $"seed {seed}, round {round}";
             for (int i = 0; i < 40; i++)
             {
-                Step(store, random);
+                Step(store, random, model);
             }
 
             if (random.Next(4) == 0)
@@ -54,6 +55,7 @@ public sealed class IndexModelTests
             }
 
             await IndexOracle.Check(store, context);
+            CheckRecords(store, model, context);
             CheckQueries(store, random, context);
         }
 
@@ -78,7 +80,7 @@ public sealed class IndexModelTests
             Assert.True((await store.Indexes.CreateAsync(IndexOracle.Unique)).IsOk);
             for (int i = 0; i < 400; i++)
             {
-                Step(store, random);
+                Step(store, random, []);
             }
 
             int operation = 0;
@@ -98,7 +100,7 @@ public sealed class IndexModelTests
                 Assert.True((await store.Indexes.CreateAsync(definition)).IsOk);
                 for (int i = 0; i < 20; i++)
                 {
-                    Step(store, random);
+                    Step(store, random, []);
                 }
             }
 
@@ -106,13 +108,13 @@ public sealed class IndexModelTests
             await store.CompactAsync(KeyRange.All);
             for (int i = 0; i < 30; i++)
             {
-                Step(store, random);
+                Step(store, random, []);
             }
 
             Assert.True((await store.Indexes.DropAsync("tags")).IsOk);
             for (int i = 0; i < 10; i++)
             {
-                Step(store, random);
+                Step(store, random, []);
             }
 
             await IndexSettled.Dropped(store);
@@ -126,7 +128,7 @@ public sealed class IndexModelTests
             await IndexOracle.Check(store, $"seed {seed}, image {i}");
             for (int step = 0; step < 5; step++)
             {
-                Step(store, random);
+                Step(store, random, []);
             }
 
             await IndexOracle.Check(store, $"seed {seed}, image {i}, later");
@@ -225,54 +227,106 @@ public sealed class IndexModelTests
         await IndexSettled.Dropped(store);
     }
 
-    private static void Step(Store store, Random random)
+    private static void Step(Store store, Random random, Dictionary<string, string> model)
     {
         switch (random.Next(12))
         {
             case 0:
-                store.Remove(Key(random), blind: random.Next(2) == 0);
+                byte[] removed = Key(random);
+                store.Remove(removed, blind: random.Next(2) == 0);
+                model.Remove(Text(removed));
                 break;
             case 1:
                 byte[] a = Key(random);
                 byte[] b = Key(random);
-                store.RemoveRange(a.AsSpan().SequenceCompareTo(b) < 0 ? a : b, a.AsSpan().SequenceCompareTo(b) < 0 ? b : a);
+                (byte[] from, byte[] to) = a.AsSpan().SequenceCompareTo(b) < 0 ? (a, b) : (b, a);
+                if (store.RemoveRange(from, to).IsOk)
+                {
+                    RemoveRange(model, from, to);
+                }
+
                 break;
             case 2 or 3:
-                Batch(store, random);
+                Batch(store, random, model);
                 break;
             default:
-                WriteResult result = store.Upsert(Key(random), Value(random));
+                byte[] key = Key(random);
+                byte[] value = Value(random);
+                WriteResult result = store.Upsert(key, value);
                 Assert.True(result.Status is Status.Ok or Status.NotUnique, result.Detail);
+                if (result.IsOk)
+                {
+                    model[Text(key)] = Text(value);
+                }
+
                 break;
         }
     }
 
-    private static void Batch(Store store, Random random)
+    private static void Batch(Store store, Random random, Dictionary<string, string> model)
     {
         using var batch = new WriteBatch();
-        foreach (int key in Enumerable.Range(0, random.Next(1, 6)).Select(_ => random.Next(Keys)).Distinct())
+        var after = new Dictionary<string, string>(model);
+        if (random.Next(4) == 0)
         {
+            byte[] first = Key(random.Next(Keys - 5));
+            batch.RemoveRange(first, [.. first, 0xff]);
+            batch.RemoveRange(first, [.. first, 0xff, 0xff]);
+            RemoveRange(after, first, [.. first, 0xff, 0xff]);
+        }
+
+        foreach (int number in Enumerable.Range(0, random.Next(1, 6)).Select(_ => random.Next(Keys)).Distinct())
+        {
+            byte[] key = Key(number);
             if (random.Next(4) == 0)
             {
-                batch.Remove(Key(key));
+                batch.Remove(key);
+                after.Remove(Text(key));
             }
             else
             {
-                batch.Put(Key(key), Value(random));
+                byte[] value = Value(random);
+                batch.Put(key, value);
+                after[Text(key)] = Text(value);
             }
-        }
-
-        if (random.Next(4) == 0)
-        {
-            int from = random.Next(Keys - 5);
-            byte[] first = Key(from);
-            batch.RemoveRange(first, [.. first, 0xff]);
-            batch.RemoveRange(first, [.. first, 0xff, 0xff]);
         }
 
         Status status = store.Write(batch).Status;
         Assert.True(status is Status.Ok or Status.NotUnique or Status.NotFound, status.ToString());
+        if (status == Status.Ok)
+        {
+            model.Clear();
+            foreach ((string key, string value) in after)
+            {
+                model.Add(key, value);
+            }
+        }
     }
+
+    private static void RemoveRange(Dictionary<string, string> model, byte[] from, byte[] to)
+    {
+        foreach (string key in model.Keys.Where(key => Encoding.UTF8.GetBytes(key).AsSpan().SequenceCompareTo(from) >= 0 && Encoding.UTF8.GetBytes(key).AsSpan().SequenceCompareTo(to) < 0).ToList())
+        {
+            model.Remove(key);
+        }
+    }
+
+    /// <summary>A replay comes to what was acknowledged, and what was refused stays refused.</summary>
+    private static void CheckRecords(Store store, Dictionary<string, string> model, string context)
+    {
+        int count = 0;
+        using ScanCursor cursor = store.Scan(new ScanOptions { Unordered = true });
+        while (cursor.MoveNext())
+        {
+            count++;
+            string key = Text(cursor.Key);
+            Assert.True(model.TryGetValue(key, out string? value) && value == Text(cursor.Value), $"{context}: '{key}' is {Text(cursor.Value)} instead of {value ?? "missing"}");
+        }
+
+        Assert.True(count == model.Count, $"{context}: {count} records instead of {model.Count}");
+    }
+
+    private static string Text(ReadOnlySpan<byte> bytes) => Encoding.UTF8.GetString(bytes);
 
     private static void CheckQueries(Store store, Random random, string context)
     {
