@@ -1,4 +1,5 @@
 using System.Text;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Partitions;
 using Xunit;
@@ -43,7 +44,7 @@ public sealed class CommandFuzzTests : Fuzzing
             Inside(input, operation.ConditionValue);
             Assert.True(rest.Length < before);
             before = rest.Length;
-            found.Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            found.Append(operation.IndexAction).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 
@@ -80,6 +81,7 @@ public sealed class CommandFuzzTests : Fuzzing
                 new WriteOptions { Expiry = Expiry.InMilliseconds(5 + i), Condition = Condition.IfValue(new byte[i]) });
             OperationEncoding.AppendPut(buffer, "k"u8, "v"u8, new WriteOptions { Condition = Condition.IfVersion(i) });
             OperationEncoding.AppendRemove(buffer, "gone"u8, Condition.IfPresent, blind: i % 2 == 0);
+            OperationEncoding.AppendIndex(buffer, IndexAction.Fill, i, "from"u8);
             OperationEncoding.AppendRemoveRange(buffer, i % 2 == 0 ? "from"u8 : default, i % 3 == 0 ? "to"u8 : default);
         }
 
@@ -89,7 +91,7 @@ public sealed class CommandFuzzTests : Fuzzing
     private static byte[] Group(int commands)
     {
         using NativeBuffer buffer = new();
-        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), GroupEntry.FormatWithRanges, 7, 1_700_000_000_000, commands);
+        GroupEntry.WriteHeader(buffer.Append(GroupEntry.HeaderBytes), GroupEntry.ExtendedFormat, 7, 1_700_000_000_000, commands);
         for (int i = 0; i < commands; i++)
         {
             byte[] operations = Operations(i + 1);
