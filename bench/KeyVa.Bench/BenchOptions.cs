@@ -29,6 +29,7 @@ internal sealed record BenchOptions
           memory-limit  a fill of several gigabytes in a process limited to little memory
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
+          watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
           selftest      checks of the harness itself
 
         options

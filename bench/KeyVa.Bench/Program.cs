@@ -85,6 +85,9 @@ static int Run(BenchOptions options)
                 case "bulkload":
                     sections.Add(new BulkLoadBench(options).Run());
                     break;
+                case "watchers":
+                    Keep(new WatchersBench(options).Run());
+                    break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");
             }

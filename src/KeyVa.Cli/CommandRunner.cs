@@ -70,7 +70,7 @@ internal static class CommandRunner
         {
             foreach (System.CommandLine.Parsing.ParseError error in result.Errors)
             {
-                terminal.Say(error.Message);
+                terminal.Say(Plain(error.Message));
             }
         }
 
@@ -82,6 +82,15 @@ internal static class CommandRunner
 
         terminal.Error.WriteLine($"See '{string.Join(' ', names)} --help'.");
         return ExitCode.Usage;
+    }
+
+    /// <summary>The parser names types of the runtime, which mean nothing to a person.</summary>
+    private static string Plain(string message)
+    {
+        int type = message.IndexOf(" as expected type 'System.", StringComparison.Ordinal);
+        return type < 0 ? message
+            : message.IndexOf(".Int", type, StringComparison.Ordinal) > 0 ? message[..type] + ": it must be a whole number"
+            : message[..type];
     }
 
     private static void FlushWhatThereIs(Terminal terminal)

@@ -20,7 +20,7 @@ internal static class EngineCommands
             "compact",
             "Compact down to what is alive, while it serves: all partitions, one, or a range of keys",
             [partition, from, to],
-            invocation => CompactAsync(invocation, invocation.Get(partition), AdminCommands.Range(invocation, from, to)));
+            invocation => CompactAsync(invocation, PartitionOf(invocation, partition), AdminCommands.Range(invocation, from, to)));
     }
 
     public static Command CreateEngine(Session session)
@@ -31,10 +31,16 @@ internal static class EngineCommands
             "engine",
             "Show the levels of lsm partitions, and what compactions, stalls, reads and filters have cost",
             [partition],
-            invocation => ShowAsync(invocation, invocation.Get(partition)));
+            invocation => ShowAsync(invocation, PartitionOf(invocation, partition)));
     }
 
-    private static Option<long?> Partition() => new("--partition") { Description = "Only this partition [default: all]", HelpName = "ID" };
+    /// <summary>Which partition is meant; null: all. To the server 0 means all too, and a person who types it means something else.</summary>
+    internal static long? PartitionOf(Invocation invocation, Option<long?> partition) =>
+        invocation.Get(partition) is { } id and < 1
+            ? throw CommandException.Usage($"there is no partition {id}: they count from 1; 'keyva admin partition list' shows them")
+            : invocation.Get(partition);
+
+    internal static Option<long?> Partition() => new("--partition") { Description = "Only this partition [default: all]", HelpName = "ID" };
 
     private static async Task<int> CompactAsync(Invocation invocation, long? partition, KeyRange range)
     {
@@ -74,7 +80,7 @@ internal static class EngineCommands
         ];
         if (metrics.Length == 0)
         {
-            throw new CommandException(ExitCode.Refused, only is null ? "there are no lsm partitions" : $"there is no lsm partition {only}; 'keyva admin partition list' shows them");
+            throw new CommandException(ExitCode.NotFound, only is null ? "there are no lsm partitions" : $"there is no lsm partition {only}; 'keyva admin partition list' shows them");
         }
 
         foreach (IGrouping<string, RemoteMetric> one in metrics.GroupBy(metric => metric.Labels["partition"]))

@@ -6,7 +6,7 @@ internal static class ExitCode
     /// <summary>Done.</summary>
     public const int Done = 0;
 
-    /// <summary>A key asked for is not there.</summary>
+    /// <summary>A key or a partition asked for is not there.</summary>
     public const int NotFound = 1;
 
     /// <summary>The command line, the configuration or a local file it names is wrong; nothing was begun.</summary>
@@ -64,6 +64,12 @@ internal sealed class CommandException : Exception
         Status.Full => "the server's disk is full; nothing was written. Removals still work, and writes go on when there is room",
         Status.Busy => "the server is busy; try again in a moment",
         Status.Unsupported => "the partition's engine cannot do this",
+        Status.Conflict => "another transaction has changed what this one has read or written; try it again",
+        Status.Deadlock => "the transaction was rolled back to end a deadlock; try it again",
+        Status.LockTimeout => "another transaction holds the key; try again in a moment",
+        Status.Expired => "the transaction reached its time limit and was rolled back",
+        Status.Compacted => "the version or time asked for has been forgotten",
+        Status.MergeRefused => "the function cannot make a value of what the key holds and the operand; nothing was written",
         Status.NotUnique => "a unique index has the value already; nothing was written",
         Status.NotIndexable => "a strict index cannot read the value; nothing was written",
         Status.NotReady => "the index is being filled; try again later",

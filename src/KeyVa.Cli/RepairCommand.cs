@@ -32,13 +32,13 @@ internal static class RepairCommand
         }
         else
         {
-            WriteText(invocation.Terminal.Out, report);
+            WriteText(invocation.Terminal.Out, report, isInPlace: to is null);
         }
 
         return report.Losses.Count == 0 ? ExitCode.Done : ExitCode.Damage;
     }
 
-    private static void WriteText(StreamWriter output, RepairReport report)
+    private static void WriteText(StreamWriter output, RepairReport report, bool isInPlace)
     {
         foreach (CorruptionException damage in report.Damages)
         {
@@ -52,11 +52,17 @@ internal static class RepairCommand
 
         foreach (RepairLoss loss in report.Losses)
         {
-            string records = loss.Records is { } count ? $" ({count} records)" : "";
+            string records = loss.Records is { } count ? $" ({Count(count, "record")})" : "";
             output.WriteLine($"lost: {loss.File} at offset {loss.Offset}: {loss.Detail}{records}");
         }
 
-        output.WriteLine($"kept {report.FilesKept} files, salvaged parts of {report.FilesSalvaged}, replayed {report.RecordsReplayed} records of the journal");
+        if (isInPlace && report.DamagedDirectory is null)
+        {
+            // Without damage nothing was done: the note says so.
+            return;
+        }
+
+        output.WriteLine($"kept {Count(report.FilesKept, "file")}, salvaged parts of {report.FilesSalvaged}, replayed {Count(report.RecordsReplayed, "record")} of the journal");
         if (report.DamagedDirectory is { } damaged)
         {
             output.WriteLine($"what was replaced is in {damaged}; delete it when you have no use for it any more");
@@ -64,6 +70,8 @@ internal static class RepairCommand
 
         output.WriteLine(report.Losses.Count == 0 ? $"{report.Directory}: nothing is lost" : $"{report.Directory}: repaired, with losses as above");
     }
+
+    private static string Count(long count, string noun) => count == 1 ? $"1 {noun}" : $"{count} {noun}s";
 
     private static void WriteJson(Invocation invocation, RepairReport report) =>
         invocation.WriteJson(json =>

@@ -13,7 +13,7 @@ internal static class ShellCommand
     private const string Help =
         """
         Commands are those of keyva without its name: get KEY, set KEY VALUE, mget, mset, del, scan --prefix P --limit N,
-        metrics, import FILE, export FILE, admin partition list …  Each tells more with --help.
+        watch --prefix P (Ctrl-C ends it), metrics, import FILE, export FILE, admin partition list …  Each tells more with --help.
           help           this text
           exit           leave (also Ctrl-D)
           # …            a remark

@@ -102,7 +102,8 @@ internal static class WriteCommands
             });
     }
 
-    private static Condition Condition(bool ifAbsent, bool ifPresent, long? ifVersion)
+    /// <summary>The condition that options ask for.</summary>
+    public static Condition Condition(bool ifAbsent, bool ifPresent, long? ifVersion)
     {
         if ((ifAbsent ? 1 : 0) + (ifPresent ? 1 : 0) + (ifVersion is null ? 0 : 1) > 1)
         {
@@ -115,16 +116,17 @@ internal static class WriteCommands
             : default;
     }
 
-    private static async Task<byte[]> ValueAsync(Invocation invocation, string? argument, string? file)
+    /// <summary>A value from the command line, a file or the standard input.</summary>
+    public static async Task<byte[]> ValueAsync(Invocation invocation, string? argument, string? file, string what = "value")
     {
         if (argument is not null && file is not null)
         {
-            throw CommandException.Usage("the value is given twice, as an argument and with --file");
+            throw CommandException.Usage($"the {what} is given twice, as an argument and with --file");
         }
 
         if (argument is not null and not "-")
         {
-            return KeyText.ParseUtf8(argument, "value");
+            return KeyText.ParseUtf8(argument, what);
         }
 
         if (file is not null && file != "-")
@@ -135,7 +137,7 @@ internal static class WriteCommands
 
         if (argument is null && file is null)
         {
-            throw CommandException.Usage("no value: write it behind the key, name a file with --file, or write '-' to read it from the standard input");
+            throw CommandException.Usage($"no {what}: write it at the end, name a file with --file, or write '-' to read it from the standard input");
         }
 
         return invocation.Session.InShell
@@ -216,7 +218,8 @@ internal static class WriteCommands
             : throw new CommandException(ExitCode.NotFound, $"no {(missing.Count == 1 ? "key" : "keys")} {string.Join(", ", missing)}");
     }
 
-    private static CommandException Refusal(in WriteResult result)
+    /// <summary>What ends a command whose write was refused.</summary>
+    public static CommandException Refusal(in WriteResult result)
     {
         string? current = result.Status != Status.ConditionFailed || result.Detail?.Contains("version", StringComparison.Ordinal) == true
             ? null

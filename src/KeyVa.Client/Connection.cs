@@ -137,6 +137,18 @@ internal sealed class Connection : IDisposable
             && Enum.IsDefined(refusal) && refusal != Status.Ok;
     }
 
+    /// <summary>Waits before a stream is opened again, after so many that broke; false if that is not to be.</summary>
+    public async ValueTask<bool> PauseAsync(int attempt, CancellationToken cancellation)
+    {
+        if (attempt >= _options.ReadRetries)
+        {
+            return false;
+        }
+
+        await Task.Delay(Pause(attempt), cancellation);
+        return true;
+    }
+
     public void Dispose() => _channel.Dispose();
 
     private static bool IsNoConnection(GrpcStatus status) =>

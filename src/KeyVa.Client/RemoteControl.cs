@@ -19,6 +19,15 @@ public readonly record struct SnapshotReport(long BytesDone, long BytesTotal, bo
 /// <param name="Done">Whether it is complete.</param>
 public readonly record struct CompactionReport(long BytesRead, long BytesWritten, bool Done);
 
+/// <summary>How far a scrub is; the last one has <see cref="Done"/> and names what is damaged.</summary>
+/// <param name="BytesRead">Bytes read so far.</param>
+/// <param name="BytesTotal">Bytes there are to read, at most.</param>
+/// <param name="Done">Whether everything was read.</param>
+/// <param name="DamageCount">Damaged places, when done.</param>
+/// <param name="Damages">The first 100 of them, by file of the server's machine and offset, when done.</param>
+public readonly record struct ScrubReport(
+    long BytesRead, long BytesTotal, bool Done, long DamageCount, IReadOnlyList<CorruptionException> Damages);
+
 /// <summary>A figure of a server, named as in its Prometheus text.</summary>
 /// <param name="Name">The metric.</param>
 /// <param name="Labels">Which of several of that name.</param>
@@ -126,6 +135,33 @@ public sealed class RemoteControl : IAsyncDisposable
         if (!done)
         {
             throw new StoreException($"the server at {Address} ended the compaction without saying that it is complete");
+        }
+    }
+
+    /// <summary>
+    /// Has all files of the server read in search of damage, or those of one partition, at a rate (null: the server's scrub-rate),
+    /// and tells how far it is until it is done. Throws <see cref="RefusedException"/> if it is refused. Cancelling ends it.
+    /// </summary>
+    public async IAsyncEnumerable<ScrubReport> ScrubAsync(
+        long? partition = null, long? bytesPerSecond = null, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        Wire.ScrubRequest request = new() { Partition = partition ?? 0, BytesPerSecond = bytesPerSecond ?? 0 };
+        using GrpcResponses<Wire.ScrubProgress> responses = _connection.Stream(Methods.Scrub, request, cancellation);
+        bool done = false;
+        while (await _connection.NextAsync(responses) is { } report)
+        {
+            done |= report.Done;
+            yield return new ScrubReport(
+                report.BytesRead,
+                report.BytesTotal,
+                report.Done,
+                report.DamageCount,
+                [.. report.Damages.Select(static damage => new CorruptionException(damage.File, damage.Offset, damage.Detail))]);
+        }
+
+        if (!done)
+        {
+            throw new StoreException($"the server at {Address} ended the scrub without saying that it is complete");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Google.Protobuf;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -97,6 +98,19 @@ public sealed class RemoteStore : IStore
     }
 
     /// <inheritdoc/>
+    public async ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        // The batch must live until the call is done, cancelled or not.
+        using WriteBatch batch = new();
+        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options), cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
+
+    /// <inheritdoc/>
     public async ValueTask<WriteResult> RemoveAsync(
         ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
     {
@@ -140,6 +154,17 @@ public sealed class RemoteStore : IStore
                 yield return WireRecord.ToRecord(record);
             }
         }
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// A watch that loses its connection goes on over a new one by itself, where it was; only if that fails, or if the
+    /// connection broke in the midst of a version of many messages, does it end with <see cref="ServerUnreachableException"/>.
+    /// </remarks>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return RemoteWatch.RunAsync(_connection, options, cancellation);
     }
 
     /// <summary>
@@ -195,7 +220,7 @@ public sealed class RemoteStore : IStore
     }
 
     private static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
-        ? new WriteResult { Version = done.Version, FailedOperation = -1 }
+        ? new WriteResult { Version = done.Version, FailedOperation = -1, Merged = Merged(done) }
         : new WriteResult
         {
             Status = reply.Status,
@@ -203,6 +228,9 @@ public sealed class RemoteStore : IStore
             FailedOperation = (int)reply.Number("keyva-failed-operation", -1),
             CurrentVersion = reply.Number("keyva-current-version", 0),
         };
+
+    private static ReadOnlyMemory<byte>[] Merged(Wire.WriteResponse done) =>
+        done.Merged.Count == 0 ? [] : [.. done.Merged.Select(static value => value.Memory)];
 
     private static Wire.WriteRequest ToRequest(WriteBatch batch)
     {
@@ -215,6 +243,17 @@ public sealed class RemoteStore : IStore
             {
                 request.Operations.Add(new Wire.Operation { Put = ToPut(operation) });
                 continue;
+            }
+
+            if (operation.IsMerge)
+            {
+                request.Operations.Add(new Wire.Operation { Merge = ToMerge(operation, batch.Commands.MergeOf(i)) });
+                continue;
+            }
+
+            if (operation.IsCheck)
+            {
+                throw new RefusedException(Status.Unsupported, "the protocol carries no checks without a write yet; give the condition to a write");
             }
 
             if (operation.IsRange)
@@ -255,6 +294,28 @@ public sealed class RemoteStore : IStore
             : Expiry.AtUnixMilliseconds(operation.Expiry),
         ToCondition(operation));
 
+    private static Wire.Merge ToMerge(in Operation operation, MergeFunction function)
+    {
+        Wire.Merge merge = new()
+        {
+            Key = ByteString.CopyFrom(operation.Key),
+            Function = function.Name,
+            FunctionVersion = function.Version,
+            Operand = ByteString.CopyFrom(operation.Value),
+            Condition = ToCondition(operation),
+        };
+        if (operation.IsExpiryRelative)
+        {
+            merge.TtlMs = operation.Expiry;
+        }
+        else if (operation.Expiry != 0)
+        {
+            merge.ExpiresAtUnixMs = operation.Expiry;
+        }
+
+        return merge;
+    }
+
     private static Wire.Condition? ToCondition(in Operation operation) => operation.Condition == ConditionKind.None
         ? null
         : WireRecord.ToCondition(operation.Condition, operation.ConditionVersion, ByteString.CopyFrom(operation.ConditionValue));
@@ -274,7 +335,7 @@ public sealed class RemoteStore : IStore
         int next = 0;
         for (int i = 0; i < removed.Length && OperationEncoding.TryRead(ref bytes, out Operation operation); i++)
         {
-            removed[i] = operation.IsRange || (!operation.IsPut && next < response.Removed.Count && response.Removed[next++]);
+            removed[i] = operation.IsRange || (!operation.IsPut && !operation.IsMerge && next < response.Removed.Count && response.Removed[next++]);
         }
 
         return removed;

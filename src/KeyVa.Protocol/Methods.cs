@@ -26,6 +26,9 @@ public static class Methods
     /// <summary>Scan, as data.proto describes it.</summary>
     public static readonly GrpcMethod<ScanRequest, ScanResponse> Scan = new(DataPlane, "Scan", ScanRequest.Parser, ScanResponse.Parser);
 
+    /// <summary>Watch, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<WatchRequest, WatchResponse> Watch = new(DataPlane, "Watch", WatchRequest.Parser, WatchResponse.Parser);
+
     /// <summary>BulkUpsert, as data.proto describes it.</summary>
     public static readonly GrpcMethod<BulkUpsertRequest, BulkUpsertResponse> BulkUpsert =
         new(DataPlane, "BulkUpsert", BulkUpsertRequest.Parser, BulkUpsertResponse.Parser);
@@ -45,6 +48,10 @@ public static class Methods
     /// <summary>Snapshot, as control.proto describes it.</summary>
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
+
+    /// <summary>Scrub, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ScrubRequest, ScrubProgress> Scrub =
+        new(ControlPlane, "Scrub", ScrubRequest.Parser, ScrubProgress.Parser);
 
     /// <summary>Compact, as control.proto describes it.</summary>
     public static readonly GrpcMethod<CompactRequest, CompactProgress> Compact =

@@ -11,6 +11,9 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
     /// <summary>Between two messages about a snapshot that is under way.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>As of the setting scrub-rate.</summary>
+    private const long MinScrubRate = 64 << 10;
+
     /// <summary>The service, to be served.</summary>
     public GrpcService ToService() => new GrpcService(Methods.ControlPlane)
         .Unary(Methods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
@@ -18,6 +21,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
         .Unary(Methods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
         .ServerStreaming(Methods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
         .ServerStreaming(Methods.Compact, guard.ServerStreaming<CompactRequest, CompactProgress>(Operation.Other, CompactAsync))
+        .ServerStreaming(Methods.Scrub, guard.ServerStreaming<ScrubRequest, ScrubProgress>(Operation.Other, ScrubAsync))
         .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
@@ -142,6 +146,33 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
 
     private static CompactProgress Add(CompactProgress sum, long read, long written) =>
         new() { BytesRead = sum.BytesRead + read, BytesWritten = sum.BytesWritten + written };
+
+    private async ValueTask<GrpcStatus> ScrubAsync(ScrubRequest request, GrpcResponseStream<ScrubProgress> responses, GrpcCallContext call)
+    {
+        if (request.BytesPerSecond is < 0 or (> 0 and < MinScrubRate))
+        {
+            return GrpcRefusal.Malformed(call, $"bytes_per_second is {request.BytesPerSecond}; it must be at least {MinScrubRate}, or 0 for the server's scrub-rate");
+        }
+
+        StoreScrub scrub = store.BeginScrub(
+            request.Partition != 0 ? request.Partition : null, request.BytesPerSecond != 0 ? request.BytesPerSecond : null, call.CancellationToken);
+        while (!scrub.Completion.IsCompleted)
+        {
+            await responses.WriteAsync(new ScrubProgress { BytesRead = scrub.BytesRead, BytesTotal = scrub.BytesTotal });
+            await Task.WhenAny(scrub.Completion, Task.Delay(ProgressInterval, clock, call.CancellationToken));
+        }
+
+        ScrubResult result = await scrub.Completion;
+        if (result.Status != Status.Ok)
+        {
+            return GrpcRefusal.Of(call, result.Status, result.Detail);
+        }
+
+        ScrubProgress last = new() { BytesRead = result.BytesRead, BytesTotal = result.BytesRead, Done = true, DamageCount = result.DamageCount };
+        last.Damages.AddRange(result.Damages.Select(static damage => new Damage { File = damage.File, Offset = damage.Offset, Detail = damage.Detail }));
+        await responses.WriteAsync(last);
+        return GrpcStatus.Ok;
+    }
 
     private ValueTask<GrpcResult<StatsResponse>> StatsAsync(StatsRequest request, GrpcCallContext call)
     {

@@ -32,6 +32,7 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
             .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
             .Unary(Methods.Write, guard.Unary<WriteRequest, WriteResponse>(Operation.Write, WriteAsync))
             .ServerStreaming(Methods.Scan, guard.ServerStreaming<ScanRequest, ScanResponse>(Operation.Scan, ScanAsync))
+            .ServerStreaming(Methods.Watch, guard.ServerStreaming<WatchRequest, WatchResponse>(Operation.Other, WatchAsync))
             .ClientStreaming(
                 Methods.BulkUpsert,
                 guard.ClientStreaming<BulkUpsertRequest, BulkUpsertResponse>(
@@ -108,7 +109,7 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
     private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(WriteRequest request, GrpcCallContext call)
     {
         using WriteBatch batch = new();
-        return ProtoBatch.TryAdd(batch, request.Operations, out string wrong)
+        return ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions)
             ? Answer(
                 await store.WriteAsync(batch), call,
                 i => request.Operations[i].KindCase == Protocol.V1.Operation.KindOneofCase.Remove, request.Operations.Count)
@@ -121,6 +122,20 @@ internal sealed class DataPlane(Store store, GrpcGuard guard)
         result.Status is Status.Ok or Status.NotFound
             ? ProtoRecord.Of(result, isRemoval, operations)
             : GrpcRefusal.Of(call, result);
+
+    private async ValueTask<GrpcStatus> WatchAsync(
+        WatchRequest request, GrpcResponseStream<WatchResponse> responses, GrpcCallContext call)
+    {
+        try
+        {
+            await WatchMessages.StreamAsync(store.WatchAsync(WatchMessages.ToOptions(request)), responses, call.CancellationToken);
+            return GrpcStatus.Ok;
+        }
+        catch (StoreClosedException closed)
+        {
+            return new GrpcStatus(GrpcStatusCode.Unavailable, closed.Message);
+        }
+    }
 
     private async ValueTask<GrpcStatus> ScanAsync(
         ScanRequest request, GrpcResponseStream<ScanResponse> responses, GrpcCallContext call)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using KeyVa.Merges;
 
 namespace KeyVa.Server;
 
@@ -9,6 +10,9 @@ internal ref struct JsonOperation(string place)
     private string? _op;
     private byte[]? _key;
     private byte[]? _value;
+    private string? _function;
+    private int _functionVersion;
+    private byte[]? _operand;
     private bool _hasExpiry;
     private Expiry _expiry;
     private Condition _condition;
@@ -32,6 +36,19 @@ internal ref struct JsonOperation(string place)
                 break;
             case "value" or "value64":
                 _value = Bytes(ref json, name, here, _value);
+                break;
+            case "function":
+                Once(_function is null, here);
+                _function = json.TokenType == JsonTokenType.String ? json.GetString() : throw new JsonException($"{here} must be the name of a merge function");
+                break;
+            case "functionVersion":
+                Once(_functionVersion == 0, here);
+                _functionVersion = json.TokenType == JsonTokenType.Number && json.TryGetInt32(out int version) && version > 0
+                    ? version
+                    : throw new JsonException($"{here} must be a whole number from 1");
+                break;
+            case "operand" or "operand64":
+                _operand = Bytes(ref json, name, here, _operand);
                 break;
             case "ttl" or "expires":
                 Once(!_hasExpiry, here);
@@ -59,7 +76,7 @@ internal ref struct JsonOperation(string place)
     }
 
     /// <summary>Adds the operation to a batch; returns whether it is the removal of a key.</summary>
-    public readonly bool AddTo(WriteBatch batch)
+    public readonly bool AddTo(WriteBatch batch, MergeRegistry functions)
     {
         if (_op == "removeRange")
         {
@@ -77,8 +94,16 @@ internal ref struct JsonOperation(string place)
             throw new JsonException($"{place} has neither key nor key64");
         }
 
+        if (_op != "merge" && (_function is not null || _functionVersion != 0 || _operand is not null))
+        {
+            throw new JsonException($"{place} merges nothing; function, functionVersion and operand go with \"op\": \"merge\"");
+        }
+
         switch (_op)
         {
+            case "merge":
+                AddMerge(batch, functions);
+                return false;
             case "put":
                 batch.Put(
                     _key, _value ?? throw new JsonException($"{place} has neither value nor value64"),
@@ -90,13 +115,26 @@ internal ref struct JsonOperation(string place)
             case "remove":
                 throw new JsonException($"{place} removes a key and takes neither a value nor an expiry");
             default:
-                throw new JsonException($"{place}.op must be \"put\", \"remove\" or \"removeRange\"");
+                throw new JsonException($"{place}.op must be \"put\", \"merge\", \"remove\" or \"removeRange\"");
         }
+    }
+
+    private readonly void AddMerge(WriteBatch batch, MergeRegistry functions)
+    {
+        string name = _function ?? throw new JsonException($"{place} has no function");
+        byte[] operand = _operand ?? throw new JsonException($"{place} has neither operand nor operand64");
+        if (_value is not null)
+        {
+            throw new JsonException($"{place} merges and takes no value, but an operand");
+        }
+
+        MergeFunction function = functions.Find(name, _functionVersion) ?? throw new JsonException($"{place}: {functions.Describe(name, _functionVersion)}");
+        batch.Merge(_key, function, operand, new WriteOptions { Expiry = _expiry, Condition = _condition });
     }
 
     private readonly void AddRange(WriteBatch batch)
     {
-        if (_key is not null || _value is not null || _hasExpiry || _condition.Kind != ConditionKind.None)
+        if (_key is not null || _function is not null || _operand is not null || _value is not null || _hasExpiry || _condition.Kind != ConditionKind.None)
         {
             throw new JsonException($"{place} removes a range and takes no key, value, expiry or condition");
         }
@@ -168,7 +206,7 @@ internal ref struct JsonOperation(string place)
             default:
                 throw new JsonException(string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{here} is not known; known are: op, key, key64, value, value64, ttl, expires, ifAbsent, ifPresent, ifVersion, ifValue, ifValue64, prefix, prefix64, from, from64, to, to64, all"));
+                    $"{here} is not known; known are: op, key, key64, value, value64, function, functionVersion, operand, operand64, ttl, expires, ifAbsent, ifPresent, ifVersion, ifValue, ifValue64, prefix, prefix64, from, from64, to, to64, all"));
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text.Json;
+using KeyVa.Merges;
 
 namespace KeyVa.Server;
 
@@ -12,6 +13,7 @@ namespace KeyVa.Server;
 /// <code>
 /// {"operations": [{"op": "put", "key": "a", "value": "1", "ttl": "10m", "ifAbsent": true},
 ///                 {"op": "remove", "key64": "AP8=", "ifVersion": 42},
+///                 {"op": "merge", "key": "n", "function": "increment", "operand": "1"},
 ///                 {"op": "removeRange", "prefix": "old/"}]}
 /// {"keys": ["a", {"key64": "AP8="}]}
 /// </code>
@@ -26,7 +28,12 @@ internal static class JsonRequest
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = 8 };
 
     /// <summary>Reads a batch, noting which of its operations are removals; false with what is wrong.</summary>
-    internal static bool TryReadBatch(ReadOnlySpan<byte> body, WriteBatch batch, List<bool> removals, out string wrong)
+    /// <param name="body">The JSON.</param>
+    /// <param name="batch">What is read.</param>
+    /// <param name="removals">For each operation whether it removes a key.</param>
+    /// <param name="wrong">What is wrong.</param>
+    /// <param name="functions">The merge functions that may be named; null: KeyVa's own.</param>
+    internal static bool TryReadBatch(ReadOnlySpan<byte> body, WriteBatch batch, List<bool> removals, out string wrong, MergeRegistry? functions = null)
     {
         Utf8JsonReader json = new(body, ReaderOptions);
         try
@@ -34,7 +41,7 @@ internal static class JsonRequest
             OpenArray(ref json, "operations"u8);
             for (int index = 0; json.Read() && json.TokenType != JsonTokenType.EndArray; index++)
             {
-                removals.Add(ReadOperation(ref json, batch, index));
+                removals.Add(ReadOperation(ref json, batch, index, functions ?? MergeRegistry.OfBuiltIn));
             }
 
             Close(ref json);
@@ -84,7 +91,7 @@ internal static class JsonRequest
         return true;
     }
 
-    private static bool ReadOperation(ref Utf8JsonReader json, WriteBatch batch, int index)
+    private static bool ReadOperation(ref Utf8JsonReader json, WriteBatch batch, int index, MergeRegistry functions)
     {
         string place = string.Create(CultureInfo.InvariantCulture, $"operations[{index}]");
         if (json.TokenType != JsonTokenType.StartObject)
@@ -100,7 +107,7 @@ internal static class JsonRequest
             operation.Take(ref json, name);
         }
 
-        return operation.AddTo(batch);
+        return operation.AddTo(batch, functions);
     }
 
     private static byte[] ReadKeyObject(ref Utf8JsonReader json, string place)

@@ -148,6 +148,8 @@ public sealed class KeyVaServer : IAsyncDisposable
             health.Shutdown();
         }
 
+        // They would last as long as the patience.
+        Store.EndWatches();
         using (CancellationTokenSource patience = new(StopTimeout))
         {
             await Task.WhenAll(_listeners.Select(listener => listener.StopAsync(patience.Token)));

@@ -2,15 +2,21 @@ using Microsoft.Extensions.Primitives;
 
 namespace KeyVa.Server;
 
-/// <summary>The two ways in which lists and batches are written. Stateless.</summary>
+/// <summary>The ways in which lists, batches and patches are written. Stateless.</summary>
 internal static class MediaType
 {
     internal const string Protobuf = "application/x-protobuf";
+
+    /// <summary>A JSON merge patch (RFC 7396).</summary>
+    internal const string MergePatch = "application/merge-patch+json";
 
     private const string ProtobufNew = "application/protobuf";
 
     /// <summary>Whether a Content-Type is JSON.</summary>
     internal static bool IsJson(string? contentType) => Is(contentType, RestJson.ContentType);
+
+    /// <summary>Whether a Content-Type is that of a JSON merge patch.</summary>
+    internal static bool IsMergePatch(string? contentType) => Is(contentType, MergePatch);
 
     /// <summary>Whether a Content-Type is protobuf.</summary>
     internal static bool IsProtobuf(string? contentType) => Is(contentType, Protobuf) || Is(contentType, ProtobufNew);

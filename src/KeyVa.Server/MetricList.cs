@@ -53,10 +53,19 @@ internal sealed class MetricList(
             1,
             Labels("policy", SettingsSchema.PolicyWord(statistics.CachePolicy))));
         Gauge(list, "keyva_open_snapshots", "Snapshots (scans, readers) open now.", statistics.OpenSnapshots);
+        Gauge(list, "keyva_oldest_snapshot_version", "The oldest version that an open snapshot sees; 0: none is open.", statistics.OldestSnapshotVersion);
+        Gauge(list, "keyva_oldest_snapshot_seconds", "How long the snapshot that was opened first has been open.", statistics.OldestSnapshotAge.TotalSeconds);
+        Gauge(list, "keyva_older_versions", "Versions that newer ones shadow: retained, seen by snapshots, or not given up yet.", statistics.OlderVersions);
+        Gauge(list, "keyva_older_version_bytes", "Bytes of these: exact on the memory engine, values alone and estimated on lsm.", statistics.OlderVersionBytes);
         Counter(list, "keyva_scrubbed_bytes_total", "Bytes read in the background in search of damage.", statistics.ScrubbedBytes);
         Counter(list, "keyva_scrub_passes_total", "Times all files were read through for that.", statistics.ScrubPasses);
         Gauge(list, "keyva_scrub_damages", "Damaged places found so; the log names file and offset.", statistics.ScrubDamages);
         Gauge(list, "keyva_scrub_running", "1 while all files are being read.", statistics.IsScrubbing ? 1 : 0);
+        Gauge(list, "keyva_watchers", "Watches open now.", statistics.Watchers);
+        Gauge(list, "keyva_watch_history_bytes", "Bytes of the changes kept for watches.", statistics.WatchHistoryBytes);
+        Gauge(list, "keyva_watch_queued_bytes", "Bytes that wait for the readers of watches.", statistics.WatchQueuedBytes);
+        Counter(list, "keyva_watch_events_total", "Changes told to watches.", statistics.WatchEvents);
+        Counter(list, "keyva_watches_compacted_total", "Watches that ended since changes they needed were not kept any more.", statistics.WatchesCompacted);
         Gauge(list, "keyva_uptime_seconds", "Seconds since the store was opened.", statistics.Uptime.TotalSeconds);
     }
 
@@ -126,6 +135,8 @@ internal sealed class MetricList(
         PerPartition(list, partitions, "keyva_partition_storage_bytes", "Bytes of the engine's files.", static partition => partition.StorageBytes);
         PerPartition(list, partitions, "keyva_partition_memory_bytes", "Bytes in memory outside the block cache.", static partition => partition.MemoryBytes);
         PerPartition(list, partitions, "keyva_partition_queued_writes", "Calls that wait for the writer.", static partition => partition.QueuedWrites);
+        PerPartition(list, partitions, "keyva_partition_older_versions", "Versions that newer ones shadow.", static partition => partition.OlderVersions);
+        PerPartition(list, partitions, "keyva_partition_history_from_version", "Everything can be read as of this version and later ones.", static partition => partition.HistoryFromVersion);
         PerPartition(list, partitions, "keyva_partition_applied_index", "Index of the last command group applied.", static partition => partition.AppliedIndex);
         PerPartition(list, partitions, "keyva_partition_durable_index", "Index of the last group that the engine's files contain.", static partition => partition.DurableIndex);
     }

@@ -1,4 +1,5 @@
 using Google.Protobuf.Collections;
+using KeyVa.Merges;
 using KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
@@ -6,7 +7,7 @@ namespace KeyVa.Server;
 /// <summary>The write messages of data.proto as a batch of the store, for gRPC and REST alike. Stateless.</summary>
 internal static class ProtoBatch
 {
-    private const string NoKind = "has neither a put, a remove nor a remove_range";
+    private const string NoKind = "has neither a put, a merge, a remove nor a remove_range";
 
     /// <summary>Adds puts; false with what is wrong.</summary>
     internal static bool TryAdd(WriteBatch batch, RepeatedField<Put> puts, out string wrong)
@@ -41,7 +42,11 @@ internal static class ProtoBatch
     }
 
     /// <summary>Adds operations; false with what is wrong.</summary>
-    internal static bool TryAdd(WriteBatch batch, RepeatedField<Protocol.V1.Operation> operations, out string wrong)
+    /// <param name="batch">What they are added to.</param>
+    /// <param name="operations">The operations.</param>
+    /// <param name="wrong">What is wrong with one.</param>
+    /// <param name="functions">The merge functions that may be named; null: KeyVa's own.</param>
+    internal static bool TryAdd(WriteBatch batch, RepeatedField<Protocol.V1.Operation> operations, out string wrong, MergeRegistry? functions = null)
     {
         for (int i = 0; i < operations.Count; i++)
         {
@@ -51,6 +56,7 @@ internal static class ProtoBatch
             {
                 Protocol.V1.Operation.KindOneofCase.Put => TryAdd(batch, operation.Put, out wrong),
                 Protocol.V1.Operation.KindOneofCase.Remove => TryAdd(batch, operation.Remove, out wrong),
+                Protocol.V1.Operation.KindOneofCase.Merge => TryAdd(batch, operation.Merge, functions ?? MergeRegistry.OfBuiltIn, out wrong),
                 Protocol.V1.Operation.KindOneofCase.RemoveRange => TryAdd(batch, operation.RemoveRange, out wrong),
                 _ => false,
             };
@@ -69,7 +75,13 @@ internal static class ProtoBatch
     internal static bool TryReadOptions(Put put, out WriteOptions options, out string wrong)
     {
         options = default;
-        if (!TryReadExpiry(put, out Expiry expiry, out wrong) || !TryReadCondition(put.Condition, out Condition condition, out wrong))
+        if (!TryReadExpiry(
+                put.ExpiryCase != Put.ExpiryOneofCase.None,
+                put.ExpiryCase == Put.ExpiryOneofCase.TtlMs ? put.TtlMs : 0,
+                put.ExpiryCase == Put.ExpiryOneofCase.ExpiresAtUnixMs ? put.ExpiresAtUnixMs : 0,
+                out Expiry expiry,
+                out wrong)
+            || !TryReadCondition(put.Condition, out Condition condition, out wrong))
         {
             return false;
         }
@@ -117,6 +129,27 @@ internal static class ProtoBatch
         return true;
     }
 
+    private static bool TryAdd(WriteBatch batch, Merge merge, MergeRegistry functions, out string wrong)
+    {
+        long ttl = merge.ExpiryCase == Merge.ExpiryOneofCase.TtlMs ? merge.TtlMs : 0;
+        long moment = merge.ExpiryCase == Merge.ExpiryOneofCase.ExpiresAtUnixMs ? merge.ExpiresAtUnixMs : 0;
+        if (!TryReadExpiry(merge.ExpiryCase != Merge.ExpiryOneofCase.None, ttl, moment, out Expiry expiry, out wrong)
+            || !TryReadCondition(merge.Condition, out Condition condition, out wrong))
+        {
+            return false;
+        }
+
+        MergeFunction? function = merge.FunctionVersion < 0 ? null : functions.Find(merge.Function, merge.FunctionVersion);
+        if (function is null)
+        {
+            wrong = "cannot be done: " + functions.Describe(merge.Function, merge.FunctionVersion);
+            return false;
+        }
+
+        batch.Merge(merge.Key.Span, function, merge.Operand.Span, new WriteOptions { Expiry = expiry, Condition = condition });
+        return true;
+    }
+
     private static bool TryAdd(WriteBatch batch, Removal removal, out string wrong)
     {
         if (!TryReadCondition(removal.Condition, out Condition condition, out wrong))
@@ -139,25 +172,11 @@ internal static class ProtoBatch
         return true;
     }
 
-    private static bool TryReadExpiry(Put put, out Expiry expiry, out string wrong)
+    // At most one of the two is above 0; neither, though one was given: it is not positive.
+    private static bool TryReadExpiry(bool isGiven, long ttl, long moment, out Expiry expiry, out string wrong)
     {
-        wrong = "";
-        expiry = Expiry.Never;
-        switch (put.ExpiryCase)
-        {
-            case Put.ExpiryOneofCase.TtlMs when put.TtlMs > 0:
-                expiry = Expiry.InMilliseconds(put.TtlMs);
-                break;
-            case Put.ExpiryOneofCase.ExpiresAtUnixMs when put.ExpiresAtUnixMs > 0:
-                expiry = Expiry.AtUnixMilliseconds(put.ExpiresAtUnixMs);
-                break;
-            case Put.ExpiryOneofCase.None:
-                break;
-            default:
-                wrong = "has an expiry that is not positive; leave it out for none";
-                break;
-        }
-
+        expiry = ttl > 0 ? Expiry.InMilliseconds(ttl) : moment > 0 ? Expiry.AtUnixMilliseconds(moment) : Expiry.Never;
+        wrong = isGiven && expiry.Milliseconds == 0 ? "has an expiry that is not positive; leave it out for none" : "";
         return wrong.Length == 0;
     }
 }

@@ -47,7 +47,7 @@ internal static class ProtoRecord
         }
         : new Wire.Record { Key = UnsafeByteOperations.UnsafeWrap(key) };
 
-    /// <summary>A finished batch: for each of its removals whether the key was there.</summary>
+    /// <summary>A finished batch: for each of its removals whether the key was there, for each merge what it came to.</summary>
     /// <param name="result">What the store said; for a batch of one operation only whether it found its key.</param>
     /// <param name="isRemoval">Which operations are removals; null: none.</param>
     /// <param name="operations">How many operations the batch had.</param>
@@ -61,6 +61,11 @@ internal static class ProtoRecord
             {
                 response.Removed.Add(i < removed.Length ? removed[i] : result.Status == Status.Ok);
             }
+        }
+
+        foreach (ReadOnlyMemory<byte> value in result.Merged)
+        {
+            response.Merged.Add(UnsafeByteOperations.UnsafeWrap(value));
         }
 
         return response;

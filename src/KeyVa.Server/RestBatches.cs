@@ -36,7 +36,7 @@ internal sealed class RestBatches(Store store)
         List<bool> removals = [];
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
-            ? JsonRequest.TryReadBatch(body.Memory.Span, batch, removals, out wrong)
+            ? JsonRequest.TryReadBatch(body.Memory.Span, batch, removals, out wrong, store.MergeFunctions)
             : TryReadProto(body.Memory, batch, removals, out wrong);
         if (!valid)
         {
@@ -63,6 +63,10 @@ internal sealed class RestBatches(Store store)
             }
 
             json.WriteEndArray();
+            if (message.Merged.Count > 0)
+            {
+                WriteMerged(json, message);
+            }
         });
     }
 
@@ -103,6 +107,19 @@ internal sealed class RestBatches(Store store)
         }
 
         await AnswerAsync(context, response, WriteRecords);
+    }
+
+    private static void WriteMerged(Utf8JsonWriter json, WriteResponse message)
+    {
+        json.WriteStartArray("merged");
+        foreach (ByteString value in message.Merged)
+        {
+            json.WriteStartObject();
+            RestJson.WriteValue(json, value.Span);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 
     private static void WriteRecords(Utf8JsonWriter json, GetResponse message)
@@ -149,10 +166,10 @@ internal sealed class RestBatches(Store store)
         return body;
     }
 
-    private static bool TryReadProto(ReadOnlyMemory<byte> body, WriteBatch batch, List<bool> removals, out string wrong)
+    private bool TryReadProto(ReadOnlyMemory<byte> body, WriteBatch batch, List<bool> removals, out string wrong)
     {
         if (!TryParse(WriteRequest.Parser, body, out WriteRequest request, out wrong)
-            || !ProtoBatch.TryAdd(batch, request.Operations, out wrong))
+            || !ProtoBatch.TryAdd(batch, request.Operations, out wrong, store.MergeFunctions))
         {
             return false;
         }

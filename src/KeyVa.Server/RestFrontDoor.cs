@@ -17,6 +17,7 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
     private readonly RestValues _values = new(store);
     private readonly RestList _list = new(store);
     private readonly RestBatches _batches = new(store);
+    private readonly RestWatch _watch = new(store);
     private readonly RestPages _pages = new(store, metrics);
 
     /// <summary>Answers a request.</summary>
@@ -89,6 +90,8 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
             case RestRoutes.MultiGet when HttpMethods.IsPost(method):
                 operation = Operation.Get;
                 return _batches.GetAsync(context);
+            case RestRoutes.Watch when HttpMethods.IsGet(method):
+                return _watch.StreamAsync(context, target);
             case RestRoutes.Metrics when HttpMethods.IsGet(method):
                 return _pages.MetricsAsync(context);
             case RestRoutes.Health when HttpMethods.IsGet(method):
@@ -117,6 +120,12 @@ internal sealed class RestFrontDoor(Store store, RequestMeter meter, MetricList 
         {
             operation = Operation.Upsert;
             return _values.PutAsync(context, target);
+        }
+
+        if (HttpMethods.IsPatch(method))
+        {
+            operation = Operation.Write;
+            return _values.MergeAsync(context, target);
         }
 
         if (HttpMethods.IsDelete(method))

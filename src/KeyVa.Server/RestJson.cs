@@ -47,6 +47,20 @@ internal static class RestJson
         }
     }
 
+    /// <summary>Writes bytes under a name for text, or the one for base64.</summary>
+    internal static void WriteBytes(
+        Utf8JsonWriter json, ReadOnlySpan<byte> name, ReadOnlySpan<byte> name64, ReadOnlySpan<byte> bytes, bool always64)
+    {
+        if (!always64 && Utf8.IsValid(bytes))
+        {
+            json.WriteString(name, bytes);
+        }
+        else
+        {
+            json.WriteBase64String(name64, bytes);
+        }
+    }
+
     private static void WriteBytes(
         Utf8JsonWriter json, JsonEncodedText name, JsonEncodedText name64, ReadOnlySpan<byte> bytes, bool always64)
     {

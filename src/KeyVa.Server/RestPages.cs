@@ -41,7 +41,7 @@ internal sealed class RestPages(Store store, MetricList metrics)
         IReadOnlyList<CorruptionException> damages = store.ScrubDamages;
         return damages.Count == 0
             ? "ready\n"u8.ToArray()
-            : Encoding.UTF8.GetBytes($"ready, with {damages.Count} damaged places, the first in '{damages[0].File}' at offset {damages[0].Offset}\n");
+            : Encoding.UTF8.GetBytes($"ready, with {damages.Count} damaged {(damages.Count == 1 ? "place" : "places, the first")} in '{damages[0].File}' at offset {damages[0].Offset}\n");
     }
 
     /// <summary>Answers /openapi/v1.json.</summary>

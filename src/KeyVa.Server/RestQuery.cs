@@ -18,9 +18,15 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>PUT /kv/{key}</c>.</summary>
     internal static readonly string[] PutParameters = ["encoding", "ttl"];
 
+    /// <summary>The parameters of <c>PATCH /kv/{key}</c>.</summary>
+    internal static readonly string[] MergeParameters = ["encoding", "ttl", "function", "function-version"];
+
     /// <summary>The parameters of <c>GET /kv</c>.</summary>
     internal static readonly string[] ListParameters =
         ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding"];
+
+    /// <summary>The parameters of <c>GET /watch</c>.</summary>
+    internal static readonly string[] WatchParameters = ["key", "prefix", "from", "to", "version", "previous", "keys-only", "encoding"];
 
     /// <summary>The parameters of <c>DELETE /kv</c>.</summary>
     internal static readonly string[] RemoveParameters = ["prefix", "from", "to", "all", "encoding"];
@@ -29,6 +35,7 @@ internal sealed class RestQuery
     internal static readonly RestQuery None = new();
 
     private readonly List<string> _seen = [];
+    private string? _key;
     private string? _prefix;
     private string? _from;
     private string? _to;
@@ -37,6 +44,14 @@ internal sealed class RestQuery
     public bool Base64 { get; private set; }
 
     public Expiry Expiry { get; private set; }
+
+    /// <summary>The merge function; null: none is named.</summary>
+    public string? Function { get; private set; }
+
+    /// <summary>Its version; 0: the newest.</summary>
+    public int FunctionVersion { get; private set; }
+
+    public byte[] Key { get; private set; } = [];
 
     public byte[] Prefix { get; private set; } = [];
 
@@ -48,6 +63,11 @@ internal sealed class RestQuery
 
     /// <summary>The most records to return; 0: all.</summary>
     public long Limit { get; private set; } = DefaultLimit;
+
+    /// <summary>The first version of a watch; 0: from now on.</summary>
+    public long Version { get; private set; }
+
+    public bool Previous { get; private set; }
 
     public bool Reverse { get; private set; }
 
@@ -122,6 +142,9 @@ internal sealed class RestQuery
     {
         switch (name)
         {
+            case "key":
+                _key = value;
+                return value.Length > 0 ? null : "the query parameter 'key' is empty; leave it out to watch every key";
             case "prefix":
                 _prefix = value;
                 return null;
@@ -138,10 +161,23 @@ internal sealed class RestQuery
                 return Base64 || value == "percent" ? null : $"encoding is '{value}'; allowed is: percent, base64url";
             case "ttl":
                 return SetTtl(value);
+            case "function":
+                Function = value;
+                return null;
+            case "function-version":
+                bool isNumber = int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number > 0;
+                FunctionVersion = number;
+                return isNumber ? null : $"function-version is '{value}'; allowed is: a whole number from 1";
             case "limit":
                 bool valid = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long limit);
                 Limit = limit;
                 return valid ? null : $"limit is '{value}'; allowed is: a whole number, 0 for no limit";
+            case "version":
+                bool isVersion = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out long version);
+                Version = version;
+                return isVersion ? null : $"version is '{value}'; allowed is: a whole number, 0 for from now on";
+            case "previous":
+                return SetSwitch(name, value, on => Previous = on);
             case "all":
                 return SetSwitch(name, value, on => All = on);
             case "reverse":
@@ -185,7 +221,7 @@ internal sealed class RestQuery
     // The encoding of the bounds may stand behind them.
     private string? DecodeBounds()
     {
-        foreach ((string name, string? text) in new[] { ("prefix", _prefix), ("from", _from), ("to", _to) })
+        foreach ((string name, string? text) in new[] { ("key", _key), ("prefix", _prefix), ("from", _from), ("to", _to) })
         {
             if (text is null)
             {
@@ -204,6 +240,7 @@ internal sealed class RestQuery
             bytes = bytes[..length];
             _ = name switch
             {
+                "key" => Key = bytes,
                 "prefix" => Prefix = bytes,
                 "from" => From = bytes,
                 _ => To = bytes,

@@ -10,6 +10,7 @@ internal static class RestRoutes
     internal const string List = "/kv";
     internal const string Batch = "/kv:batch";
     internal const string MultiGet = "/kv:get";
+    internal const string Watch = "/watch";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
     internal const string Ready = "/readyz";
@@ -18,10 +19,11 @@ internal static class RestRoutes
 
     internal static readonly RestRoute[] All =
     [
-        new(Key, "GET, HEAD, PUT, DELETE"),
+        new(Key, "GET, HEAD, PUT, PATCH, DELETE"),
         new(List, "GET, DELETE"),
         new(Batch, "POST"),
         new(MultiGet, "POST"),
+        new(Watch, "GET"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),

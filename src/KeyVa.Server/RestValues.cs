@@ -7,7 +7,7 @@ using Microsoft.Extensions.Primitives;
 namespace KeyVa.Server;
 
 /// <summary>
-/// One value: GET, HEAD, PUT and DELETE of <c>/kv/{key}</c>. The body is the value as it is, the entity tag its version.
+/// One value: GET, HEAD, PUT, PATCH (a merge) and DELETE of <c>/kv/{key}</c>. The body is the value as it is, the entity tag its version.
 /// Thread-safe.
 /// </summary>
 /// <remarks>
@@ -59,6 +59,35 @@ internal sealed class RestValues(Store store)
         return PutAsync(context, key, new WriteOptions { Expiry = query.Expiry, Condition = condition });
     }
 
+    /// <summary>
+    /// Answers PATCH: merges the body into the value. Not POST, which any web page may send to any server without asking: a page
+    /// cannot send PATCH from elsewhere.
+    /// </summary>
+    public Task MergeAsync(HttpContext context, in RestTarget target)
+    {
+        if (!TryReadKey(target, RestQuery.MergeParameters, out RestKey key, out RestQuery? query, out Problem? problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
+        string? name = query.Function ?? (MediaType.IsMergePatch(context.Request.ContentType) ? MergeFunction.JsonMergePatch.Name : null);
+        MergeFunction? function = name is null ? null : store.MergeFunctions.Find(name, query.FunctionVersion);
+        if (function is null)
+        {
+            problem = Problem.Malformed(name is null
+                ? $"PATCH merges the body into the value and needs ?function=, such as ?function=increment, or Content-Type: {MediaType.MergePatch}"
+                : store.MergeFunctions.Describe(name, query.FunctionVersion));
+        }
+
+        if (function is null || !TryReadCondition(context.Request.Headers, key, out Condition condition, out problem))
+        {
+            key.Dispose();
+            return problem!.WriteAsync(context);
+        }
+
+        return MergeAsync(context, key, function, new WriteOptions { Expiry = query.Expiry, Condition = condition });
+    }
+
     /// <summary>Answers DELETE.</summary>
     public Task RemoveAsync(HttpContext context, in RestTarget target)
     {
@@ -97,6 +126,32 @@ internal sealed class RestValues(Store store)
 
         context.Response.StatusCode = StatusCodes.Status204NoContent;
         context.Response.Headers.ETag = EntityTags.Of(result.Version);
+    }
+
+    private async Task MergeAsync(HttpContext context, RestKey key, MergeFunction function, WriteOptions options)
+    {
+        using RestKey held = key;
+        using RequestBody body = await RequestBody.ReadAsync(context.Request, _maxValueBytes, context.RequestAborted);
+        if (body.IsTooLong)
+        {
+            await Problem.Of(Status.TooLarge, string.Create(
+                CultureInfo.InvariantCulture, $"the operand is longer than max-value-bytes, {_maxValueBytes}")).WriteAsync(context);
+            return;
+        }
+
+        // Not cancelled when the client goes away, as a put.
+        WriteResult result = await store.MergeAsync(key.Memory, function, body.Memory, options, CancellationToken.None);
+        if (!result.IsOk)
+        {
+            await Problem.Of(result).WriteAsync(context);
+            return;
+        }
+
+        ReadOnlyMemory<byte> value = result.Merged[0];
+        context.Response.Headers.ContentType = OctetStream;
+        context.Response.Headers.ContentLength = value.Length;
+        context.Response.Headers.ETag = EntityTags.Of(result.Version);
+        await context.Response.BodyWriter.WriteAsync(value);
     }
 
     private async Task RemoveAsync(HttpContext context, RestKey key, Condition condition)

@@ -12,8 +12,8 @@ public sealed record ServerOptions
     /// <summary>The data folder. Default: <c>./data</c>.</summary>
     public string Data { get; init; } = "./data";
 
-    /// <summary>How the store is opened.</summary>
-    public StoreOptions Store { get; init; } = new();
+    /// <summary>How the store is opened. Default: as an embedded one, but that changes are always kept for those who watch.</summary>
+    public StoreOptions Store { get; init; } = new() { WatchHistoryAlways = true };
 
     /// <summary>Where REST listens. Default: 127.0.0.1:7400. Port 0 takes any free port.</summary>
     public IPEndPoint RestListen { get; init; } = new(IPAddress.Loopback, 7400);

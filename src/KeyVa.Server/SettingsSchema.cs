@@ -48,6 +48,15 @@ public static class SettingsSchema
         Size("max-batch-bytes", new StoreOptions().MaxBatchBytes, 1, 64 * MiB,
             "The largest batch in bytes of keys and values; one value of the largest size always fits.",
             static (store, bytes) => store with { MaxBatchBytes = (int)bytes }),
+        Size("max-transaction-bytes", new StoreOptions().MaxTransactionBytes, 64 << 10, 64 * MiB,
+            "What one transaction may hold of what it has written and must find unchanged; its commit is one write of as much.",
+            static (store, bytes) => store with { MaxTransactionBytes = (int)bytes }),
+        Number("max-transactions", new StoreOptions().MaxTransactions, 1, 1_000_000,
+            "Transactions that may be under way at once; the next one is refused as busy.",
+            static (store, count) => store with { MaxTransactions = count }),
+        Duration("lock-timeout", new StoreOptions().LockTimeout, 0, 24L * 3600 * 1000,
+            "How long a call waits for the locks that transactions hold, a write outside of a transaction too.",
+            static (store, time) => store with { LockTimeout = time }),
         Size("memory-budget", new StoreOptions().MemoryBudgetBytes, 0, TiB,
             "What all lsm partitions use together: memtables, block cache, open tables, cursors; 0B: follows from the sizes below and the memory there is.",
             static (store, bytes) => store with { MemoryBudgetBytes = bytes }),
@@ -79,6 +88,12 @@ public static class SettingsSchema
         Size("compaction-rate", new StoreOptions().CompactionBytesPerSecond, 0, TiB,
             "What all compactions together may write per second; 0B: no limit.",
             static (store, bytes) => store with { CompactionBytesPerSecond = bytes }),
+        Duration("retain-versions-for", new StoreOptions().RetainVersionsFor, 0, 3650L * 24 * 3600 * 1000,
+            "How long a version that was overwritten, removed or has expired can still be read and rolled back to; 0ms: only what open snapshots see stays.",
+            static (store, time) => store with { RetainVersionsFor = time }),
+        Number("retain-versions", new StoreOptions().RetainVersions, 0, 10_000,
+            "So many versions of each key, the newest ones, stay in any case, removals among them; 0: the newest alone.",
+            static (store, count) => store with { RetainVersions = count }),
         Number("background-threads", new StoreOptions().BackgroundThreads, 1, 64,
             "Threads for flushes, compactions and checkpoints.",
             static (store, count) => store with { BackgroundThreads = count }),
@@ -96,6 +111,23 @@ public static class SettingsSchema
         Size("scrub-rate", new StoreOptions().ScrubBytesPerSecond, 64 << 10, TiB,
             "Bytes per second read for that, at most.",
             static (store, bytes) => store with { ScrubBytesPerSecond = bytes }),
+        Word("watch-keep", "Whether the newest changes are kept in memory all the time, so that watches resume after a restart, or only from a first watch to watch-linger after the last.",
+            [("always", true), ("watched", false)],
+            static (store, always) => store with { WatchHistoryAlways = always }),
+        Size("watch-history", new StoreOptions().WatchHistoryBytes, MiB / 16, 4 * GiB,
+            "The memory for them, part of the memory budget: how far back a watch can begin, and how far behind a slow one may fall.",
+            static (store, bytes) => store with { WatchHistoryBytes = bytes }),
+        Duration("watch-linger", new StoreOptions().WatchLinger, 0, 24L * 3600 * 1000,
+            "How long they are still kept after the last watch ended, where watch-keep is watched.",
+            static (store, time) => store with { WatchLinger = time }),
+        Duration("watch-progress", new StoreOptions().WatchProgressInterval, 10, 3600 * 1000,
+            "How often a watch with nothing to tell says how far it is.",
+            static (store, time) => store with { WatchProgressInterval = time }),
+        Number("max-watchers", new StoreOptions().MaxWatchers, 1, 1_000_000, "Watches open at a time; the next one is refused as busy.",
+            static (store, count) => store with { MaxWatchers = count }),
+        Size("watch-queues", new StoreOptions().WatchQueueBytes, MiB / 16, 4 * GiB,
+            "What waits for the readers of all watches together; past it the slow ones fall back on watch-history.",
+            static (store, bytes) => store with { WatchQueueBytes = bytes }),
         Word("partitions", "Whether a new data folder begins with one partition over all keys, or with none.",
             [("default", true), ("none", false)],
             static (store, create) => store with { CreateDefaultPartition = create }),
@@ -165,8 +197,11 @@ public static class SettingsSchema
             $"{minMilliseconds}ms to {maxMilliseconds}ms: {Units.DurationForms}", description,
             (ref ServerOptions options, string text) =>
             {
-                if (!Units.TryParseDuration(text, "", out long milliseconds)
-                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds)
+                // Where nothing is allowed, it is: elsewhere a duration of zero is a mistake.
+                long milliseconds = 0;
+                bool isZero = minMilliseconds == 0 && text is ("0ms" or "0s" or "0m" or "0h" or "0d");
+                if (!isZero && (!Units.TryParseDuration(text, "", out milliseconds)
+                    || milliseconds < minMilliseconds || milliseconds > maxMilliseconds))
                 {
                     return false;
                 }

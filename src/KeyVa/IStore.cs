@@ -18,6 +18,17 @@ public interface IStore : IAsyncDisposable
     /// <summary>Writes a key.</summary>
     ValueTask<WriteResult> UpsertAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the write is applied: it never conflicts with another. <see cref="WriteResult.Merged"/>
+    /// has the value that it came to; <see cref="Status.MergeRefused"/> if the function refuses, and then nothing has changed. Without an expiry a key
+    /// that is there keeps its own.
+    /// </summary>
+    ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default);
+
+    /// <summary>Adds to a counter, which is there from its first increment on; <see cref="WriteResult.MergedNumber"/> is what it came to.</summary>
+    ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default);
+
     /// <summary>Removes a key; <see cref="Status.NotFound"/> if it was not there.</summary>
     ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default);
 
@@ -36,4 +47,12 @@ public interface IStore : IAsyncDisposable
     /// enumeration if the scan is refused.
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Follows the changes of a key, a prefix or a range, in commit order, none left out and none twice. The first event is a
+    /// <see cref="WatchEventKind.Progress"/>: from its version on everything will be told. To resume, watch from the version behind
+    /// the last event. Throws from the enumeration <see cref="RefusedException"/> if it is refused, <see cref="CompactedException"/>
+    /// if the changes that come next are not kept any more.
+    /// </summary>
+    IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default);
 }

@@ -21,6 +21,12 @@ public sealed record ScanOptions
     /// <summary>Continue behind this key: the key of the last record of an earlier scan with the same options.</summary>
     public ReadOnlyMemory<byte> After { get; init; }
 
+    /// <summary>
+    /// The range as it was at a version or time; refused with <see cref="Status.Compacted"/> if that has been forgotten. As of a time, what
+    /// had expired then is left out; as of a version nothing is, and records say when they expire. Default: now.
+    /// </summary>
+    public AsOf At { get; init; }
+
     /// <summary>Leave the values out.</summary>
     public bool KeysOnly { get; init; }
 

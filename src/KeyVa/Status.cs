@@ -39,12 +39,38 @@ public enum Status : byte
     /// </summary>
     Failed = 9,
 
+    /// <summary>
+    /// What the transaction has read or written was changed by another since: nothing of it was written, and it is over.
+    /// Do it again from its beginning (<see cref="Store.Transact(Action{Transaction}, TransactionOptions?)"/> does).
+    /// </summary>
+    Conflict = 10,
+
+    /// <summary>
+    /// Transactions waited for each other's locks in a ring, and this one was chosen to end it: it is rolled back. Do it again
+    /// from its beginning.
+    /// </summary>
+    Deadlock = 11,
+
+    /// <summary>Another transaction held a lock for longer than the caller waits. The call did nothing.</summary>
+    LockTimeout = 12,
+
+    /// <summary>The transaction reached its time limit and was rolled back.</summary>
+    Expired = 13,
+
+    /// <summary>What was asked for has been forgotten; the detail says from which version on there is everything.</summary>
+    Compacted = 14,
+
+    /// <summary>
+    /// A merge function could not make a value of what the key holds and the operand: an increment of a text, for example. Nothing of the batch
+    /// was written; the detail says what does not fit.
+    /// </summary>
+    MergeRefused = 15,
     /// <summary>A unique index has the value already, under another key; nothing of the batch was written. The detail names both.</summary>
-    NotUnique = 20,
+    NotUnique = 16,
 
     /// <summary>A strict index cannot read the value; nothing of the batch was written.</summary>
-    NotIndexable = 21,
+    NotIndexable = 17,
 
     /// <summary>The index is still being filled, or was made after the snapshot that is asked for; try again later.</summary>
-    NotReady = 22,
+    NotReady = 18,
 }

@@ -3,7 +3,10 @@ using System.Runtime.CompilerServices;
 using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
+using KeyVa.Merges;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa;
 
@@ -27,8 +30,10 @@ public sealed class Store : IStore
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
     private readonly StoreIndexes _indexes;
+    private readonly PastReader _past;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
+    private readonly LiveTransactions _transactions;
     private int _disposed;
 
     private Store(StoreOpening parts)
@@ -40,7 +45,9 @@ public sealed class Store : IStore
         _reads = new StoreReads(_registry, _context, _counters, _getLatency);
         _indexes = new StoreIndexes(_registry, _context);
         _writes = new StoreWrites(_registry, _journal, _context, _indexes.Guard, _counters, _writeLatency);
+        _transactions = new LiveTransactions(_registry, _context, _journal, _indexes.Guard, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
+        _past = new PastReader(_registry, _context, _journal);
         _indexes.Resume();
     }
 
@@ -58,6 +65,14 @@ public sealed class Store : IStore
 
     /// <summary>What opening found and mended (a cut journal tail, for example), for the log; empty: nothing.</summary>
     public IReadOnlyList<string> RecoveryNotes => _parts.Notes;
+
+    /// <summary>The locks of transactions; null while none has needed any.</summary>
+    internal LockTable? Locks => _context.Locks;
+
+    /// <summary>The transactions under way.</summary>
+    internal LiveTransactions Live => _transactions;
+
+    internal MergeRegistry MergeFunctions => _context.MergeFunctions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
     public StoreException? Failure
@@ -86,6 +101,20 @@ public sealed class Store : IStore
     public void BeginScrub() => _scrubber.Begin();
 
     /// <summary>
+    /// Begins to read all files in search of damage, or those of one partition, at a rate of its own, and says how far it is and
+    /// what it has found. What it finds is among <see cref="ScrubDamages"/> too.
+    /// </summary>
+    /// <param name="partition">Null: all partitions and the journal.</param>
+    /// <param name="bytesPerSecond">At least 64 KiB; null: <see cref="StoreOptions.ScrubBytesPerSecond"/>.</param>
+    /// <param name="cancellation">Ends it early.</param>
+    public StoreScrub BeginScrub(long? partition, long? bytesPerSecond = null, CancellationToken cancellation = default)
+    {
+        long rate = bytesPerSecond ?? _context.Options.ScrubBytesPerSecond;
+        ArgumentOutOfRangeException.ThrowIfLessThan(rate, Scrubber.MinBytesPerSecond, nameof(bytesPerSecond));
+        return _scrubber.Begin(partition, rate, cancellation);
+    }
+
+    /// <summary>
     /// Opens the store in a folder, created if missing. Throws <see cref="StoreException"/> if the folder is in use,
     /// is no store, has an unknown format version, or is damaged (<see cref="CorruptionException"/>).
     /// </summary>
@@ -106,7 +135,11 @@ public sealed class Store : IStore
     /// <see cref="StoreException"/> if the folder is in use or no store, or if there is no room.
     /// </summary>
     public static RepairReport Repair(string path, string? to = null, CancellationToken cancellation = default) =>
-        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation);
+        Repair(path, to, [], cancellation);
+
+    /// <summary>As <see cref="Repair(string, string?, CancellationToken)"/>, for a store with merge functions of its program: see <see cref="StoreOptions.MergeFunctions"/>.</summary>
+    public static RepairReport Repair(string path, string? to, IReadOnlyList<MergeFunction> mergeFunctions, CancellationToken cancellation = default) =>
+        StoreRepair.Run(path, to, new StoreEnvironment(), cancellation, new MergeRegistry(mergeFunctions));
 
     /// <summary>Reads a key without a copy; dispose the lease soon.</summary>
     public ValueLease Get(scoped ReadOnlySpan<byte> key)
@@ -142,6 +175,27 @@ public sealed class Store : IStore
     }
 
     /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the write is applied: it never conflicts with another. <see cref="WriteResult.Merged"/>
+    /// has the value that it came to; <see cref="Status.MergeRefused"/> if the function refuses, and then nothing has changed. Without an expiry a key
+    /// that is there keeps its own.
+    /// </summary>
+    public WriteResult Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        SyncWriteRequest request = SyncWriteRequest.ForThisThread;
+        request.OwnCommand.Clear();
+        request.OwnCommand.Merge(key, function, operand, options);
+        return _writes.Write(request, key, request.OwnCommand);
+    }
+
+    /// <summary>Adds to a counter, which is there from its first increment on; <see cref="WriteResult.MergedNumber"/> is what it came to.</summary>
+    public WriteResult Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> operand = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, operand), options);
+    }
+
+    /// <summary>
     /// Removes a key; <see cref="Status.NotFound"/> if it was not there. A blind removal does not look, which saves a read
     /// on lsm, and always ends with Ok.
     /// </summary>
@@ -174,6 +228,24 @@ public sealed class Store : IStore
         return _writes.Write(batch.Commands);
     }
 
+    /// <summary>
+    /// Begins a transaction; dispose it. Throws <see cref="RefusedException"/> if <see cref="StoreOptions.MaxTransactions"/> are
+    /// under way, the options break a rule, or the store is closed.
+    /// </summary>
+    public Transaction Begin(TransactionOptions? options = null) => _transactions.Begin(options ?? TransactionOptions.Default);
+
+    /// <summary>
+    /// Does work in a transaction and commits it; again from its beginning if it meets others (at most 64 times, with short random
+    /// pauses, and from the fourth time with locks), so it must have no effect but through the transaction. Work that
+    /// rolls back ends it with <see cref="Status.Ok"/> and version 0; an exception rolls back and goes on to the caller.
+    /// </summary>
+    public CommitResult Transact(Action<Transaction> work, TransactionOptions? options = null) =>
+        Transactions.Transact.Run(_transactions, work, options ?? TransactionOptions.Default);
+
+    /// <summary>As <see cref="Transact(Action{Transaction}, TransactionOptions?)"/>, without blocking the thread.</summary>
+    public Task<CommitResult> TransactAsync(Func<Transaction, ValueTask> work, TransactionOptions? options = null, CancellationToken cancellation = default) =>
+        Transactions.Transact.RunAsync(_transactions, work, options ?? TransactionOptions.Default, cancellation);
+
     /// <summary>Opens a cursor over a range at one snapshot; check its <see cref="ScanCursor.Status"/>.</summary>
     public ScanCursor Scan(ScanOptions options)
     {
@@ -202,6 +274,77 @@ public sealed class Store : IStore
         _counters.Add(Counter.Scans);
         return _indexes.QueryAsync(query);
     }
+
+    /// <summary>
+    /// Reads a key as it was at a version or time; <see cref="Status.Compacted"/> if that has been forgotten (see
+    /// <see cref="StoreOptions.RetainVersionsFor"/>; what has not been forgotten yet by chance is told too).
+    /// </summary>
+    public ReadResult GetAt(ReadOnlySpan<byte> key, AsOf at)
+    {
+        ValueTask<ReadResult> read = GetAtAsync(key.ToArray(), at);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>Lists the versions of a key, as far as they are there.</summary>
+    public HistoryResult History(ReadOnlySpan<byte> key, HistoryOptions? options = null)
+    {
+        ValueTask<HistoryResult> read = HistoryAsync(key.ToArray(), options);
+        return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
+    }
+
+    /// <summary>
+    /// Brings the keys of a range back to what they were at a version or time, also across partitions: by new puts and removals, all at one new
+    /// version. Values come back with their expiry, unless it is past. Nothing changes and it ends with <see cref="Status.Compacted"/>
+    /// if that has been forgotten. Other writes to the same partitions wait until it is done; readers do not.
+    /// </summary>
+    public RollBackResult RollBack(KeyRange range, AsOf to) => RollBackAsync(range, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for one key.</summary>
+    public RollBackResult RollBack(ReadOnlySpan<byte> key, AsOf to) => RollBackAsync(key.ToArray(), to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>, for a partition; <see cref="Status.NotFound"/> if there is none with this number.</summary>
+    public RollBackResult RollBack(long partition, AsOf to) => RollBackAsync(partition, to).AsTask().GetAwaiter().GetResult();
+
+    /// <summary>As <see cref="GetAt"/>.</summary>
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        _counters.Add(Counter.Gets);
+        return at.IsSet ? _past.GetAtAsync(key, at) : GetAsync(key, cancellation);
+    }
+
+    /// <summary>As <see cref="History"/>.</summary>
+    public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return _past.HistoryAsync(key, options ?? new HistoryOptions());
+    }
+
+    /// <summary>As <see cref="RollBack(KeyRange, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(KeyRange range, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(range.From.ToArray(), range.To.ToArray()), to, default).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(ReadOnlySpan{byte}, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(ReadOnlyMemory<byte> key, AsOf to, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        if (key.IsEmpty)
+        {
+            return ValueTask.FromResult(new RollBackResult { Status = Status.Invalid, Detail = Refusals.DescribeKey(0) });
+        }
+
+        byte[] copy = key.ToArray();
+        return new ValueTask<RollBackResult>(_past.RollBackAsync(new KeyRange(copy, (byte[])[.. copy, 0]), to, copy).WaitAsync(cancellation));
+    }
+
+    /// <summary>As <see cref="RollBack(long, AsOf)"/>. Cancelling gives up waiting.</summary>
+    public ValueTask<RollBackResult> RollBackAsync(long partition, AsOf to, CancellationToken cancellation = default) =>
+        _registry.Map.TryFind(partition, out Partition? found)
+            ? RollBackAsync(found.Range, to, cancellation)
+            : ValueTask.FromResult(new RollBackResult { Status = Status.NotFound, Detail = $"there is no partition {partition}; 'keyva admin partition list' shows them" });
 
     /// <summary>
     /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
@@ -236,6 +379,21 @@ public sealed class Store : IStore
         request.OwnCommand.Put(key.Span, value.Span, options);
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        cancellation.ThrowIfCancellationRequested();
+        AsyncWriteRequest request = AsyncWriteRequest.Rent();
+        request.OwnCommand.Merge(key.Span, function, operand.Span, options);
+        return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
@@ -278,6 +436,13 @@ public sealed class Store : IStore
             cancellation.ThrowIfCancellationRequested();
             yield return StoreReads.Copy(cursor);
         }
+    }
+
+    /// <inheritdoc/>
+    public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return Watches.WatchStream.RunAsync(_context.Watches, options, () => _registry.Map, cancellation);
     }
 
     /// <summary>As <see cref="Scan"/>, without blocking while a snapshot of several partitions waits for writes under way.</summary>
@@ -326,10 +491,15 @@ public sealed class Store : IStore
 
         _scrubber.Dispose();
         _indexes.Dispose();
+        _context.Watches.End();
+        _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);
         _parts.Dispose();
         _counters.Close();
     }
+
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
+    internal void EndWatches() => _context.Watches.End();
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

@@ -19,6 +19,9 @@ public class StoreException : Exception
     }
 }
 
+/// <summary>The store is being closed under somebody who waits for it.</summary>
+internal sealed class StoreClosedException() : StoreException("the store is being closed");
+
 /// <summary>A call to the operating system failed: names the operation, the path and the error.</summary>
 public class StorageException : StoreException
 {

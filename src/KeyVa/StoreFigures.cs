@@ -33,6 +33,8 @@ internal static class StoreFigures
         }
 
         BlockCache cache = context.BlockCache;
+        (long oldestVersion, TimeSpan oldestAge) = context.Snapshots.Oldest;
+        Watches.WatchFigures watches = context.Watches.Figures;
         return new StoreStatistics
         {
             Keys = partitions.Sum(p => p.Keys),
@@ -61,6 +63,15 @@ internal static class StoreFigures
             CacheHits = cache.Hits,
             CacheMisses = cache.Misses,
             OpenSnapshots = context.Snapshots.Count,
+            OldestSnapshotVersion = oldestVersion,
+            OldestSnapshotAge = oldestAge,
+            OlderVersions = partitions.Sum(p => p.OlderVersions),
+            OlderVersionBytes = partitions.Sum(p => p.OlderVersionBytes),
+            Watchers = watches.Watchers,
+            WatchHistoryBytes = watches.HistoryBytes,
+            WatchQueuedBytes = watches.QueuedBytes,
+            WatchEvents = watches.Told,
+            WatchesCompacted = watches.Compacted,
             Uptime = uptime,
             Partitions = partitions,
         };

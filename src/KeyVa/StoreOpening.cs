@@ -3,6 +3,7 @@ using KeyVa.Engines.Lsm;
 using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Log;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa;
@@ -26,9 +27,13 @@ internal sealed class StoreOpening : IDisposable
     /// <summary>What leads to a separated value takes about half of this itself.</summary>
     private const int MinSeparateValuesFrom = 64;
 
+    private const int MaxRetainedVersions = 10_000;
+    private static readonly TimeSpan MaxRetention = TimeSpan.FromDays(3650);
+
     private readonly StoreOptions _options;
     private readonly StoreEnvironment _environment;
     private readonly EngineOptions _engineOptions;
+    private readonly MergeRegistry _mergeFunctions;
     private readonly string _directory;
     private readonly List<string> _notes = [];
 
@@ -39,6 +44,7 @@ internal sealed class StoreOpening : IDisposable
         _environment = environment;
         Check(options);
         _engineOptions = EngineOptions(options, environment);
+        _mergeFunctions = new MergeRegistry(options.MergeFunctions);
     }
 
     public IDisposable? FolderLock { get; private set; }
@@ -72,7 +78,13 @@ internal sealed class StoreOpening : IDisposable
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
         CheckExtractors(catalog);
         Context = CreateContext();
+        Context.Watches = new Watches.WatchHub(Context);
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
+        if (!Context.History.Load())
+        {
+            _notes.Add($"{HistoryFile.FileName} is damaged and was passed over: versions stay longer than was asked for, and times before now lead to none");
+        }
+
         Journal = Journal.Open(files, Context.JournalDirectory, JournalOptions(), _environment.Time);
         if (Journal.Recovery.Cut is { } cut)
         {
@@ -81,7 +93,8 @@ internal sealed class StoreOpening : IDisposable
 
         Registry = new PartitionRegistry(Context, catalog);
         Registry.OpenAll(Journal);
-        var replay = new JournalReplay(Registry.Map, Context.Oracle);
+        var replay = new JournalReplay(
+            Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)));
         Journal.Replay(replay);
         if (replay.Applied > 0)
         {
@@ -94,6 +107,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        Context.History.Opened(id => Registry.Map.TryFind(id, out Partition? partition) ? partition.Engine.AppliedIndex : 0);
         Context.IsOpen = true;
         Context.BlockCache.Memory.Serve();
     }
@@ -103,6 +117,13 @@ internal sealed class StoreOpening : IDisposable
         if (Registry is not null)
         {
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
+        }
+
+        Context?.Watches.Dispose();
+
+        if (Context is { IsOpen: true })
+        {
+            Context.History.Close();
         }
 
         OwnThreads?.Dispose();
@@ -124,12 +145,22 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"max-batch-bytes is {options.MaxBatchBytes}; it must be 1 to {Limits.MaxValueBytesCeiling}");
         }
 
+        if (options.MaxTransactionBytes is < 64 << 10 or > Limits.MaxValueBytesCeiling || options.MaxTransactions < 1)
+        {
+            throw new StoreException($"max-transaction-bytes is {options.MaxTransactionBytes} and must be {64 << 10} to {Limits.MaxValueBytesCeiling}; max-transactions is {options.MaxTransactions} and must be at least 1");
+        }
+
+        if (options.LockTimeout < TimeSpan.Zero || options.LockTimeout > TimeSpan.FromDays(1))
+        {
+            throw new StoreException($"lock-timeout is {options.LockTimeout}; it must be 0 to 1 day");
+        }
+
         if (options.Volatile && options.Engine != EngineKind.Memory)
         {
             throw new StoreException("only the memory engine can be volatile; choose engine memory or leave volatile out");
         }
 
-        if (options.ScrubBytesPerSecond < 64 << 10 || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
+        if (options.ScrubBytesPerSecond < Scrubber.MinBytesPerSecond || options.ScrubInterval < TimeSpan.Zero || options.ScrubInterval > TimeSpan.FromDays(40))
         {
             throw new StoreException("scrub-rate must be at least 64KiB, scrub-interval 0 to 40 days");
         }
@@ -152,6 +183,21 @@ internal sealed class StoreOpening : IDisposable
         if (options.SeparateValuesFrom is not (0 or >= MinSeparateValuesFrom and <= Limits.MaxValueBytesCeiling))
         {
             throw new StoreException($"separate-values-from is {options.SeparateValuesFrom}; it must be 0 (never) or {MinSeparateValuesFrom} to {Limits.MaxValueBytesCeiling}");
+        }
+
+        if (options.RetainVersionsFor < TimeSpan.Zero || options.RetainVersionsFor > MaxRetention || options.RetainVersions is < 0 or > MaxRetainedVersions)
+        {
+            throw new StoreException($"retain-versions-for must be 0 to {MaxRetention.TotalDays} days, retain-versions 0 to {MaxRetainedVersions}");
+        }
+
+        if (options.WatchHistoryBytes < 64 << 10 || options.WatchQueueBytes < 64 << 10 || options.MaxWatchers < 1)
+        {
+            throw new StoreException("watch-history and watch-queues must be at least 64KiB, max-watchers at least 1");
+        }
+
+        if (options.WatchProgressInterval < TimeSpan.FromMilliseconds(10) || options.WatchLinger < TimeSpan.Zero || options.WatchLinger > TimeSpan.FromDays(40) || options.WatchProgressInterval > TimeSpan.FromDays(40))
+        {
+            throw new StoreException("watch-progress must be 10ms to 40 days, watch-linger 0 to 40 days");
         }
 
         if (options.CompactionBytesPerSecond < 0)
@@ -206,7 +252,7 @@ internal sealed class StoreOpening : IDisposable
         foreach (string name in files.List(_directory))
         {
             // What a store leaves that was killed while it was being created.
-            if (name is not (LockName or "CATALOG.tmp" or "journal" or "partitions"))
+            if (name is not (LockName or "CATALOG.tmp" or HistoryFile.TemporaryName or "journal" or "partitions"))
             {
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
@@ -261,6 +307,9 @@ internal sealed class StoreOpening : IDisposable
         }
 
         EngineOptions engine = _engineOptions;
+        var oracle = new VersionOracle(_environment.Time);
+        var clock = new VersionClock(oracle, Resolution(_options));
+        var snapshots = new SnapshotList(new Retention(_options.RetainVersionsFor, _options.RetainVersions, clock, oracle));
         long budget = _options.MemoryBudgetBytes != 0
             ? _options.MemoryBudgetBytes
             : MemoryBudget.Automatic(_options.BlockCacheBytes, engine.MemtableBytes, engine.MaxImmutableMemtables + 1, MemoryLimit.Read());
@@ -273,11 +322,18 @@ internal sealed class StoreOpening : IDisposable
             CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
             Background = background,
             Time = _environment.Time,
-            Oracle = new VersionOracle(_environment.Time),
-            Snapshots = new SnapshotList(),
+            Oracle = oracle,
+            Snapshots = snapshots,
+            History = new VersionHistory(_environment.FileSystem, _directory, oracle, clock, snapshots, background),
+            MergeFunctions = _mergeFunctions,
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
+
+    /// <summary>An eight-thousandth of the time that versions are retained; a second where they are retained by count alone.</summary>
+    private static long Resolution(StoreOptions options) => options.RetainVersionsFor > TimeSpan.Zero
+        ? Math.Max(1, (long)options.RetainVersionsFor.TotalMilliseconds / (VersionClock.Capacity / 2))
+        : 1000;
 
     private JournalOptions JournalOptions() => new()
     {
@@ -290,11 +346,12 @@ internal sealed class StoreOpening : IDisposable
 
     private void ReleaseJournal()
     {
+        Journal!.ForgetAllBut(id => Registry!.Map.TryFind(id, out _));
         foreach (Partition partition in Registry!.Map.Partitions)
         {
             if (!partition.Definition.IsVolatile)
             {
-                Journal!.Release(partition.Id, partition.Engine.DurableIndex);
+                Journal.Release(partition.Id, partition.Engine.DurableIndex);
             }
         }
     }

@@ -29,6 +29,22 @@ public sealed record StoreOptions
     public int MaxBatchBytes { get; init; } = 1 << 20;
 
     /// <summary>
+    /// What one transaction may hold of keys and values it has written and of keys it must find unchanged, with a few dozen bytes
+    /// for each; its commit is one write of as much, bound by this and not by <see cref="MaxBatchBytes"/>. 64 KiB to 64 MiB.
+    /// Default: 64 MiB.
+    /// </summary>
+    public int MaxTransactionBytes { get; init; } = 64 << 20;
+
+    /// <summary>Transactions that may be under way at once; one more is refused with <see cref="Status.Busy"/>. Default: 10,000.</summary>
+    public int MaxTransactions { get; init; } = 10_000;
+
+    /// <summary>
+    /// How long a call waits for the locks that transactions hold, a write outside of a transaction too, before it ends with
+    /// <see cref="Status.LockTimeout"/>; 0 to 1 day. Default: 5 seconds.
+    /// </summary>
+    public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>
     /// Bytes of memory outside the GC heap that all lsm partitions use together: memtables, block cache, indexes and
     /// filters of open tables, blocks and buffers of cursors and compactions. At least 8 MiB. When memtables need it the cache
     /// shrinks, down to an eighth of this; when they need nearly all of it, the largest is flushed and writers are slowed.
@@ -84,6 +100,26 @@ public sealed record StoreOptions
     /// </summary>
     public long CompactionBytesPerSecond { get; init; }
 
+    /// <summary>
+    /// How long a version of a key that was overwritten, removed or has expired can still be read (<see cref="Store.GetAt"/>,
+    /// <see cref="Store.History"/>, <see cref="ScanOptions.At"/>, <see cref="Store.RollBack(KeyRange, AsOf)"/>). May change from one opening to the
+    /// next: what is forgotten stays so. At most 10 years. Default: zero; then only what open cursors see stays.
+    /// </summary>
+    public TimeSpan RetainVersionsFor { get; init; }
+
+    /// <summary>
+    /// So many versions of each key, the newest ones, stay for ever; a removal is one, so a removed key leaves traces. With
+    /// <see cref="RetainVersionsFor"/>: what either keeps. What has expired is kept by time only. 0 and 1: the newest alone; at
+    /// most 10,000. Default: 0.
+    /// </summary>
+    public int RetainVersions { get; init; }
+
+    /// <summary>
+    /// The program's own merge functions, each name in as many versions as it has had; KeyVa's own need not be given. Opening a store whose
+    /// journal holds a merge by another one fails, and names it. Default: none.
+    /// </summary>
+    public IReadOnlyList<MergeFunction> MergeFunctions { get; init; } = [];
+
     /// <summary>Threads for flushes, compactions and checkpoints. Default: 2.</summary>
     public int BackgroundThreads { get; init; } = 2;
 
@@ -101,6 +137,36 @@ public sealed record StoreOptions
 
     /// <summary>At most so many bytes per second are read for that, 64 KiB or more. Default: 8 MiB.</summary>
     public long ScrubBytesPerSecond { get; init; } = 8L << 20;
+
+    /// <summary>
+    /// Bytes of memory outside the GC heap in which the newest changes of all partitions are kept for those who watch, 64 KiB or
+    /// more: how far back a watch can begin or resume, and how far behind a slow one may fall. Part of the memory budget, of which it
+    /// takes a quarter at most.
+    /// Default: 16 MiB.
+    /// </summary>
+    public long WatchHistoryBytes { get; init; } = 16L << 20;
+
+    /// <summary>
+    /// Whether changes are kept for watches all the time, also while nobody watches, and filled from the journal when the store
+    /// is opened: a watch can then resume after a restart. It costs each write a copy in memory. Default: false, from the first
+    /// watch until <see cref="WatchLinger"/> after the last.
+    /// </summary>
+    public bool WatchHistoryAlways { get; init; }
+
+    /// <summary>How long changes are still kept after the last watch ended, for one that comes back. Default: 5 minutes.</summary>
+    public TimeSpan WatchLinger { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>How often a watch with nothing to tell says how far it is. Default: 5 seconds.</summary>
+    public TimeSpan WatchProgressInterval { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Watches open at a time; one more is refused with <see cref="Status.Busy"/>. Default: 50,000.</summary>
+    public int MaxWatchers { get; init; } = 50_000;
+
+    /// <summary>
+    /// Bytes that wait in the queues of all watches together. Past it, a watch whose reader has not taken all it was given falls
+    /// back on the changes that are kept. Default: 64 MiB.
+    /// </summary>
+    public long WatchQueueBytes { get; init; } = 64L << 20;
 
     /// <summary>Past this many bytes of journal, partitions that hold it back are flushed. Default: 1 GiB.</summary>
     public long JournalBudgetBytes { get; init; } = 1L << 30;

@@ -109,9 +109,21 @@ internal readonly struct StoreReads(PartitionRegistry registry, StoreContext con
         }
 
         closed = default;
-        if (prepared)
+        if (prepared && !options.At.IsSet)
         {
-            OpenSnapshot(state.Plan.Partitions, state.Begin(_context.Oracle), out closed);
+            OpenSnapshot(state.Plan.Partitions, state.Begin(_context.Oracle, default), out closed);
+        }
+        else if (prepared)
+        {
+            Snapshot snapshot = state.Begin(_context.Oracle, options.At);
+            if (PastReader.TryOpen(_context, state.Plan.Partitions, options.At, snapshot, out Status status, out string? detail))
+            {
+                closed = WaitForAll(state.Plan.Partitions, snapshot.Version);
+            }
+            else
+            {
+                state.Refuse(status, detail);
+            }
         }
 
         return state;

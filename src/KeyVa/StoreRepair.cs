@@ -4,6 +4,7 @@ using KeyVa.Engines.Lsm;
 using KeyVa.Engines.Memory;
 using KeyVa.Io;
 using KeyVa.Log;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa;
@@ -26,10 +27,12 @@ internal sealed class StoreRepair
     private readonly string _target;
     private readonly IFileSystem _files;
     private readonly StoreEnvironment _environment;
+    private readonly MergeRegistry _functions;
     private readonly RepairLog _log = new();
 
-    private StoreRepair(string source, string target, StoreEnvironment environment)
+    private StoreRepair(string source, string target, StoreEnvironment environment, MergeRegistry functions)
     {
+        _functions = functions;
         _source = source;
         _target = target;
         _environment = environment;
@@ -37,7 +40,7 @@ internal sealed class StoreRepair
     }
 
     /// <summary>Repairs into <paramref name="to"/>, a folder that is missing or empty; null: in place.</summary>
-    public static RepairReport Run(string path, string? to, StoreEnvironment environment, CancellationToken cancellation)
+    public static RepairReport Run(string path, string? to, StoreEnvironment environment, CancellationToken cancellation, MergeRegistry? functions = null)
     {
         IFileSystem files = environment.FileSystem;
         string source = Path.GetFullPath(path);
@@ -59,7 +62,7 @@ internal sealed class StoreRepair
             throw new StoreException($"'{target}' is not empty; name a folder that does not exist yet or is empty");
         }
 
-        var repair = new StoreRepair(source, target, environment);
+        var repair = new StoreRepair(source, target, environment, functions ?? MergeRegistry.OfBuiltIn);
         repair.Run(cancellation);
         string? damaged = to is null ? StoreRepairInPlace.Exchange(files, source, target) : null;
         return new RepairReport
@@ -183,16 +186,17 @@ internal sealed class StoreRepair
     private JournalSalvageReplay ReplayJournal(Dictionary<long, RepairedPartition> partitions)
     {
         string directory = StoreContext.JournalDirectoryOf(_source);
-        var replay = new JournalSalvageReplay(partitions, directory, _log);
         if (!_files.DirectoryExists(directory))
         {
             _log.Damages.Add(new CorruptionException(directory, 0, "the journal's folder is missing"));
             _log.Lose(directory, 0, "the journal: every write that the partitions' files do not hold");
-            return replay;
+            return new JournalSalvageReplay(partitions, _functions, directory, directory, _log);
         }
 
-        var visitor = new ReplayVisitor { Replay = replay };
         JournalScan scan = JournalScan.Run(_files, directory);
+        long first = scan.Segments.Count > 0 ? scan.Segments[0].Header.Sequence : 1;
+        var replay = new JournalSalvageReplay(partitions, _functions, directory, Path.Combine(directory, JournalFormat.SegmentName(first - 1)), _log);
+        var visitor = new ReplayVisitor { Replay = replay };
         if (scan.Damage is { } damage)
         {
             using var salvage = new JournalSalvage(_files, directory);
@@ -277,6 +281,16 @@ internal sealed class StoreRepair
     {
         public required JournalSalvageReplay Replay;
 
-        public readonly void Visit(in JournalRecord record) => Replay.Visit(record);
+        public readonly void Visit(in JournalRecord record)
+        {
+            if (record.Kind == RecordKind.Reached)
+            {
+                Replay.Reach(record.Positions);
+            }
+            else
+            {
+                Replay.Visit(record);
+            }
+        }
     }
 }

@@ -81,6 +81,18 @@ public sealed record StoreStatistics
     /// <summary>Snapshots (scans, readers) open now.</summary>
     public int OpenSnapshots { get; init; }
 
+    /// <summary>The oldest version that an open snapshot sees; 0: none is open. What was overwritten since then stays for it.</summary>
+    public long OldestSnapshotVersion { get; init; }
+
+    /// <summary>How long the snapshot that was opened first has been open.</summary>
+    public TimeSpan OldestSnapshotAge { get; init; }
+
+    /// <summary>Versions that newer ones shadow, in all partitions (see <see cref="PartitionInfo.OlderVersions"/>).</summary>
+    public long OlderVersions { get; init; }
+
+    /// <summary>Their bytes.</summary>
+    public long OlderVersionBytes { get; init; }
+
     /// <summary>Bytes read in the background in search of damage.</summary>
     public long ScrubbedBytes { get; init; }
 
@@ -92,6 +104,21 @@ public sealed record StoreStatistics
 
     /// <summary>Whether all files are being read now.</summary>
     public bool IsScrubbing { get; init; }
+
+    /// <summary>Watches open now.</summary>
+    public int Watchers { get; init; }
+
+    /// <summary>Bytes of the changes kept for watches.</summary>
+    public long WatchHistoryBytes { get; init; }
+
+    /// <summary>Bytes that wait for the readers of watches.</summary>
+    public long WatchQueuedBytes { get; init; }
+
+    /// <summary>Changes told to watches.</summary>
+    public long WatchEvents { get; init; }
+
+    /// <summary>Watches that ended since changes they needed were not kept any more.</summary>
+    public long WatchesCompacted { get; init; }
 
     /// <summary>How long the store has been open.</summary>
     public TimeSpan Uptime { get; init; }

@@ -340,6 +340,13 @@ internal sealed class StoreVerification
     {
         foreach (ScannedSegment segment in _journal?.Segments ?? [])
         {
+            if (segment.Reached.GetValueOrDefault(id) > end)
+            {
+                string missing = Path.Combine(StoreContext.JournalDirectoryOf(_directory), JournalFormat.SegmentName(segment.Header.Sequence - 1));
+                _damages.Add(JournalReplay.MissingSegment(missing, id, segment.Reached[id], end));
+                return;
+            }
+
             if (segment.Ranges.TryGetValue(id, out IndexRange range) && range.Last > end)
             {
                 if (range.First > end + 1)

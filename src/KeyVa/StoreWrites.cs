@@ -3,6 +3,8 @@ using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa;
 
@@ -40,6 +42,11 @@ internal readonly struct StoreWrites
             return refusal;
         }
 
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, command);
+        }
+
         if (_guard.IsNeeded)
         {
             return WriteGuarded(command);
@@ -57,16 +64,18 @@ internal readonly struct StoreWrites
             return refusal;
         }
 
-        return _guard.IsNeeded ? WriteGuarded(command) : WriteAllowed(command);
+        return _context.HeldLocks is { } locks ? WriteLocked(locks, command) : WriteUnlocked(command);
     }
+
+    private WriteResult WriteUnlocked(CommandBuilder command) => _guard.IsNeeded ? WriteGuarded(command) : WriteNow(command);
 
     private WriteResult WriteGuarded(CommandBuilder command)
     {
         using UniquePermit permit = _guard.EnterAsync(command).AsTask().GetAwaiter().GetResult();
-        return permit.Refusal is { } refusal ? Count(command, refusal) : WriteAllowed(command);
+        return permit.Refusal is { } refusal ? Count(command, refusal) : WriteNow(command);
     }
 
-    private WriteResult WriteAllowed(CommandBuilder command)
+    private WriteResult WriteNow(CommandBuilder command)
     {
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
@@ -81,6 +90,11 @@ internal readonly struct StoreWrites
         {
             request.Return();
             return ValueTask.FromResult(refusal);
+        }
+
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, request, command);
         }
 
         if (_guard.IsNeeded)
@@ -107,9 +121,14 @@ internal readonly struct StoreWrites
             return ValueTask.FromResult(refusal);
         }
 
+        if (_context.HeldLocks is { } locks)
+        {
+            return WriteLocked(locks, null, command);
+        }
+
         if (_guard.IsNeeded)
         {
-            return new ValueTask<WriteResult>(WriteGuardedAsync(AsyncWriteRequest.Rent(), command).WaitAsync(cancellation));
+            return new ValueTask<WriteResult>(WriteGuardedAsync(null, command).WaitAsync(cancellation));
         }
 
         PartitionMap map = _registry.Map;
@@ -121,16 +140,65 @@ internal readonly struct StoreWrites
         return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
     }
 
+    /// <summary>
+    /// Transactions hold locks: the write waits for those in its way. Locks come first, and the values of unique indexes are reserved behind
+    /// them, as a transaction does that commits with its locks: who has reserved waits for nobody who waits for a lock.
+    /// </summary>
+    private WriteResult WriteLocked(LockTable locks, CommandBuilder command)
+    {
+        LockOwner? owner = CommandLocks.Acquire(_context, locks, command, _context.Options.LockTimeout, out WriteResult refusal);
+        if (owner is null)
+        {
+            return Count(command, refusal);
+        }
+
+        try
+        {
+            return WriteUnlocked(command);
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
+    }
+
+    // Not cancelled: the locks are held until the write is done.
+    private async ValueTask<WriteResult> WriteLocked(LockTable locks, AsyncWriteRequest? request, CommandBuilder command)
+    {
+        (LockOwner? owner, WriteResult refusal) = await CommandLocks.AcquireAsync(_context, locks, command, _context.Options.LockTimeout).ConfigureAwait(false);
+        if (owner is null)
+        {
+            refusal = Count(command, refusal);
+            request?.Return();
+            return refusal;
+        }
+
+        try
+        {
+            return await (_guard.IsNeeded ? WriteGuardedAsync(request, command) : WriteNowAsync(request, command)).ConfigureAwait(false);
+        }
+        finally
+        {
+            locks.ReleaseAll(owner);
+        }
+    }
+
     private bool Refuse(CommandBuilder command, out WriteResult refusal)
     {
         Status status = Refusals.Check(command, _context.Options, out string? detail);
+        int operation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey;
+        if (status == Status.Ok && command.HasMerges)
+        {
+            status = Refusals.CheckMerges(command, _context, out operation, out detail);
+        }
+
         if (status == Status.Ok)
         {
             refusal = default;
             return false;
         }
 
-        refusal = Count(command, new WriteResult { Status = status, FailedOperation = command.EmptyRange >= 0 ? command.EmptyRange : command.DuplicateKey, Detail = detail });
+        refusal = Count(command, new WriteResult { Status = status, FailedOperation = operation, Detail = detail });
         return true;
     }
 
@@ -154,24 +222,29 @@ internal readonly struct StoreWrites
     }
 
     /// <summary>Holds what it has reserved until the write is done, whether or not its caller still waits.</summary>
-    private async Task<WriteResult> WriteGuardedAsync(AsyncWriteRequest request, CommandBuilder command)
+    private async Task<WriteResult> WriteGuardedAsync(AsyncWriteRequest? request, CommandBuilder command)
     {
         using UniquePermit permit = await _guard.EnterAsync(command).ConfigureAwait(false);
         if (permit.Refusal is { } refusal)
         {
             refusal = Count(command, refusal);
-            request.Return();
+            request?.Return();
             return refusal;
         }
 
+        return await WriteNowAsync(request, command).ConfigureAwait(false);
+    }
+
+    private async Task<WriteResult> WriteNowAsync(AsyncWriteRequest? request, CommandBuilder command)
+    {
         PartitionMap map = _registry.Map;
         if (map.OwnerOfAll(command) is { } owner)
         {
-            return await Start(request, owner, command, CancellationToken.None).ConfigureAwait(false);
+            return await Start(request ?? AsyncWriteRequest.Rent(), owner, command, CancellationToken.None).ConfigureAwait(false);
         }
 
         WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
-        request.Return();
+        request?.Return();
         return result;
     }
 

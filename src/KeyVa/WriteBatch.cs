@@ -1,9 +1,10 @@
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa;
 
 /// <summary>
-/// Puts and removals (of keys and of ranges) that happen together or not at all, at one version. A key may stand in a batch once. Not
+/// Puts, merges, removals (of keys and of ranges) and checks that happen together or not at all, at one version. A key may stand in a batch once. Not
 /// thread-safe; may be cleared and used again once its write is done. A batch holds memory outside the GC heap until it
 /// is disposed.
 /// </summary>
@@ -24,6 +25,24 @@ public sealed class WriteBatch : IDisposable
         return this;
     }
 
+    /// <summary>
+    /// Adds a merge: when the batch is applied, the function makes the key's value from the one that it had before the batch and the operand. If it refuses,
+    /// nothing of the batch happens. Without an expiry a key that is there keeps its own.
+    /// </summary>
+    public WriteBatch Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        Commands.Merge(key, function, operand, options);
+        return this;
+    }
+
+    /// <summary>Adds an increment of a counter; see <see cref="MergeFunction.Increment"/>.</summary>
+    public WriteBatch Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> text = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, text), options);
+    }
+
     /// <summary>Adds a removal. A blind one does not look whether the key is there, which saves a read on lsm.</summary>
     public WriteBatch Remove(ReadOnlySpan<byte> key, Condition condition = default, bool blind = false)
     {
@@ -38,6 +57,21 @@ public sealed class WriteBatch : IDisposable
     public WriteBatch RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
     {
         Commands.RemoveRange(from, to);
+        return this;
+    }
+
+    /// <summary>
+    /// Adds a condition on a key that the batch does not write: if it does not hold when the batch is applied, nothing of it
+    /// happens. (A key that is written takes its condition with the write.)
+    /// </summary>
+    public WriteBatch Check(ReadOnlySpan<byte> key, Condition condition)
+    {
+        if (condition.Kind == ConditionKind.None)
+        {
+            throw new ArgumentException("a check needs a condition", nameof(condition));
+        }
+
+        Commands.Check(key, condition);
         return this;
     }
 

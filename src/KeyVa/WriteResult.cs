@@ -1,8 +1,12 @@
+using KeyVa.Merges;
+
 namespace KeyVa;
 
 /// <summary>How a write ended.</summary>
 public readonly struct WriteResult
 {
+    private readonly IReadOnlyList<ReadOnlyMemory<byte>>? _merged;
+
     /// <summary>The outcome. <see cref="Status.NotFound"/>: a single removal of a key that was not there; nothing changed.</summary>
     public Status Status { get; init; }
 
@@ -17,6 +21,16 @@ public readonly struct WriteResult
 
     /// <summary>For each operation of a batch, in order: true if it was a removal and the key was there (a removal of a range does not look, and is always true). Empty for a single write.</summary>
     public ReadOnlyMemory<bool> Removed { get; init; }
+
+    /// <summary>For each merge of the write, in order: the value that it came to. Empty unless the write was done.</summary>
+    public IReadOnlyList<ReadOnlyMemory<byte>> Merged
+    {
+        get => _merged ?? [];
+        init => _merged = value;
+    }
+
+    /// <summary>What the first merge came to as a whole number: a counter after an increment. 0 if there is none or it is no whole number.</summary>
+    public long MergedNumber => Merged.Count > 0 && DecimalText.TryReadWhole(Merged[0].Span, out long number) ? number : 0;
 
     /// <summary>For a person: what was refused and what to do; null when done.</summary>
     public string? Detail { get; init; }

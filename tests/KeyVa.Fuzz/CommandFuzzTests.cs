@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using KeyVa.Indexes;
 using KeyVa.Io;
@@ -44,7 +45,15 @@ public sealed class CommandFuzzTests : Fuzzing
             Inside(input, operation.ConditionValue);
             Assert.True(rest.Length < before);
             before = rest.Length;
-            found.Append(operation.IndexAction).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            if (operation.IsRangeCheck)
+            {
+                RangeCheck check = RangeCheck.Read(operation);
+                Inside(input, check.First);
+                Inside(input, check.Last);
+                found.Append(check.Digest.Count).Append(check.Digest.Sum).Append(check.IsByHash);
+            }
+
+            found.Append(operation.IndexAction).Append(operation.IsMerge).Append(operation.Limit).Append(operation.IsCheck).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 
@@ -81,11 +90,25 @@ public sealed class CommandFuzzTests : Fuzzing
                 new WriteOptions { Expiry = Expiry.InMilliseconds(5 + i), Condition = Condition.IfValue(new byte[i]) });
             OperationEncoding.AppendPut(buffer, "k"u8, "v"u8, new WriteOptions { Condition = Condition.IfVersion(i) });
             OperationEncoding.AppendRemove(buffer, "gone"u8, Condition.IfPresent, blind: i % 2 == 0);
+            MergeEncoding.Append(
+                buffer, "merged"u8, i % 2 == 0 ? MergeFunction.SetUnion : new Unknown(), new byte[i * 30],
+                new WriteOptions { Expiry = Expiry.InMilliseconds(9), Condition = Condition.IfVersion(i) });
+            CheckEncoding.AppendKey(buffer, "checked"u8, i % 2 == 0 ? Condition.IfVersion(i) : Condition.IfValue(new byte[i]));
+            CheckEncoding.AppendRange(buffer, new RangeCheck { From = "a"u8, To = "b"u8, Digest = new RangeDigest { Count = i, Sum = 77 }, IsByHash = i % 2 == 0, First = i % 2 == 0 ? "f"u8 : default, Last = i % 2 == 0 ? "l"u8 : default });
             OperationEncoding.AppendIndex(buffer, IndexAction.Fill, i, "from"u8);
             OperationEncoding.AppendRemoveRange(buffer, i % 2 == 0 ? "from"u8 : default, i % 3 == 0 ? "to"u8 : default);
         }
 
         return buffer.Written.ToArray();
+    }
+
+    private sealed class Unknown : MergeFunction
+    {
+        public override string Name => "unknown";
+
+        public override int Version => 300;
+
+        public override string? Merge(in MergeInput input, IBufferWriter<byte> result) => null;
     }
 
     private static byte[] Group(int commands)

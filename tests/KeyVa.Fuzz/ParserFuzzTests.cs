@@ -17,6 +17,7 @@ public sealed class ParserFuzzTests : Fuzzing
         "all=true&prefix=a", "all");
 
     private static readonly byte[][] Batches = Texts(
+        """{"operations": [{"op": "merge", "key": "n", "function": "increment", "operand": "1", "ttl": 5}, {"op": "merge", "key64": "AP8=", "function": "append", "functionVersion": 1, "operand64": "AAEC", "ifAbsent": true}]}""",
         """{"operations": [{"op": "put", "key": "a", "value": "1", "ttl": "10m", "ifAbsent": true}, {"op": "remove", "key64": "AP8=", "ifVersion": 42}]}""",
         """{"operations": [{"op": "put", "key64": "AP8=", "value64": "AAEC", "expires": "2030-01-01T00:00:00Z", "ifValue64": "AA=="}]}""",
         """{"operations": [{"op": "put", "key": "\ud83d\ude00", "value": "x", "ttl": 60, "ifValue": "x"}]}""",

@@ -28,6 +28,10 @@ internal sealed class CrashSimulation
     private Store _store = null!;
     private int _durable;
     private int _operation;
+    private volatile bool _rollingBack;
+
+    // Writes that a power loss may have taken though the state does not tell: their versions may have been given out again.
+    private readonly HashSet<int> _unclear = [];
 
     public CrashSimulation(int seed)
     {
@@ -46,6 +50,8 @@ internal sealed class CrashSimulation
             JournalSegmentBytes = 1 << _random.Next(14, 18),
             JournalBudgetBytes = 1 << 19,
             BlockCacheBytes = 1 << 16,
+            RetainVersionsFor = TimeSpan.FromSeconds(_random.Next(4) switch { 0 => 20, 1 => 1_000_000, _ => 0 }),
+            RetainVersions = _random.Next(4) == 0 ? _random.Next(2, 5) : 0,
         };
         _engineOptions = new EngineOptions
         {
@@ -131,8 +137,9 @@ internal sealed class CrashSimulation
         int acknowledged = 0;
         _files.Faults.Before = (_, _) =>
         {
-            // The simulation's own thread alone counts, so that the journal's timing does not move the event.
-            if (Environment.CurrentManagedThreadId == thread && after is null && --countdown == 0)
+            // The simulation's own thread alone counts, so that the journal's timing does not move the event; but rolling back
+            // has a thread of its own, and this one waits for it.
+            if ((Environment.CurrentManagedThreadId == thread || _rollingBack) && after is null && --countdown == 0)
             {
                 acknowledged = _model.Count;
                 after = _files.AfterPowerLoss(lossSeed);
@@ -154,7 +161,9 @@ internal sealed class CrashSimulation
         Open();
         Trace($"power was lost with {acknowledged} acknowledged, {_durable} durable, {_model.Count} writes");
         int least = _options.Durability == Durability.Always ? acknowledged : Math.Min(_durable, acknowledged);
+        _unclear.UnionWith(Enumerable.Range(least, _model.Count - least));
         CheckState(least, "after a power loss");
+        _unclear.RemoveWhere(write => write >= _model.Count);
         _durable = _model.Count;
     }
 
@@ -166,11 +175,17 @@ internal sealed class CrashSimulation
             case < 9:
                 Put();
                 break;
-            case < 11:
+            case 9:
                 Remove();
+                break;
+            case 10:
+                Merge();
                 break;
             case 11 when _random.Next(2) == 0:
                 RemoveRange();
+                break;
+            case 11:
+                RollBack();
                 break;
             case < 13:
                 Batch();
@@ -250,8 +265,26 @@ internal sealed class CrashSimulation
         Expect(result, holds ? Status.Ok : Status.ConditionFailed, $"put {key}");
         if (result.IsOk)
         {
-            _model.Add(new ModelWrite([(key, new ModelValue(value, result.Version, expiresAt))]));
+            _model.Add(new ModelWrite([(key, new ModelValue(value, result.Version, expiresAt))], result.Version));
         }
+    }
+
+    /// <summary>An append; now and then an increment of what is no number, which changes nothing.</summary>
+    private void Merge()
+    {
+        string key = Key();
+        ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+        (WriteOptions options, long expiresAt) = Options();
+        if (before is not null && _random.Next(6) == 0)
+        {
+            Expect(_store.Increment(Encoding.ASCII.GetBytes(key)), Status.MergeRefused, $"increment {key}");
+            return;
+        }
+
+        string value = Value();
+        WriteResult result = _store.Merge(Encoding.ASCII.GetBytes(key), MergeFunction.Append, Encoding.ASCII.GetBytes(value), options);
+        Expect(result, Status.Ok, $"append to {key}");
+        _model.Add(new ModelWrite([(key, new ModelValue(before?.Text + value, result.Version, expiresAt != 0 ? expiresAt : before?.ExpiresAt ?? 0))], result.Version));
     }
 
     private void Remove()
@@ -263,7 +296,7 @@ internal sealed class CrashSimulation
         Expect(result, before is null && !blind ? Status.NotFound : Status.Ok, $"remove {key}");
         if (result.IsOk)
         {
-            _model.Add(new ModelWrite([(key, null)]));
+            _model.Add(new ModelWrite([(key, null)], result.Version));
         }
     }
 
@@ -276,7 +309,7 @@ internal sealed class CrashSimulation
         {
             WriteResult removed = _store.RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
             Expect(removed, Status.Ok, $"remove [{from}, {to})");
-            _model.Add(new ModelWrite(changes));
+            _model.Add(new ModelWrite(changes, removed.Version));
             return;
         }
 
@@ -286,8 +319,48 @@ internal sealed class CrashSimulation
         batch.Put(Encoding.ASCII.GetBytes(kept), Encoding.ASCII.GetBytes(value)).RemoveRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
         WriteResult result = _store.Write(batch);
         Expect(result, Status.Ok, $"remove [{from}, {to}) and put {kept}");
-        _model.Add(new ModelWrite([.. changes, (kept, new ModelValue(value, result.Version, 0))]));
+        _model.Add(new ModelWrite([.. changes, (kept, new ModelValue(value, result.Version, 0))], result.Version));
     }
+
+    /// <summary>Rolls a range back to the state after some earlier write; refused, with nothing changed, where that is forgotten.</summary>
+    private void RollBack()
+    {
+        if (_model.Count == 0)
+        {
+            return;
+        }
+
+        (string from, string to) = Range();
+        int write = _random.Next(Math.Max(0, _model.Count - 60), _model.Count);
+        if (_unclear.Contains(write))
+        {
+            return;
+        }
+
+        var changes = _model.RollBack(write + 1, key => IsWithin(key, from, to), _time.UnixMilliseconds);
+        var range = new KeyRange(Encoding.ASCII.GetBytes(from), Encoding.ASCII.GetBytes(to));
+        _rollingBack = true;
+        RollBackResult result = _store.RollBack(range, AsOf.AtVersion(_model.VersionOf(write)));
+        _rollingBack = false;
+        Trace($"roll back [{from}, {to}) to {_model.VersionOf(write)}: {result}");
+        if (result.Status == Status.Compacted && _options.RetainVersionsFor < TimeSpan.FromHours(1))
+        {
+            return;
+        }
+
+        if (result.Status != Status.Ok || result.KeysChanged != changes.Count)
+        {
+            throw new InvalidOperationException($"rolling [{from}, {to}) back to {_model.VersionOf(write)} ended with {result}; {changes.Count} keys change: {string.Join(' ', changes)}; written at {result.Version}: {WrittenAt(result.Version)}; retained {_options.RetainVersionsFor}, {_options.RetainVersions}");
+        }
+
+        _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : c.Value with { Version = result.Version }))], result.Version));
+    }
+
+    /// <summary>What the last change of each key was, of those changed at a version.</summary>
+    private string WrittenAt(long version) => string.Join(' ', Enumerable.Range(0, _keys).Select(i => $"k{i}")
+        .Select(key => (key, _store.History(Encoding.ASCII.GetBytes(key)).Versions))
+        .Where(found => found.Versions.Count > 0 && found.Versions[0].Version == version)
+        .Select(found => $"{found.key}: {string.Join(',', found.Versions.Select(v => $"{v.Version}{(v.IsRemoval ? "-" : "+")}{v.ExpiresAtUnixMilliseconds}"))}"));
 
     private (string From, string To) Range()
     {
@@ -318,6 +391,14 @@ internal sealed class CrashSimulation
             {
                 string value = Value();
                 (WriteOptions options, long expiresAt) = Options();
+                if (_random.Next(5) == 0)
+                {
+                    ModelValue? before = _model.Find(key, _time.UnixMilliseconds);
+                    batch.Merge(Encoding.ASCII.GetBytes(key), MergeFunction.Append, Encoding.ASCII.GetBytes(value), options with { Condition = present });
+                    changes.Add((key, before?.Text + value, expiresAt != 0 ? expiresAt : before?.ExpiresAt ?? 0));
+                    continue;
+                }
+
                 batch.Put(Encoding.ASCII.GetBytes(key), Encoding.ASCII.GetBytes(value), options with { Condition = present });
                 changes.Add((key, value, expiresAt));
             }
@@ -327,7 +408,7 @@ internal sealed class CrashSimulation
         Expect(result, holds ? Status.Ok : Status.ConditionFailed, "batch");
         if (result.IsOk)
         {
-            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
+            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, c.Value is null ? null : new ModelValue(c.Value, result.Version, c.ExpiresAt)))], result.Version));
         }
     }
 
@@ -363,7 +444,7 @@ internal sealed class CrashSimulation
         Expect(result, Status.Ok, "load");
         if (changes.Count > 0)
         {
-            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, (ModelValue?)new ModelValue(c.Value, result.Version, c.ExpiresAt)))]));
+            _model.Add(new ModelWrite([.. changes.Select(c => (c.Key, (ModelValue?)new ModelValue(c.Value, result.Version, c.ExpiresAt)))], result.Version));
         }
     }
 

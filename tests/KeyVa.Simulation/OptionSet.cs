@@ -26,6 +26,8 @@ internal sealed class OptionSet(IReadOnlyList<DrawnOption> drawn)
         Store("cache-policy", static r => (BlockCachePolicy)r.Next(2), static (o, v) => o with { BlockCachePolicy = v }),
         Store("memtable", static r => 1L << r.Next(10, 17), static (o, v) => o with { MemtableBytes = v }),
         Store("separate-values", static r => r.Next(3) == 0 ? 0 : 64 << r.Next(5), static (o, v) => o with { SeparateValuesFrom = v }),
+        Store("retain-for", static r => TimeSpan.FromMilliseconds(1 << r.Next(24)), static (o, v) => o with { RetainVersionsFor = v }),
+        Store("retain-versions", static r => r.Next(6), static (o, v) => o with { RetainVersions = v }),
         Store("compression", static r => (Compression)r.Next(4), static (o, v) => o with { Compression = v }),
         Store("bottommost", static r => (Compression?)r.Next(4), static (o, v) => o with { BottommostCompression = v }),
         Store("zstd-level", static r => r.Next(1, 7), static (o, v) => o with { ZstdLevel = v }),

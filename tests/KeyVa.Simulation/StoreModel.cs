@@ -7,7 +7,7 @@ namespace KeyVa.Simulation;
 internal sealed record ModelValue(string Text, long Version, long ExpiresAt);
 
 /// <summary>What one write changed.</summary>
-internal sealed record ModelWrite(IReadOnlyList<(string Key, ModelValue? Value)> Changes);
+internal sealed record ModelWrite(IReadOnlyList<(string Key, ModelValue? Value)> Changes, long Version);
 
 /// <summary>
 /// What the store should hold: the writes in the order of the log. A crash may take writes from its end, never from its
@@ -58,6 +58,32 @@ internal sealed class StoreModel
         }
 
         return false;
+    }
+
+    /// <summary>The version of a write, counted from 0.</summary>
+    public long VersionOf(int write) => _writes[write].Version;
+
+    /// <summary>The keys of a range that rolling back to the state after so many writes changes, and what they become.</summary>
+    public List<(string Key, ModelValue? Value)> RollBack(int count, Func<string, bool> isWithin, long now)
+    {
+        var then = new SortedDictionary<string, ModelValue>(StringComparer.Ordinal);
+        foreach (ModelWrite write in _writes.Take(count))
+        {
+            Apply(then, write);
+        }
+
+        var changes = new List<(string, ModelValue?)>();
+        foreach (string key in then.Keys.Union(_newest.Keys).Where(isWithin))
+        {
+            ModelValue? was = then.TryGetValue(key, out ModelValue? old) && (old.ExpiresAt == 0 || old.ExpiresAt > now) ? old : null;
+            ModelValue? present = Find(key, now);
+            if (was?.Text != present?.Text || was?.ExpiresAt != present?.ExpiresAt)
+            {
+                changes.Add((key, was));
+            }
+        }
+
+        return changes;
     }
 
     public string StateAt(int count, long now)

@@ -11,7 +11,7 @@ internal sealed class Completer
 {
     private const int MaxKeys = 60;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
-    private static readonly HashSet<string> WithKeys = new(StringComparer.Ordinal) { "get", "mget", "set", "del", "mset" };
+    private static readonly HashSet<string> WithKeys = new(StringComparer.Ordinal) { "get", "mget", "set", "del", "mset", "incr", "merge" };
     private static readonly HashSet<string> KeyOptions = new(StringComparer.Ordinal) { "--prefix", "-p", "--from", "--to" };
 
     private readonly Command _root;
@@ -46,6 +46,11 @@ internal sealed class Completer
         {
             IEnumerable<string> names = command.Subcommands.Where(sub => !sub.Hidden).Select(sub => sub.Name);
             return new Completions(start, Matching(command == _root ? names.Concat(["help", "exit"]) : names, word));
+        }
+
+        if (command.Name == MergeCommands.MergeName && Place(words) == 1)
+        {
+            return new Completions(start, Matching(MergeFunction.BuiltIn.Select(static function => function.Name), word));
         }
 
         bool isKey = (WithKeys.Contains(command.Name) && IsKeyPosition(command, words)) || (words.Count > 0 && KeyOptions.Contains(words[^1]));
@@ -126,14 +131,17 @@ internal sealed class Completer
 
     private static bool IsKeyPosition(Command command, List<string> words)
     {
-        int place = words.Count(word => !word.StartsWith('-')) - 1;
+        int place = Place(words);
         return command.Name switch
         {
-            "get" or "set" => place == 0,
+            "get" or "set" or "incr" or "merge" => place == 0,
             "mset" => place % 2 == 0,
             _ => true,
         };
     }
+
+    /// <summary>How many arguments stand behind the command already.</summary>
+    private static int Place(List<string> words) => words.Count(word => !word.StartsWith('-')) - 1;
 
     private static List<string> Matching(IEnumerable<string> names, string word) =>
         [.. names.Where(name => name.StartsWith(word, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];

@@ -131,6 +131,20 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     public abstract EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true);
 
     /// <summary>
+    /// What happened to a key up to version <paramref name="at"/>, newest first. The caller holds a snapshot at
+    /// <paramref name="pinned"/>, at or above <see cref="HistoryFloor.From"/>, for as long as the walk lives.
+    /// </summary>
+    public abstract VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned);
+
+    /// <summary>
+    /// Makes room for more of a command that is being applied, however large it is; may wait for the disk. Writer only, off
+    /// the journal's sync thread: a flush may have to wait for that one. See <see cref="RollBackRun"/>.
+    /// </summary>
+    public virtual void MakeRoom(long bytes)
+    {
+    }
+
+    /// <summary>
     /// Starts moving everything applied so far into the engine's own files, in the background; <see cref="DurableIndex"/>
     /// rises and <see cref="EngineContext.DurableAdvanced"/> is called when done. Writer only.
     /// </summary>
@@ -190,6 +204,15 @@ internal readonly record struct EngineStatistics
 
     /// <summary>Bytes of the values of those keys: exact on memory, estimated on lsm.</summary>
     public long ValueBytes { get; init; }
+
+    /// <summary>
+    /// Versions that newer ones of their keys shadow, kept for snapshots and retention or not given up yet: exact on memory,
+    /// estimated on lsm.
+    /// </summary>
+    public long OlderVersions { get; init; }
+
+    /// <summary>Their bytes: with keys on memory, of values on lsm.</summary>
+    public long OlderVersionBytes { get; init; }
 
     /// <summary>Bytes of the engine's files.</summary>
     public long StorageBytes { get; init; }

@@ -19,6 +19,9 @@ internal sealed class EngineContext
     /// <summary>Open snapshots of the whole store: the oldest bounds what the engine may forget.</summary>
     public required SnapshotList Snapshots { get; init; }
 
+    /// <summary>What of the past the engine still has.</summary>
+    public HistoryFloor History { get; } = new();
+
     /// <summary>The block cache that all partitions share.</summary>
     public required BlockCache BlockCache { get; init; }
 

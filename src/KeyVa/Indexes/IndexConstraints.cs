@@ -1,4 +1,5 @@
 using KeyVa.Io;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa.Indexes;
@@ -10,7 +11,8 @@ namespace KeyVa.Indexes;
 /// <remarks>
 /// A command is looked at as a whole: a record that it rewrites or removes does not count with what it had before, so two records
 /// may swap their values. The companion is read as it was before the command, so a replay into one that is ahead comes to the same
-/// (<see cref="Engines.EngineContext.Retained"/>).
+/// (<see cref="Engines.EngineContext.Retained"/>). Merges count with what they come to. Rolling back is refused altogether: what it would write
+/// is not known before it is done, and others may have taken the values since.
 /// </remarks>
 internal sealed class IndexConstraints
 {
@@ -25,12 +27,14 @@ internal sealed class IndexConstraints
     public static bool Any(PartitionIndex[] indexes) =>
         Array.Exists(indexes, static index => index.IsActive && (index.Definition.Unique || index.Definition.Strict));
 
-    /// <summary>Whether the command may be applied; if not, the outcome says which index forbids it.</summary>
-    public bool Allow(PartitionIndex[] indexes, ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
+    /// <summary>
+    /// Whether the command may be applied; if not, the outcome says which index forbids it. <paramref name="merges"/>: what its merges come to.
+    /// </summary>
+    public bool Allow(PartitionIndex[] indexes, MergeEvaluator merges, ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
     {
         foreach (PartitionIndex index in indexes)
         {
-            if (index.IsActive && (index.Definition.Unique || index.Definition.Strict) && !Allow(index, command, version, stamp, ref outcome))
+            if (index.IsActive && (index.Definition.Unique || index.Definition.Strict) && !Allow(index, merges, command, version, stamp, ref outcome))
             {
                 return false;
             }
@@ -39,7 +43,7 @@ internal sealed class IndexConstraints
         return true;
     }
 
-    /// <summary>Whether a command puts, removes, or removes with a range, this key.</summary>
+    /// <summary>Whether a command puts, merges, removes, or removes with a range, this key.</summary>
     public static bool Rewrites(ReadOnlySpan<byte> command, ReadOnlySpan<byte> key)
     {
         while (OperationEncoding.TryRead(ref command, out Operation operation))
@@ -56,19 +60,28 @@ internal sealed class IndexConstraints
         return false;
     }
 
-    private bool Allow(PartitionIndex index, ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
+    private bool Allow(PartitionIndex index, MergeEvaluator merges, ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
     {
         Tuples.Clear(KeptBytes);
         _places.Clear();
         ReadOnlySpan<byte> rest = command;
+        int merge = 0;
         for (int i = 0; OperationEncoding.TryRead(ref rest, out Operation operation); i++)
         {
-            if (!operation.IsPut)
+            if (operation.IsRollBack)
+            {
+                outcome.Status = Status.Unsupported;
+                outcome.FailedOperation = i;
+                outcome.Detail = IndexRefusals.RollBack(index.Definition.Name);
+                return false;
+            }
+
+            if (!operation.IsPut && !operation.IsMerge)
             {
                 continue;
             }
 
-            index.Read(operation.Key, operation.Value, _entries);
+            index.Read(operation.Key, operation.IsMerge ? merges.Value(merge++) : operation.Value, _entries);
             if (_entries.IsRejected && index.Definition.Strict)
             {
                 outcome.Status = Status.NotIndexable;

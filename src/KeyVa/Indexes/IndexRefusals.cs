@@ -30,6 +30,16 @@ internal static class IndexRefusals
         Detail = $"the strict index '{index}' cannot read the value: it is no JSON, or one of its fields is an object or an array, or too long",
     };
 
+    public static WriteResult MergeAcross(int operation, string index) => new()
+    {
+        Status = Status.Unsupported,
+        FailedOperation = operation,
+        Detail = $"the store has several partitions and the unique index '{index}': whether others have what a merge comes to cannot be known before it is done; read the record and put it under a condition",
+    };
+
+    public static string RollBack(string index) =>
+        $"the index '{index}' is unique or strict, and what was there before may not be there again; drop it, roll back, and create it anew";
+
     public static string Show(ReadOnlySpan<byte> key)
     {
         ReadOnlySpan<byte> shown = key[..Math.Min(key.Length, ShownKeyBytes)];

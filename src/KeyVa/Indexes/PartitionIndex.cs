@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
@@ -15,7 +16,7 @@ namespace KeyVa.Indexes;
 /// 1. The companion's files contain the log at least as far as the partition's own (<see cref="EngineContext.BeforeDurable"/>): it may
 ///    be ahead after a crash, and then passes over what it contains, but it is never behind.
 /// 2. An entry expires when its record does: what the partition forgets for its age, is forgotten here.
-/// 3. What is written depends on the newest state of the record alone, so a replay may come by when shadowed versions are gone.
+/// 3. What is written depends on the record and its state just before the command alone, so a replay may come by when shadowed versions are gone.
 /// 4. From the log index of its activation on, the index follows every change; the fillings that come behind it write what is
 ///    there anyway once more. So it is whole when a filling has gone through all keys, and ready from the version on that says so.
 /// </para>
@@ -135,7 +136,7 @@ internal sealed class PartitionIndex : ChangeFollower, IDisposable
             return;
         }
 
-        long oldExpiry = ReadOld(key);
+        long oldExpiry = ReadOld(key, version);
         _reader.Read(key, value, _new);
 
         // Both are in order.
@@ -164,7 +165,7 @@ internal sealed class PartitionIndex : ChangeFollower, IDisposable
     {
         if (_follows && !IsContained)
         {
-            ReadOld(key);
+            ReadOld(key, version);
             RemoveOld(0, version, stamp);
         }
     }
@@ -191,6 +192,10 @@ internal sealed class PartitionIndex : ChangeFollower, IDisposable
             }
         }
     }
+
+    /// <summary>Loads are refused where an index follows; one that is replayed came before.</summary>
+    public override void OnLoad(long version, long stamp) =>
+        Debug.Assert(!_follows || IsContained, "a load goes as batches into a partition with indexes");
 
     public override void OnEndGroup(long index, long version, long stamp)
     {
@@ -321,10 +326,13 @@ internal sealed class PartitionIndex : ChangeFollower, IDisposable
         Volatile.Write(ref _nextToFill, next);
     }
 
-    /// <summary>Reads the entries of the record as it is, and returns its expiry; there are none if it is not there.</summary>
-    private long ReadOld(ReadOnlySpan<byte> key)
+    /// <summary>
+    /// Reads the entries of the record as it was before the command, and returns its expiry; there are none if it was not there. Not the newest: where
+    /// a roll back was flushed in part (<see cref="Engine.MakeRoom"/>), its replay finds what it has written itself.
+    /// </summary>
+    private long ReadOld(ReadOnlySpan<byte> key, long version)
     {
-        bool found = _primary.TryGet(key, ReadVersion.Newest, out ValueLease lease);
+        bool found = _primary.TryGet(key, version - 1, out ValueLease lease);
         using (lease)
         {
             if (!found)

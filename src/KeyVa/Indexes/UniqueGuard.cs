@@ -56,6 +56,11 @@ internal sealed class UniqueGuard
     {
         List<byte[]> places = [];
         Unique[] indexes = _indexes;
+        if (indexes.Length > 0 && command.HasMerges)
+        {
+            return new UniquePermit(null, null, IndexRefusals.MergeAcross(FirstMerge(command), indexes[0].Name));
+        }
+
         if (Collect(indexes, command, places) is { } twice)
         {
             return new UniquePermit(null, null, twice);
@@ -74,6 +79,18 @@ internal sealed class UniqueGuard
         }
 
         return new UniquePermit(_reservations, places, null);
+    }
+
+    private static int FirstMerge(CommandBuilder command)
+    {
+        ReadOnlySpan<byte> rest = command.Buffer.Written;
+        int merge = 0;
+        while (OperationEncoding.TryRead(ref rest, out Operation operation) && !operation.IsMerge)
+        {
+            merge++;
+        }
+
+        return merge;
     }
 
     private WriteResult? Find(Unique[] indexes, CommandBuilder command)

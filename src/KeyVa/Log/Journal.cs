@@ -117,6 +117,7 @@ internal sealed class Journal : IDisposable
             Segments = scan.Segments.Count,
             Groups = scan.Groups,
             Records = scan.Records,
+            FirstSequence = segments[0].Header.Sequence,
             Cut = scan.Tail,
         };
         return new Journal(options, files, segments, scan, recovery, time);
@@ -244,6 +245,15 @@ internal sealed class Journal : IDisposable
 
     /// <summary>A partition is gone: it holds no segment any more.</summary>
     public void Forget(long partition) => Release(partition, long.MaxValue);
+
+    /// <summary>Forgets the partitions that the journal knows and the store does not: what was removed in an earlier run.</summary>
+    public void ForgetAllBut(Func<long, bool> isKnown)
+    {
+        foreach (long partition in _segments.Reached().Keys.Where(partition => !isKnown(partition)))
+        {
+            Forget(partition);
+        }
+    }
 
     /// <summary>
     /// Completes what is queued, syncs whatever the durability, notes that all is synced, and closes. Nobody may append
@@ -445,6 +455,16 @@ internal sealed class Journal : IDisposable
     {
         public required IJournalReader Reader;
 
-        public readonly void Visit(in JournalRecord record) => Reader.Read(record);
+        public readonly void Visit(in JournalRecord record)
+        {
+            if (record.Kind == RecordKind.Reached)
+            {
+                Reader.Reach(record.Positions);
+            }
+            else
+            {
+                Reader.Read(record);
+            }
+        }
     }
 }

@@ -13,6 +13,9 @@ internal enum RecordKind : byte
 
     /// <summary>A bulk load: the tables that it adds to each of the record's participants.</summary>
     Ingest = 3,
+
+    /// <summary>No write: how far the log of each of the record's partitions had come where a segment begins. See <see cref="ReachedEntry"/>.</summary>
+    Reached = 4,
 }
 
 /// <summary>One partition's place in the log: which index a record takes there.</summary>

@@ -14,6 +14,11 @@ internal readonly ref struct JournalRecord
 internal interface IJournalReader
 {
     void Read(in JournalRecord record);
+
+    /// <summary>A segment begins: how far the log of each partition had come before it (<see cref="ReachedEntry"/>).</summary>
+    void Reach(ReadOnlySpan<LogPosition> positions)
+    {
+    }
 }
 
 /// <summary>How <see cref="Journal.Read"/> ended.</summary>

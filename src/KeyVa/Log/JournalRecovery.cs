@@ -12,6 +12,9 @@ internal sealed record JournalRecovery
 
     public required long Records { get; init; }
 
+    /// <summary>The oldest segment's sequence; 1 in a new journal.</summary>
+    public required long FirstSequence { get; init; }
+
     /// <summary>The tail that was cut off, for a line in the log; null if there was none.</summary>
     public TornTail? Cut { get; init; }
 
@@ -52,6 +55,7 @@ internal sealed record JournalRecovery
                 Capacity = scanned.Header.Version == JournalFormat.Version ? Math.Max(file.Length, end) : end,
                 End = scanned.End,
                 Ranges = scanned.Ranges,
+                Reached = scanned.Reached,
             });
         }
 
@@ -87,6 +91,7 @@ internal sealed record JournalRecovery
             Capacity = file.Length,
             End = 0,
             Ranges = [],
+            Reached = [],
         };
     }
 

@@ -17,7 +17,9 @@ internal sealed record TornTail(string File, long Offset, long Bytes)
 /// <param name="Header">Its header.</param>
 /// <param name="End">The absolute offset behind its last good group.</param>
 /// <param name="Ranges">The index ranges of its partitions.</param>
-internal sealed record ScannedSegment(string Path, SegmentHeader Header, long End, Dictionary<long, IndexRange> Ranges);
+/// <param name="Reached">What it says of the segments before: the last index of each partition.</param>
+internal sealed record ScannedSegment(
+    string Path, SegmentHeader Header, long End, Dictionary<long, IndexRange> Ranges, Dictionary<long, long> Reached);
 
 /// <summary>
 /// Reads a journal folder without changing it: which segments and groups are good, where they end, and whether what
@@ -174,21 +176,21 @@ internal sealed class JournalScan : IDisposable
 
     private void ReadGroups(string path, StorageFile file, in SegmentHeader header)
     {
-        var visitor = new RangeVisitor { Segment = [] };
+        var visitor = new RangeVisitor { Segment = [], Reached = [] };
         _scanner.Begin(file, header, file.Length);
         Synced = Math.Max(Synced, header.Synced);
         while (_scanner.TryNext())
         {
             Groups++;
             EndsInMark = _scanner.Group.Records == 0;
-            Records += _scanner.Group.Records;
             Synced = Math.Max(Synced, _scanner.Group.Synced);
             _scanner.ReadRecords(ref visitor);
         }
 
+        Records += visitor.Records;
         End = _scanner.Offset;
         Previous = _scanner.Previous;
-        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment));
+        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment, visitor.Reached));
     }
 
     private void ReadTail()
@@ -283,7 +285,19 @@ internal sealed class JournalScan : IDisposable
     private struct RangeVisitor : IRecordVisitor
     {
         public required Dictionary<long, IndexRange> Segment;
+        public required Dictionary<long, long> Reached;
+        public long Records;
 
-        public readonly void Visit(in JournalRecord record) => JournalSegment.Note(Segment, record.Positions);
+        public void Visit(in JournalRecord record)
+        {
+            if (record.Kind == RecordKind.Reached)
+            {
+                ReachedEntry.Note(Reached, record.Positions);
+                return;
+            }
+
+            Records++;
+            JournalSegment.Note(Segment, record.Positions);
+        }
     }
 }

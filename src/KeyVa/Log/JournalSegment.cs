@@ -34,6 +34,9 @@ internal sealed class JournalSegment
     /// <summary>The index range of each partition that has records here.</summary>
     public required Dictionary<long, IndexRange> Ranges { get; init; }
 
+    /// <summary>The last index of each partition in all segments before, as far as it is known. Immutable.</summary>
+    public required Dictionary<long, long> Reached { get; init; }
+
     /// <summary>The place in the file of an absolute offset.</summary>
     public long FileOffset(long offset) => offset - Header.Base + JournalFormat.SegmentHeaderBytes;
 

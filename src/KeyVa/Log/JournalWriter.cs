@@ -23,6 +23,10 @@ internal sealed class JournalWriter : IDisposable
     private uint _previous;
     private bool _onReserve;
 
+    // With what the active segment's first group with records begins; none once it is written.
+    private JournalEntry? _reached;
+    private long _reachedBytes;
+
     // Shared: written by the flusher or the sync thread, read by all; the failure is set once.
     private long _end;
     private long _synced;
@@ -191,9 +195,11 @@ internal sealed class JournalWriter : IDisposable
         }
     }
 
-    private static long GroupBytes(JournalEntry first)
+    private static long GroupBytes(JournalEntry first) => JournalFormat.GroupHeaderBytes + EntryBytes(first);
+
+    private static long EntryBytes(JournalEntry? first)
     {
-        long bytes = JournalFormat.GroupHeaderBytes;
+        long bytes = 0;
         for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
         {
             if (entry.Outcome == AppendOutcome.Appended)
@@ -255,13 +261,16 @@ internal sealed class JournalWriter : IDisposable
             }
         }
 
-        return _active.FileOffset(_end) + bytes <= _active.Capacity || TryBeginSegment(bytes, reserve);
+        return _active.FileOffset(_end) + bytes + _reachedBytes <= _active.Capacity || TryBeginSegment(bytes, reserve);
     }
 
     private bool TryBeginSegment(long bytes, bool reserve)
     {
         long sequence = NextSequence;
-        long needed = JournalFormat.SegmentHeaderBytes + bytes;
+        Dictionary<long, long> reached = _segments.Reached();
+        JournalEntry? entries = ReachedEntry.Chain(reached);
+        long reachedBytes = EntryBytes(entries);
+        long needed = JournalFormat.SegmentHeaderBytes + bytes + reachedBytes;
         StorageFile? file = _files.TryTake(sequence, needed);
         if (file is null && reserve)
         {
@@ -293,7 +302,9 @@ internal sealed class JournalWriter : IDisposable
             Capacity = file.Length,
             End = _end,
             Ranges = [],
+            Reached = reached,
         };
+        (_reached, _reachedBytes) = (entries, reachedBytes);
         _segments.Add(segment);
         Volatile.Write(ref _active, segment);
         SegmentsBegun++;
@@ -311,6 +322,11 @@ internal sealed class JournalWriter : IDisposable
     private void Write(JournalEntry first)
     {
         _builder.Begin();
+        for (JournalEntry? entry = _reached; entry is not null; entry = entry.Next)
+        {
+            _builder.Add(entry);
+        }
+
         for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
         {
             if (entry.Outcome == AppendOutcome.Appended)
@@ -319,11 +335,13 @@ internal sealed class JournalWriter : IDisposable
             }
         }
 
-        if (!TryWriteGroup(GroupBytes(first)))
+        if (!TryWriteGroup(GroupBytes(first) + _reachedBytes))
         {
             SetOutcome(first, AppendOutcome.Full);
             return;
         }
+
+        (_reached, _reachedBytes) = (null, 0);
 
         EndsInMark = false;
         if (_options.Durability == Durability.Always)

@@ -64,6 +64,37 @@ internal sealed class SegmentList
         }
     }
 
+    /// <summary>The last index of each partition in all that was committed; of partitions that are gone, none.</summary>
+    public Dictionary<long, long> Reached()
+    {
+        lock (_gate)
+        {
+            var reached = new Dictionary<long, long>();
+            foreach (JournalSegment segment in _segments)
+            {
+                foreach ((long partition, long index) in segment.Reached)
+                {
+                    ReachedEntry.Note(reached, partition, index);
+                }
+
+                foreach ((long partition, IndexRange range) in segment.Ranges)
+                {
+                    ReachedEntry.Note(reached, partition, range.Last);
+                }
+            }
+
+            foreach ((long partition, long durable) in _durable)
+            {
+                if (durable == long.MaxValue)
+                {
+                    reached.Remove(partition);
+                }
+            }
+
+            return reached;
+        }
+    }
+
     /// <summary>Publishes what a round has written: its records may be read, and hold their segment.</summary>
     public void Commit(JournalSegment active, JournalEntry? first, long end)
     {

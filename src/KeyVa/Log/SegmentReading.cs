@@ -66,6 +66,11 @@ internal static class SegmentReading
 
         public void Visit(in JournalRecord record)
         {
+            if (record.Kind == RecordKind.Reached)
+            {
+                return;
+            }
+
             foreach (LogPosition position in record.Positions)
             {
                 if (position.Partition == Partition && position.Index >= From)

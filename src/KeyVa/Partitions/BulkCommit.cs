@@ -174,6 +174,7 @@ internal sealed class BulkCommit : JournalEntry
             {
                 _parts[i].Writer.Engine.SetPendingCommit(pending);
                 _parts[i].Ingestion.Apply(_parts[i].Staging.Tables, new LogMark(_positions[i].Index, version, stamp));
+                _parts[i].Writer.State.Load(version, stamp);
             }
         }
         catch (StoreException failure)

@@ -9,8 +9,11 @@ internal sealed class ClosedVersionWaiters
     private readonly Lock _lock = new();
     private readonly List<(long Version, TaskCompletionSource Source)> _waiting = [];
     private int _count;
+    private StoreException? _failure;
 
-    /// <summary>A task that ends once <paramref name="isClosed"/> holds for the version.</summary>
+    /// <summary>
+    /// A task that ends once <paramref name="isClosed"/> holds for the version, or fails once that can never be.
+    /// </summary>
     public Task Add(long version, Func<long, bool> isClosed)
     {
         lock (_lock)
@@ -23,9 +26,31 @@ internal sealed class ClosedVersionWaiters
                 return Task.CompletedTask;
             }
 
+            if (_failure is not null)
+            {
+                Interlocked.Decrement(ref _count);
+                return Task.FromException(_failure);
+            }
+
             var source = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _waiting.Add((version, source));
             return source.Task;
+        }
+    }
+
+    /// <summary>What is not visible by now never will be: whoever waits for it, now or later, is told why.</summary>
+    public void Fail(StoreException failure)
+    {
+        lock (_lock)
+        {
+            _failure = failure;
+            foreach ((_, TaskCompletionSource source) in _waiting)
+            {
+                source.SetException(failure);
+                Interlocked.Decrement(ref _count);
+            }
+
+            _waiting.Clear();
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 
 namespace KeyVa.Partitions;
 
@@ -11,17 +12,25 @@ namespace KeyVa.Partitions;
 internal static class CommandApplier
 {
     /// <summary>
-    /// Whether every condition of a command holds; if not, the outcome says which one does not. Nothing is changed.
+    /// Whether every condition of a command holds and no merge is refused; if not, the outcome says which operation it was. Nothing is changed; what
+    /// the merges come to is kept for <see cref="Write"/>, which must follow.
     /// </summary>
-    public static bool Check(Engine engine, ReadOnlySpan<byte> command, long stamp, ref CommandOutcome outcome)
+    public static bool Check(PartitionState state, ReadOnlySpan<byte> command, long stamp, ref CommandOutcome outcome)
     {
+        int merges = 0;
         for (int i = 0; OperationEncoding.TryRead(ref command, out Operation operation); i++)
         {
-            if (operation.Condition != ConditionKind.None && !Holds(engine, operation, stamp, out long current))
+            if (operation.Condition != ConditionKind.None && !Holds(state.Engine, operation, stamp, out long current))
             {
                 outcome.Status = Status.ConditionFailed;
                 outcome.FailedOperation = i;
                 outcome.CurrentVersion = current;
+                return false;
+            }
+
+            if (operation.IsMerge && !Evaluate(state, operation, merges++, stamp, ref outcome))
+            {
+                outcome.FailedOperation = i;
                 return false;
             }
         }
@@ -30,7 +39,24 @@ internal static class CommandApplier
     }
 
     /// <summary>
-    /// Writes a command whose conditions hold. <paramref name="removed"/>, if not empty, gets for each operation whether
+    /// Evaluates the merges of a command that is decided, for <see cref="Write"/>. None of them can be refused, as none was when it
+    /// was decided over the same state.
+    /// </summary>
+    public static void EvaluateDecided(PartitionState state, ReadOnlySpan<byte> command, long stamp)
+    {
+        int merges = 0;
+        while (OperationEncoding.TryRead(ref command, out Operation operation))
+        {
+            var outcome = default(CommandOutcome);
+            if (operation.IsMerge && !Evaluate(state, operation, merges++, stamp, ref outcome))
+            {
+                throw new StoreException($"a merge in the journal that was done is refused when it is done again ({outcome.Detail}): its function does not always come to the same");
+            }
+        }
+    }
+
+    /// <summary>
+    /// Writes a command whose conditions hold and whose merges are evaluated. <paramref name="removed"/>, if not empty, gets for each operation whether
     /// it removed a key; a removal of a range does not look, and always counts as one.
     /// </summary>
     /// <remarks>
@@ -41,6 +67,7 @@ internal static class CommandApplier
     {
         ReadOnlySpan<byte> whole = command;
         bool hasRanges = false;
+        int merges = 0;
         for (int i = 0; OperationEncoding.TryRead(ref command, out Operation operation); i++)
         {
             if (operation.IsPut)
@@ -56,11 +83,20 @@ internal static class CommandApplier
                     removed[i] = true;
                 }
             }
-            else if (operation.IndexAction != Indexes.IndexAction.None)
+            else if (operation.IsRollBack)
+            {
+                outcome.ChangedCount += RollBackRun.Apply(state, operation.Key, operation.To, operation.TargetVersion, version, stamp);
+            }
+            else if (operation.IsMerge)
+            {
+                state.Put(operation.Key, version, stamp, state.Merges.ExpiresAt(merges), state.Merges.Value(merges));
+                merges++;
+            }
+            else if (operation.IndexAction != IndexAction.None)
             {
                 state.Indexes?.Apply(operation, version, stamp);
             }
-            else if (operation.IsBlind || Exists(state.Engine, operation.Key, stamp))
+            else if (!operation.IsCheck && (operation.IsBlind || Exists(state.Engine, operation.Key, stamp)))
             {
                 state.Remove(operation.Key, version, stamp);
                 outcome.RemovedCount++;
@@ -91,6 +127,17 @@ internal static class CommandApplier
         }
     }
 
+    private static bool Evaluate(PartitionState state, in Operation operation, int merge, long stamp, ref CommandOutcome outcome)
+    {
+        if (merge == 0)
+        {
+            state.Merges.Begin();
+        }
+
+        outcome.Status = state.Merges.Evaluate(state.Engine, operation, stamp, out outcome.Detail);
+        return outcome.Status == Status.Ok;
+    }
+
     private static bool Exists(Engine engine, ReadOnlySpan<byte> key, long stamp)
     {
         bool found = engine.TryGet(key, ReadVersion.Newest, out ValueLease lease);
@@ -100,8 +147,15 @@ internal static class CommandApplier
         }
     }
 
-    private static bool Holds(Engine engine, in Operation operation, long stamp, out long currentVersion)
+    /// <summary>Whether the condition of an operation holds; if not, the version that its key has instead.</summary>
+    internal static bool Holds(Engine engine, in Operation operation, long stamp, out long currentVersion)
     {
+        if (operation.IsRangeCheck)
+        {
+            currentVersion = 0;
+            return RangeCheck.Read(operation).Holds(engine, stamp);
+        }
+
         bool found = engine.TryGet(operation.Key, ReadVersion.Newest, out ValueLease lease);
         using (lease)
         {
@@ -118,6 +172,6 @@ internal static class CommandApplier
         }
     }
 
-    private static bool IsExpired(in ValueLease lease, long stamp) =>
+    internal static bool IsExpired(in ValueLease lease, long stamp) =>
         lease.ExpiresAtUnixMilliseconds != 0 && lease.ExpiresAtUnixMilliseconds <= stamp;
 }

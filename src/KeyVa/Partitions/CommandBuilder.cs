@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using KeyVa.Io;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -15,9 +16,17 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>In the place of a key's offset: the operation is about a range.</summary>
     private const int NoKey = -1;
 
+    /// <summary>
+    /// What a merge is taken to come to when groups are formed and room is made: the value that it grows is not known before it is applied.
+    /// So a group has at most 256 of them, whatever they come to.
+    /// </summary>
+    private const int AssumedMergeBytes = 4 << 10;
+
     private int[] _keyOffsets = new int[SmallBatch];
     private int[] _buckets = [];
     private bool _hasTable;
+    private List<MergeNote>? _merges;
+    private long _mergeWeight;
 
     public int Count { get; private set; }
 
@@ -37,6 +46,12 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>Whether it removes a range.</summary>
     public bool HasRanges { get; private set; }
 
+    /// <summary>Whether it merges.</summary>
+    public bool HasMerges { get; private set; }
+
+    /// <summary>About how many bytes applying it writes.</summary>
+    public long Weight => Buffer.Length + _mergeWeight;
+
     /// <summary>The lowest format of a record that may hold it (see <see cref="GroupEntry"/>).</summary>
     public byte Format { get; private set; } = GroupEntry.Format;
 
@@ -48,6 +63,9 @@ internal sealed class CommandBuilder : IDisposable
 
     /// <summary>The second place of a key that stands in the batch twice; -1 if none does.</summary>
     public int DuplicateKey { get; private set; } = -1;
+
+    /// <summary>Gets what rolling back came to; null: the command does not roll back.</summary>
+    public RollBackTally? Tally { get; private set; }
 
     public NativeBuffer Buffer { get; } = new(256);
 
@@ -70,6 +88,44 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Makes a key's value from the one that it has and an operand.</summary>
+    public void Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, in WriteOptions options)
+    {
+        Note(key);
+        OnlyRemovals = false;
+        HasMerges = true;
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += key.Length + operand.Length;
+        LongestValue = Math.Max(LongestValue, operand.Length);
+        _mergeWeight += AssumedMergeBytes;
+        int limit = MergeEncoding.Append(Buffer, key, function, operand, options);
+        (_merges ??= []).Add(new MergeNote(Count, limit, function));
+        Count++;
+    }
+
+    /// <summary>The function of an operation that is a merge.</summary>
+    public MergeFunction MergeOf(int operation) => _merges!.Find(merge => merge.Operation == operation).Function;
+
+    /// <summary>
+    /// The store accepts the command: no merge may come to a longer value than this. False if it does not know the function of one, which is then named.
+    /// </summary>
+    public bool AdmitMerges(int maxValueBytes, MergeRegistry functions, out int operation, out MergeFunction? unknown)
+    {
+        foreach (MergeNote merge in _merges!)
+        {
+            if (!functions.Knows(merge.Function))
+            {
+                (operation, unknown) = (merge.Operation, merge.Function);
+                return false;
+            }
+
+            MergeEncoding.SetLimit(Buffer, merge.LimitOffset, maxValueBytes);
+        }
+
+        (operation, unknown) = (-1, null);
+        return true;
+    }
+
     /// <summary>Removes [from, to); empty bounds are open.</summary>
     public void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)
     {
@@ -88,6 +144,39 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Adds a condition on a key that is not written.</summary>
+    public void Check(ReadOnlySpan<byte> key, in Condition condition)
+    {
+        Note(key);
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += key.Length;
+        CheckEncoding.AppendKey(Buffer, key, condition);
+        Count++;
+    }
+
+    /// <summary>Adds the condition that a range of one partition holds what it held.</summary>
+    public void Check(in RangeCheck check)
+    {
+        NoteOffset(NoKey);
+        LongestKey = Math.Max(LongestKey, Math.Max(check.From.Length, check.To.Length));
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += check.From.Length + check.To.Length;
+        CheckEncoding.AppendRange(Buffer, check);
+        Count++;
+    }
+
+    /// <summary>Brings [from, to) back to what it was at a version; a command of its own.</summary>
+    public void RollBack(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
+    {
+        NoteOffset(NoKey);
+        LongestKey = Math.Max(LongestKey, Math.Max(from.Length, to.Length));
+        OnlyRemovals = false;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
+        Tally = new RollBackTally();
+        OperationEncoding.AppendRollBack(Buffer, from, to, version);
+        Count++;
+    }
+
     /// <summary>Says something of an index; such a command goes to a partition of the caller's choice.</summary>
     public void Index(Indexes.IndexAction action, long index, ReadOnlySpan<byte> from)
     {
@@ -100,6 +189,7 @@ internal sealed class CommandBuilder : IDisposable
 
     public void Clear()
     {
+        Tally = null;
         Buffer.Clear(KeptBytes);
         if (_buckets.Length > 4096)
         {
@@ -119,6 +209,13 @@ internal sealed class CommandBuilder : IDisposable
         LongestKey = 0;
         HasRemovals = false;
         HasRanges = false;
+        if (HasMerges)
+        {
+            HasMerges = false;
+            _merges!.Clear();
+            _mergeWeight = 0;
+        }
+
         Format = GroupEntry.Format;
         EmptyRange = -1;
         OnlyRemovals = true;
@@ -213,4 +310,6 @@ internal sealed class CommandBuilder : IDisposable
             }
         }
     }
+
+    private readonly record struct MergeNote(int Operation, int LimitOffset, MergeFunction Function);
 }

@@ -8,7 +8,7 @@ namespace KeyVa.Partitions;
 /// </summary>
 /// <remarks>
 /// It takes the writers' roles in the order of the partitions' numbers (so that two of them cannot wait for each other
-/// in a ring), checks every condition, logs one record for all, applies it everywhere, makes it visible by one store
+/// in a ring), checks every condition and evaluates every merge, logs one record for all, applies it everywhere, makes it visible by one store
 /// (<see cref="PendingCommit"/>) and gives the roles back. The conditions are checked before the record is logged, not
 /// when it is applied: with all roles held nothing can change in between, and a replay of one partition alone could not
 /// evaluate what stood in another. What is in the journal is therefore a decided commit.
@@ -26,6 +26,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
     private byte _format = GroupEntry.Format;
     private bool _tellsRemoved;
+    private RollBackTally? _tally;
     private int _acquired;
     private ITimer? _admission;
     private long _version;
@@ -57,7 +58,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 break;
             }
 
-            if (operation.IsRange)
+            if (operation.IsRange || operation.IsRollBack)
             {
                 if (!AddRange(parts, map, operation, i))
                 {
@@ -73,7 +74,12 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
-            PartOf(parts, owner).Add(before[..^bytes.Length], i);
+            if (operation.IsRangeCheck && PartitionMap.EndsBehind(operation.To, owner))
+            {
+                return Task.FromResult(Refusals.BadNode(i));
+            }
+
+            PartOf(parts, owner).Add(before[..^bytes.Length], i, operation.IsMerge);
         }
 
         Part[] ordered = [.. parts.Values];
@@ -88,6 +94,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             MayUseReserve = command.OnlyRemovals,
             _format = command.Format,
             _tellsRemoved = command.HasRemovals && command.Count > 1,
+            _tally = command.Tally,
         };
         commit.AcquireNext();
         return commit._completion.Task;
@@ -98,7 +105,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     {
         if (Outcome == AppendOutcome.Appended)
         {
-            Apply();
+            ApplyWhereItMayWait();
         }
         else
         {
@@ -130,7 +137,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         ArraySegment<Partition> owners = map.Cover(operation.Key, operation.To, out bool complete);
         foreach (Partition owner in owners)
         {
-            PartOf(parts, owner).AddRange(owner.Range, operation.Key, operation.To, number);
+            PartOf(parts, owner).AddRange(owner.Range, operation, number);
         }
 
         return owners.Count > 0 && (complete || isEverything);
@@ -214,7 +221,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
         if (_journal is null)
         {
-            Apply();
+            ApplyWhereItMayWait();
             return;
         }
 
@@ -222,7 +229,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         _journal.Enqueue(this);
     }
 
-    /// <summary>Of several conditions that do not hold, the first of the batch is told, wherever its key lies.</summary>
+    /// <summary>Of several operations that cannot be done, the first of the batch is told, wherever its key lies.</summary>
     private bool Check(out WriteResult refusal)
     {
         int first = int.MaxValue;
@@ -231,13 +238,12 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             // Nothing is under way in the partition: what its indexes show is all there is.
             var outcome = default(CommandOutcome);
-            if (!(CommandApplier.Check(part.Writer.Engine, part.Command.Written, _stamp, ref outcome)
+            if (!(CommandApplier.Check(part.Writer.State, part.Command.Written, _stamp, ref outcome)
                     && part.Writer.State.Allows(part.Command.Written, part.Writer.Engine.VisibleVersion + 1, _stamp, ref outcome))
                 && part.Operations[outcome.FailedOperation] < first)
             {
                 first = part.Operations[outcome.FailedOperation];
-                outcome.FailedOperation = first;
-                refusal = Refusals.FromFailure(outcome);
+                refusal = Refusals.FromFailed(outcome, first);
             }
         }
 
@@ -256,6 +262,22 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
     }
 
+    /// <summary>
+    /// Rolling back may have to wait for a flush, which waits for the journal's sync: it gets a thread of its own, since this
+    /// one may be the journal's.
+    /// </summary>
+    private void ApplyWhereItMayWait()
+    {
+        if (_tally is null)
+        {
+            Apply();
+        }
+        else
+        {
+            Task.Factory.StartNew(Apply, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        }
+    }
+
     private void Apply()
     {
         var removed = new bool[_operations];
@@ -265,7 +287,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             foreach (Part part in _parts)
             {
                 part.Writer.Engine.SetPendingCommit(pending);
-                part.Write(_version, _stamp, removed);
+                part.Write(_version, _stamp, removed, _tally);
             }
         }
         catch (StoreException failure)
@@ -285,9 +307,36 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             part.Writer.EndApply(_version, _stamp);
             part.Writer.Engine.SetPendingCommit(null);
+            if (_tally is not null && _journal is not null)
+            {
+                // The history it read is kept until this is done.
+                part.Writer.Engine.BeginFlush();
+            }
         }
 
-        Finish(new WriteResult { Status = Status.Ok, Version = _version, FailedOperation = -1, Removed = _tellsRemoved ? removed : null });
+        Finish(new WriteResult
+        {
+            Status = Status.Ok,
+            Version = _version,
+            FailedOperation = -1,
+            Removed = _tellsRemoved ? removed : null,
+            Merged = Merged(),
+        });
+    }
+
+    /// <summary>What the merges came to, in the order of the batch. The roles are held, so the partitions still know.</summary>
+    private ReadOnlyMemory<byte>[] Merged()
+    {
+        var merged = new List<(int Operation, ReadOnlyMemory<byte> Value)>();
+        foreach (Part part in _parts)
+        {
+            for (int i = 0; i < part.Merges.Count; i++)
+            {
+                merged.Add((part.Merges[i], part.Writer.State.Merges.Value(i).ToArray()));
+            }
+        }
+
+        return [.. merged.OrderBy(static merge => merge.Operation).Select(static merge => merge.Value)];
     }
 
     private void Finish(in WriteResult result)
@@ -318,28 +367,51 @@ internal sealed class CrossPartitionCommit : JournalEntry
         /// <summary>Which operation of the batch each of the part's operations is.</summary>
         public List<int> Operations => _operations;
 
-        public void Add(ReadOnlySpan<byte> operation, int number)
+        /// <summary>Which of them are merges.</summary>
+        public List<int> Merges { get; } = [];
+
+        public void Add(ReadOnlySpan<byte> operation, int number, bool isMerge)
         {
             Command.Append(operation);
             _operations.Add(number);
+            if (isMerge)
+            {
+                Merges.Add(number);
+            }
         }
 
         /// <summary>Adds what a removed range and the partition's own have in common.</summary>
-        public void AddRange(KeyRange own, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, int number)
+        public void AddRange(KeyRange own, in Operation operation, int number)
         {
+            ReadOnlySpan<byte> from = operation.Key;
+            ReadOnlySpan<byte> to = operation.To;
             ReadOnlySpan<byte> ownTo = own.To.Span;
             bool endsHere = !to.IsEmpty && (ownTo.IsEmpty || to.SequenceCompareTo(ownTo) < 0);
-            OperationEncoding.AppendRemoveRange(
-                Command, from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span, endsHere ? to : ownTo);
+            from = from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span;
+            to = endsHere ? to : ownTo;
+            if (operation.IsRollBack)
+            {
+                OperationEncoding.AppendRollBack(Command, from, to, operation.TargetVersion);
+            }
+            else
+            {
+                OperationEncoding.AppendRemoveRange(Command, from, to);
+            }
+
             _operations.Add(number);
         }
 
-        public void Write(long version, long stamp, bool[] removed)
+        public void Write(long version, long stamp, bool[] removed, RollBackTally? tally)
         {
             var outcome = default(CommandOutcome);
             var mine = new bool[_operations.Count];
             CommandApplier.Write(Writer.State, Command.Written, version, stamp, mine, ref outcome);
-            Debug.Assert(outcome.Status == Status.Ok, "the conditions were checked");
+            Debug.Assert(outcome.Status == Status.Ok, "it was checked");
+            if (tally is not null)
+            {
+                tally.Changed += outcome.ChangedCount;
+            }
+
             for (int i = 0; i < mine.Length; i++)
             {
                 removed[_operations[i]] = mine[i];

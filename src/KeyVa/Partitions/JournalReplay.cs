@@ -8,10 +8,26 @@ namespace KeyVa.Partitions;
 /// Brings the engines up to the end of the journal while a store opens: each record goes to the partitions it is for,
 /// unless their files contain it already. Partitions that were removed are passed over.
 /// </summary>
-internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJournalReader
+internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, string missing) : IJournalReader
 {
     /// <summary>Records applied.</summary>
     public long Applied { get; private set; }
+
+    /// <summary>What the segments before held has been applied, or is in the partitions' files; else some are missing.</summary>
+    public void Reach(ReadOnlySpan<LogPosition> positions)
+    {
+        foreach (LogPosition position in positions)
+        {
+            if (map.TryFind(position.Partition, out Partition? partition) && position.Index > partition.Engine.AppliedIndex)
+            {
+                throw MissingSegment(missing, position.Partition, position.Index, partition.Engine.AppliedIndex);
+            }
+        }
+    }
+
+    /// <summary>What is said where neither the journal nor a partition's files hold what the journal's oldest segment stands on.</summary>
+    public static CorruptionException MissingSegment(string path, long partition, long reached, long end) =>
+        new(path, 0, $"the segment is missing: the log of partition {partition} had reached index {reached} before the next one, its files end at {end} (or files of the partition are missing or cut)");
 
     public void Read(in JournalRecord record)
     {
@@ -49,7 +65,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
         writer.AdmitReplay(record.Payload.Length);
         if (record.Kind == RecordKind.Commit)
         {
-            ApplyCommit(writer, part, group.Version, group.Stamp);
+            ApplyCommit(writer, record.Payload[0], part, group.Version, group.Stamp);
         }
         else if (record.Kind == RecordKind.Ingest)
         {
@@ -70,7 +86,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
         {
             version++;
             var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(writer.Engine, command, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
+            if (CommandApplier.Check(writer.State, command, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
             {
                 CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
             }
@@ -80,8 +96,13 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
     }
 
     /// <summary>The partition's part of a commit that was decided before it was logged.</summary>
-    private static void ApplyCommit(PartitionWriter writer, ReadOnlySpan<byte> command, long version, long stamp)
+    private static void ApplyCommit(PartitionWriter writer, byte format, ReadOnlySpan<byte> command, long version, long stamp)
     {
+        if (format == GroupEntry.ExtendedFormat)
+        {
+            CommandApplier.EvaluateDecided(writer.State, command, stamp);
+        }
+
         var outcome = default(CommandOutcome);
         CommandApplier.Write(writer.State, command, version, stamp, default, ref outcome);
         writer.EndApply(version, stamp);
@@ -93,6 +114,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle) : IJ
         Ingestion ingestion = writer.Engine.Ingestion
             ?? throw new StoreException($"the journal holds a bulk load for partition {writer.PartitionId}, whose engine takes none: the data folder's catalog does not belong to its journal");
         ingestion.Replay(tables, new LogMark(writer.NextPosition().Index, version, stamp));
+        writer.State.Load(version, stamp);
         writer.EndApply(version, stamp);
     }
 }

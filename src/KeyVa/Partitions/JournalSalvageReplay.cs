@@ -1,6 +1,7 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Log;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -12,6 +13,9 @@ internal sealed class RepairedPartition(PartitionDefinition definition, Engine e
     public Engine Engine { get; } = engine;
 
     public InlineWork Work { get; } = work;
+
+    /// <summary>Up to here the log is known to lack what the engine has not; 0: nothing is.</summary>
+    public long LostTo { get; set; }
 
     /// <summary>Holes in the journal before the last record that was for this partition.</summary>
     public int HolesBefore { get; set; }
@@ -26,10 +30,13 @@ internal sealed class RepairedPartition(PartitionDefinition definition, Engine e
 /// <remarks>
 /// Other than a replay it goes on behind a gap, and says which indexes are missing. A change is left out where the engine
 /// has one of that version or a newer one, so that nothing old covers something new; a condition on such a key cannot be
-/// looked at any more, and counts as met.
+/// looked at any more, and counts as met. A merge is done over the value that was saved; where that is not the one that it was done over
+/// first, some loss was noted before.
 /// </remarks>
-internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPartition> partitions, string journal, RepairLog log)
+internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPartition> partitions, MergeRegistry functions, string journal, string missing, RepairLog log)
 {
+    private readonly MergeEvaluator _merges = new(functions);
+
     /// <summary>Where the journal is damaged: what knows its holes.</summary>
     public JournalSalvage? Salvage { get; set; }
 
@@ -75,6 +82,24 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         log.RecordsReplayed += applied ? 1 : 0;
     }
 
+    /// <summary>A segment begins: what the engines lack of all before it is lost, though no later record may show it.</summary>
+    public void Reach(ReadOnlySpan<LogPosition> positions)
+    {
+        foreach (LogPosition position in positions)
+        {
+            if (partitions.TryGetValue(position.Partition, out RepairedPartition? partition) && position.Index > Math.Max(partition.Engine.AppliedIndex, partition.LostTo))
+            {
+                if (Salvage is null && !partition.IsRebuilt)
+                {
+                    log.Damages.Add(JournalReplay.MissingSegment(missing, position.Partition, position.Index, partition.Engine.AppliedIndex));
+                }
+
+                NoteGap(partition, position.Index + 1);
+                partition.LostTo = position.Index;
+            }
+        }
+    }
+
     /// <summary>At the end: what no later index shows to be missing.</summary>
     public void NoteLostEnds()
     {
@@ -89,7 +114,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
 
     private void NoteGap(RepairedPartition partition, long index)
     {
-        long next = partition.Engine.AppliedIndex + 1;
+        long next = Math.Max(partition.Engine.AppliedIndex, partition.LostTo) + 1;
         if (index == next)
         {
             return;
@@ -143,7 +168,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         }
     }
 
-    private static void Write(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp, bool checks)
+    private void Write(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp, bool checks)
     {
         Engine engine = partition.Engine;
         if (checks && !Holds(partition, command, version, stamp))
@@ -154,12 +179,22 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         ReadOnlySpan<byte> whole = command;
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
+            if (operation.IsRollBack)
+            {
+                RollBack(partition, operation, version, stamp);
+                continue;
+            }
+
             if (!operation.IsWrite || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }
 
-            if (operation.IsPut)
+            if (operation.IsMerge)
+            {
+                Merge(partition, operation, version, stamp);
+            }
+            else if (operation.IsPut)
             {
                 engine.Put(operation.Key, version, stamp, operation.ExpiresAt(stamp), operation.Value);
             }
@@ -179,17 +214,50 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
         }
     }
 
-    private static bool Holds(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp)
+    private void RollBack(RepairedPartition partition, in Operation operation, long version, long stamp)
     {
-        CommandOutcome outcome = default;
-        ReadOnlySpan<byte> rest = command;
-        while (OperationEncoding.TryRead(ref rest, out Operation operation))
+        Engine engine = partition.Engine;
+        if (partition.IsRebuilt || engine.Context.History.From > operation.TargetVersion)
         {
-            ReadOnlySpan<byte> one = command[..(command.Length - rest.Length)];
-            command = rest;
-            if (operation.Condition != ConditionKind.None
-                && !HasNewer(partition, operation.Key, version)
-                && !CommandApplier.Check(partition.Engine, one, stamp, ref outcome))
+            log.Lose(journal, 0, $"partition {partition.Definition.Id}: version {version} rolled a range back to version {operation.TargetVersion}, which is not there any more; its keys are as they were before that");
+            return;
+        }
+
+        RollBackRun.Apply(new PartitionState(engine, functions), operation.Key, operation.To, operation.TargetVersion, version, stamp);
+    }
+
+    private void Merge(RepairedPartition partition, in Operation operation, long version, long stamp)
+    {
+        _merges.Begin();
+        if (_merges.Evaluate(partition.Engine, operation, stamp, out string? detail) == Status.Ok)
+        {
+            partition.Engine.Put(operation.Key, version, stamp, _merges.ExpiresAt(0), _merges.Value(0));
+        }
+        else
+        {
+            // Of a decided commit: what it was done over is lost.
+            log.Lose(journal, 0, $"partition {partition.Definition.Id}: a merge cannot be done over what was saved ({detail})");
+        }
+    }
+
+    private bool Holds(RepairedPartition partition, ReadOnlySpan<byte> command, long version, long stamp)
+    {
+        while (OperationEncoding.TryRead(ref command, out Operation operation))
+        {
+            bool unknown = operation.IsRangeCheck ? partition.IsRebuilt
+                : (operation.Condition != ConditionKind.None || operation.IsMerge) && HasNewer(partition, operation.Key, version);
+            if (unknown)
+            {
+                continue;
+            }
+
+            if (operation.Condition != ConditionKind.None && !CommandApplier.Holds(partition.Engine, operation, stamp, out _))
+            {
+                return false;
+            }
+
+            _merges.Begin();
+            if (operation.IsMerge && _merges.Evaluate(partition.Engine, operation, stamp, out _) != Status.Ok)
             {
                 return false;
             }

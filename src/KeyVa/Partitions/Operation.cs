@@ -4,7 +4,7 @@ using KeyVa.Io;
 
 namespace KeyVa.Partitions;
 
-/// <summary>One put or removal of a key, or the removal of a range, of a command, as read from its bytes.</summary>
+/// <summary>One put, merge or removal of a key, the removal of a range, or a check, of a command, as read from its bytes.</summary>
 internal readonly ref struct Operation
 {
     public bool IsPut { get; init; }
@@ -15,13 +15,30 @@ internal readonly ref struct Operation
     /// <summary>A removal of [<see cref="Key"/>, <see cref="To"/>); empty bounds are open.</summary>
     public bool IsRange { get; init; }
 
+    /// <summary>A condition without a write: on a key, or (<see cref="IsRangeCheck"/>) on what a range holds.</summary>
+    public bool IsCheck { get; init; }
+
+    /// <summary>A check of [<see cref="Key"/>, <see cref="To"/>): <see cref="ConditionValue"/> holds what it must be like (see <see cref="RangeCheck"/>).</summary>
+    public bool IsRangeCheck => Condition == RangeCheck.Condition;
+
+    /// <summary>A merge: <see cref="Value"/> is the operand, and without an <see cref="Expiry"/> a key that is there keeps its own.</summary>
+    public bool IsMerge { get; init; }
+
+    /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
+    public bool SpansRange => IsRange || IsRangeCheck || IsRollBack;
+
+    /// <summary>Brings [<see cref="Key"/>, <see cref="To"/>) back to what it was at <see cref="TargetVersion"/>; empty bounds are open.</summary>
+    public bool IsRollBack { get; init; }
+
+    public long TargetVersion { get; init; }
+
     /// <summary>Says something of an index; <see cref="Key"/> is where a filling goes on.</summary>
     public IndexAction IndexAction { get; init; }
 
     public long IndexId => ConditionVersion;
 
-    /// <summary>A put or removal of one key.</summary>
-    public bool IsWrite => !IsRange && IndexAction == IndexAction.None;
+    /// <summary>A put, merge or removal of one key.</summary>
+    public bool IsWrite => !IsRange && !IsCheck && !IsRollBack && IndexAction == IndexAction.None;
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -29,6 +46,12 @@ internal readonly ref struct Operation
     public ReadOnlySpan<byte> To { get; init; }
 
     public ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>Of a merge: its function as encoded (see <see cref="MergeEncoding"/>).</summary>
+    public ReadOnlySpan<byte> Function { get => To; init => To = value; }
+
+    /// <summary>Of a merge: the longest value that it may come to.</summary>
+    public int Limit { get; init; }
 
     /// <summary>Milliseconds; 0: never.</summary>
     public long Expiry { get; init; }
@@ -60,13 +83,16 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record); 133: of an index (format 4)
+///             128: removal of a range (format 2 of the record); 132: roll back, 133: of an index (format 4)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
+///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
+///   version   8 bytes, if the head is 132: the version to roll back to
 ///   index     1 byte what (1 define, 2 fill, 3 ready, 4 drop), 8 bytes the index's number, if the head is 133
-///   to        varint length, bytes, if the head is 128: the end of the range that begins with the key; empty bounds are open
+///   checks    heads 129 and 130, see CheckEncoding
+///   merge     head 131, see MergeEncoding
 /// </code>
 /// </summary>
 internal static class OperationEncoding
@@ -78,6 +104,7 @@ internal static class OperationEncoding
     private const int RelativeBit = 32;
     private const int BlindBit = 64;
     private const int RangeHead = 128;
+    private const int RollBackHead = 132;
     private const int IndexHead = 133;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
@@ -114,6 +141,14 @@ internal static class OperationEncoding
         buffer.Append(to);
     }
 
+    public static void AppendRollBack(NativeBuffer buffer, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
+    {
+        AppendHeadAndKey(buffer, RollBackHead, from);
+        buffer.AppendVarint((ulong)to.Length);
+        buffer.Append(to);
+        buffer.AppendInt64(version);
+    }
+
     public static void AppendIndex(NativeBuffer buffer, IndexAction action, long index, ReadOnlySpan<byte> from)
     {
         AppendHeadAndKey(buffer, IndexHead, from);
@@ -137,14 +172,15 @@ internal static class OperationEncoding
             return false;
         }
 
-        if (head == IndexHead)
-        {
-            return TryReadIndex(ref bytes, key, rest, out operation);
-        }
-
         if (head >= RangeHead)
         {
-            return TryReadRange(ref bytes, head, key, rest, out operation);
+            return head switch
+            {
+                RangeHead or RollBackHead => TryReadRange(ref bytes, head, key, rest, out operation),
+                MergeEncoding.Head => MergeEncoding.TryRead(ref bytes, key, rest, out operation),
+                IndexHead => TryReadIndex(ref bytes, key, rest, out operation),
+                _ => CheckEncoding.TryRead(ref bytes, head, key, rest, out operation),
+            };
         }
 
         long expiry = 0;
@@ -188,9 +224,21 @@ internal static class OperationEncoding
         scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> from, ReadOnlySpan<byte> rest, out Operation operation)
     {
         operation = default;
-        if (head != RangeHead || !TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
+        if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> to))
         {
             return false;
+        }
+
+        if (head == RollBackHead)
+        {
+            if (!TryReadInt64(ref rest, out long version) || version < 0)
+            {
+                return false;
+            }
+
+            operation = new Operation { IsRollBack = true, Key = from, To = to, TargetVersion = version };
+            bytes = rest;
+            return true;
         }
 
         operation = new Operation { IsRange = true, Key = from, To = to };
@@ -211,14 +259,14 @@ internal static class OperationEncoding
         return true;
     }
 
-    private static void AppendHeadAndKey(NativeBuffer buffer, int head, ReadOnlySpan<byte> key)
+    internal static void AppendHeadAndKey(NativeBuffer buffer, int head, ReadOnlySpan<byte> key)
     {
         buffer.AppendByte((byte)head);
         buffer.AppendVarint((ulong)key.Length);
         buffer.Append(key);
     }
 
-    private static void AppendCondition(NativeBuffer buffer, in Condition condition)
+    internal static void AppendCondition(NativeBuffer buffer, in Condition condition)
     {
         if (condition.Kind == ConditionKind.IfVersion)
         {
@@ -231,7 +279,7 @@ internal static class OperationEncoding
         }
     }
 
-    private static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
+    internal static bool TryReadInt64(scoped ref ReadOnlySpan<byte> bytes, out long value)
     {
         if (!BinaryPrimitives.TryReadInt64LittleEndian(bytes, out value))
         {
@@ -242,7 +290,7 @@ internal static class OperationEncoding
         return true;
     }
 
-    private static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
+    internal static bool TryReadBytes(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> value)
     {
         int taken = Varint.Read(bytes, out ulong length);
         if (taken == 0 || length > (ulong)(bytes.Length - taken))

@@ -27,6 +27,18 @@ public sealed record PartitionInfo
     /// <summary>Bytes of the values: exact on the memory engine, estimated on lsm.</summary>
     public long ValueBytes { get; init; }
 
+    /// <summary>
+    /// Versions that newer ones of their keys shadow: retained, seen by open snapshots, or not given up yet. Exact on the memory
+    /// engine, estimated on lsm.
+    /// </summary>
+    public long OlderVersions { get; init; }
+
+    /// <summary>Their bytes: keys and values on the memory engine, values on lsm (estimated).</summary>
+    public long OlderVersionBytes { get; init; }
+
+    /// <summary>Everything can be read as it was at this version and later ones.</summary>
+    public long HistoryFromVersion { get; init; }
+
     /// <summary>Bytes of the engine's files.</summary>
     public long StorageBytes { get; init; }
 

@@ -37,7 +37,7 @@ internal sealed class PartitionMap
         while (OperationEncoding.TryRead(ref bytes, out Operation operation))
         {
             owner ??= Find(operation.Key);
-            if (owner is null || !owner.Range.Contains(operation.Key) || (operation.IsRange && EndsBehind(operation.To, owner)))
+            if (owner is null || !owner.Range.Contains(operation.Key) || (operation.SpansRange && EndsBehind(operation.To, owner)))
             {
                 return null;
             }
@@ -91,7 +91,7 @@ internal sealed class PartitionMap
     }
 
     /// <summary>Whether a range that ends at <paramref name="to"/> (empty: open) goes beyond a partition.</summary>
-    private static bool EndsBehind(ReadOnlySpan<byte> to, Partition partition) =>
+    internal static bool EndsBehind(ReadOnlySpan<byte> to, Partition partition) =>
         !partition.Range.To.IsEmpty && (to.IsEmpty || to.SequenceCompareTo(partition.Range.To.Span) > 0);
 
     private static bool EndsBefore(Partition partition, ReadOnlySpan<byte> key) =>

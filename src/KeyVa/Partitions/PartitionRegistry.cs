@@ -23,6 +23,7 @@ internal sealed class PartitionRegistry : IPartitions
     {
         _context = context;
         _catalog = catalog;
+        context.History.DurableIndexOf = id => Map.TryFind(id, out Partition? partition) && !partition.Definition.IsVolatile ? partition.Engine.DurableIndex : null;
     }
 
     public PartitionMap Map => Volatile.Read(ref _map);
@@ -174,6 +175,7 @@ internal sealed class PartitionRegistry : IPartitions
     public async ValueTask CloseAsync()
     {
         PartitionMap map = Map;
+        _context.History.BeginClose();
         foreach (Partition partition in map.Partitions.ToArray())
         {
             await CloseWriter(partition.Writer, Status.Failed).ConfigureAwait(false);
@@ -276,6 +278,7 @@ internal sealed class PartitionRegistry : IPartitions
         CloseWriter(partition.Writer, Status.BadNode).GetAwaiter().GetResult();
         WriteCatalog(_catalog.Partitions.Where(p => p.Id != partition.Id), _catalog.NextPartitionId);
         Publish(Map.Partitions.ToArray().Where(p => p != partition));
+        _context.Watches.Feed.Removed(partition);
         string directory = _context.PartitionDirectory(partition.Id);
         partition.EngineClosed = () =>
         {
@@ -375,6 +378,7 @@ internal sealed class PartitionRegistry : IPartitions
                 if (Volatile.Read(ref engine) is { } opened)
                 {
                     _journal!.Release(definition.Id, opened.DurableIndex);
+                    _context.History.Advance();
                 }
             },
         };
@@ -386,9 +390,25 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Oracle,
             _context.Background,
             _context.Time,
+            _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
-        var opening = new PartitionIndexes(context, writer!.State, _context.Options.IndexExtractors, action => writer.Enter(new ExclusiveAction(action)));
+        context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
+        PartitionIndexes opening = OpenIndexes(context, engine!, writer!);
+        Volatile.Write(ref indexes, opening);
+        if (_context.Snapshots.Retention.IsOn)
+        {
+            writer!.State.Follow(new ClockFollower(_context.History));
+        }
+
+        var partition = new Partition(definition, engine!, writer!, opening, _context);
+        _context.Watches.Feed.Opened(partition, isNew: _context.IsOpen);
+        return partition;
+    }
+
+    private PartitionIndexes OpenIndexes(EngineContext context, Engine engine, PartitionWriter writer)
+    {
+        var opening = new PartitionIndexes(context, writer.State, _context.Options.IndexExtractors, action => writer.Enter(new ExclusiveAction(action)));
         try
         {
             opening.DeleteOrphans(_catalog.Indexes);
@@ -400,14 +420,13 @@ internal sealed class PartitionRegistry : IPartitions
         catch
         {
             writer.DisposeTimer();
-            engine!.Dispose();
+            engine.Dispose();
             opening.Dispose();
             throw;
         }
 
         writer.State.Indexes = opening;
-        Volatile.Write(ref indexes, opening);
-        return new Partition(definition, engine!, writer!, opening, _context);
+        return opening;
     }
 
     /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>

@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Indexes;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -12,13 +13,16 @@ namespace KeyVa.Partitions;
 /// writer's role or before the partition is opened. Invariant: a follower hears of a change before the engine holds it,
 /// so that it can still read what the change replaces; and of the end of a group before readers see the group.
 /// </remarks>
-internal sealed class PartitionState(Engine engine)
+internal sealed class PartitionState(Engine engine, MergeRegistry functions)
 {
     private ChangeFollower[] _followers = [];
 
     private IndexConstraints? _constraints;
 
     public Engine Engine { get; } = engine;
+
+    /// <summary>What merges come to between the check of a command and its writing.</summary>
+    public MergeEvaluator Merges { get; } = new(functions);
 
     /// <summary>The partition's indexes; null where there are none to be (a store that is being repaired).</summary>
     public PartitionIndexes? Indexes { get; set; }
@@ -36,7 +40,10 @@ internal sealed class PartitionState(Engine engine)
         return indexes > delay ? indexes : delay;
     }
 
-    /// <summary>Whether the indexes let a command be applied whose conditions hold; if not, the outcome says why. Nothing is changed.</summary>
+    /// <summary>
+    /// Whether the indexes let a command be applied whose conditions hold and whose merges are evaluated; if not, the outcome says why.
+    /// Nothing is changed.
+    /// </summary>
     public bool Allows(ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
     {
         if (_followers.Length == 0 || Indexes is null || !IndexConstraints.Any(Indexes.All))
@@ -45,7 +52,7 @@ internal sealed class PartitionState(Engine engine)
         }
 
         _constraints ??= new IndexConstraints();
-        return _constraints.Allow(Indexes.All, command, version, stamp, ref outcome);
+        return _constraints.Allow(Indexes.All, Merges, command, version, stamp, ref outcome);
     }
 
     /// <summary>Role held: from the next command on, the follower hears of every change.</summary>
@@ -84,6 +91,24 @@ internal sealed class PartitionState(Engine engine)
         Engine.RemoveRange(from, to, version, stamp);
     }
 
+    /// <summary>A bulk load has put its records into the engine, past everything else.</summary>
+    public void Load(long version, long stamp)
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnLoad(version, stamp);
+        }
+    }
+
+    /// <summary>Versions that were under way are visible, or were given up, or will never be.</summary>
+    public void EndVersions()
+    {
+        foreach (ChangeFollower follower in _followers)
+        {
+            follower.OnEndVersions();
+        }
+    }
+
     public void EndGroup(long index, long version, long stamp)
     {
         foreach (ChangeFollower follower in _followers)
@@ -108,6 +133,19 @@ internal abstract class ChangeFollower
 
     /// <summary>Of every key of [from, to) whose newest version is below <paramref name="version"/>; empty bounds are open.</summary>
     public abstract void OnRemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version, long stamp);
+
+    /// <summary>
+    /// A bulk load: records of this version, which no other call tells of, are in the engine and about to become visible. Told behind the
+    /// fact, since nothing of it goes through memory.
+    /// </summary>
+    public virtual void OnLoad(long version, long stamp)
+    {
+    }
+
+    /// <summary>The partition's closed version may have risen, or the partition has stopped.</summary>
+    public virtual void OnEndVersions()
+    {
+    }
 
     /// <summary>Everything up to <paramref name="version"/> is applied and about to become visible.</summary>
     public abstract void OnEndGroup(long index, long version, long stamp);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Log;
+using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
 
@@ -57,10 +58,10 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private long _stamp;
     private StoreException? _failure;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, int maxQueued, bool syncs)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs)
     {
         _engine = engine;
-        State = new PartitionState(engine);
+        State = new PartitionState(engine, functions);
         _journal = journal;
         _oracle = oracle;
         _background = background;
@@ -192,9 +193,18 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>The pool leads the next group, with the role held.</summary>
     void IThreadPoolWorkItem.Execute() => LeadAsynchronously();
 
-    /// <summary>Ends when everything of this partition at or below a version is visible.</summary>
+    /// <summary>
+    /// Ends when everything of this partition at or below a version is visible; fails if applying failed half-way and it never will be.
+    /// </summary>
     public ValueTask WaitUntilClosed(long version) =>
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
+
+    /// <summary>A version at or below <paramref name="newest"/> up to which everything of this partition is visible; 0 if that cannot be said this moment.</summary>
+    public long ClosedUpTo(long newest)
+    {
+        long inFlight = Volatile.Read(ref _inFlight);
+        return inFlight == 0 ? newest : inFlight == Undetermined ? 0 : Math.Min(newest, inFlight - 1);
+    }
 
     /// <summary>Role held: takes the next index of the partition's log.</summary>
     public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
@@ -217,6 +227,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         Volatile.Write(ref _inFlight, 0);
         _waiters.Release(_isClosed);
+        State.EndVersions();
     }
 
     /// <summary>While opening: makes room for the next record.</summary>
@@ -229,7 +240,12 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
-    public void Fail(StoreException failure) => _failure ??= failure;
+    public void Fail(StoreException failure)
+    {
+        _failure ??= failure;
+        State.EndVersions();
+        _waiters.Fail(new StoreException($"partition {PartitionId} has stopped in the middle of a write, so a snapshot of several partitions cannot be had: {failure.Message}", failure));
+    }
 
     /// <summary>Role held: no more writes.</summary>
     public void Close(Status status) => Closed = status;
@@ -462,12 +478,16 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(_engine, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
+        if (CommandApplier.Check(State, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
             CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);
+        if (command.HasMerges && request.Result.IsOk)
+        {
+            request.Result = request.Result with { Merged = State.Merges.Copy() };
+        }
     }
 }

@@ -109,11 +109,33 @@ internal static class Refusals
         return Status.Ok;
     }
 
+    /// <summary>Of a command that changed nothing; <paramref name="operation"/> is the one at fault as the caller counts.</summary>
+    public static WriteResult FromFailed(in CommandOutcome outcome, int operation) => outcome.Status switch
+    {
+        Status.ConditionFailed => ConditionFailed(operation, outcome.CurrentVersion),
+        Status.NotUnique => Indexes.IndexRefusals.NotUnique(operation, outcome.Index!, outcome.OtherKey),
+        Status.NotIndexable => Indexes.IndexRefusals.NotIndexable(operation, outcome.Index!),
+        _ => new WriteResult { Status = outcome.Status, FailedOperation = operation, Detail = outcome.Detail },
+    };
+
+    /// <summary>Ok, or why the merges of a command cannot be done here.</summary>
+    public static Status CheckMerges(CommandBuilder command, StoreContext context, out int operation, out string? detail)
+    {
+        detail = null;
+        if (command.AdmitMerges(context.Options.MaxValueBytes, context.MergeFunctions, out operation, out MergeFunction? unknown))
+        {
+            return Status.Ok;
+        }
+
+        detail = string.Create(CultureInfo.InvariantCulture, $"the merge function '{unknown!.Name}' version {unknown.Version} is not registered with this store (StoreOptions.MergeFunctions)");
+        return Status.Unsupported;
+    }
+
     public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed)
     {
         if (outcome.Status != Status.Ok)
         {
-            return FromFailure(outcome);
+            return FromFailed(outcome, outcome.FailedOperation);
         }
 
         bool nothingRemoved = command.Count == 1 && command.HasRemovals && outcome.RemovedCount == 0;
@@ -125,14 +147,6 @@ internal static class Refusals
             Removed = removed,
         };
     }
-
-    /// <summary>Why a command was not applied.</summary>
-    public static WriteResult FromFailure(in CommandOutcome outcome) => outcome.Status switch
-    {
-        Status.NotUnique => Indexes.IndexRefusals.NotUnique(outcome.FailedOperation, outcome.Index!, outcome.OtherKey),
-        Status.NotIndexable => Indexes.IndexRefusals.NotIndexable(outcome.FailedOperation, outcome.Index!),
-        _ => ConditionFailed(outcome.FailedOperation, outcome.CurrentVersion),
-    };
 
     private static Status CheckBatch(CommandBuilder command, StoreOptions options, out string? detail)
     {

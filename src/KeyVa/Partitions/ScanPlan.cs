@@ -33,6 +33,12 @@ internal sealed class ScanPlan : IDisposable
     /// <summary>The resume token: the scan goes on behind this key; empty: none.</summary>
     public ReadOnlySpan<byte> After => _after.Written;
 
+    /// <summary>The first key that it may return; empty: open.</summary>
+    public ReadOnlySpan<byte> From => _from.Written;
+
+    /// <summary>The first key behind what it may return; empty: open.</summary>
+    public ReadOnlySpan<byte> To => _to.Written;
+
     /// <summary>Checks the request and pins the partitions; false with the reason if it is refused, or Ok if nothing is in the range.</summary>
     public bool TryPrepare(ScanOptions options, PartitionMap map, out Status status, out string? detail)
     {

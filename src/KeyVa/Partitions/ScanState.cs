@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using KeyVa.Engines;
+using KeyVa.Transactions;
 
 namespace KeyVa.Partitions;
 
@@ -23,12 +24,16 @@ internal sealed class ScanState : IDisposable
     private readonly Snapshot _snapshot = new();
     private VersionOracle? _oracle;
     private EngineCursor? _cursor;
+    private TransactionScan? _transaction;
 
     // The partition that the cursor is in, and the one to open when it is through.
     private int _partition;
     private int _nextPartition;
     private bool _skipAfter;
     private long _left;
+
+    // When expiry is judged as of: 0: now; -1: never.
+    private long _expiryAt;
 
     /// <summary>See invariant 1.</summary>
     public int Generation { get; private set; }
@@ -68,9 +73,14 @@ internal sealed class ScanState : IDisposable
         _left = 0;
     }
 
-    /// <summary>Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open.</summary>
-    public Snapshot Begin(VersionOracle oracle)
+    /// <summary>
+    /// Begins the scan of the plan, which is prepared; returns the snapshot for the caller to open. <paramref name="transaction"/>: it
+    /// is of a transaction, which lays its own writes over each partition and hears what was read.
+    /// </summary>
+    public Snapshot Begin(VersionOracle oracle, AsOf at, TransactionScan? transaction = null)
     {
+        _transaction = transaction;
+        _expiryAt = !at.IsSet ? 0 : at.IsTime ? at.UnixMilliseconds : -1;
         Status = Status.Ok;
         Detail = null;
         _oracle = oracle;
@@ -92,7 +102,7 @@ internal sealed class ScanState : IDisposable
             while (_cursor!.MoveNext())
             {
                 long expiresAt = _cursor.ExpiresAt;
-                if (expiresAt == 0 || expiresAt > _oracle!.Now())
+                if (expiresAt == 0 || expiresAt > (_expiryAt == 0 ? _oracle!.Now() : _expiryAt))
                 {
                     _left--;
                     return true;
@@ -135,6 +145,7 @@ internal sealed class ScanState : IDisposable
         if (_oracle is not null)
         {
             _oracle = null;
+            _transaction = null;
             _snapshot.Dispose();
             _plan.Unpin();
         }
@@ -171,6 +182,11 @@ internal sealed class ScanState : IDisposable
         _nextPartition += _plan.Reverse ? -1 : 1;
         Partition partition = _plan.Partitions[_partition];
         EngineCursor cursor = _plan.Open(partition, _snapshot.Version);
+        if (_transaction is not null)
+        {
+            cursor = _transaction.Over(cursor, partition, _plan);
+        }
+
         if (resume && _skipAfter)
         {
             _skipAfter = false;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using KeyVa.Engines;
 using KeyVa.Log;
 
@@ -16,6 +17,12 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
     /// <summary>Damaged places that are remembered; more are only counted.</summary>
     public const int MaxDamages = 100;
 
+    /// <summary>Slower than this, a piece would take seconds.</summary>
+    public const long MinBytesPerSecond = 64 << 10;
+
+    /// <summary>Scrubs that were asked for and are under way at once.</summary>
+    public const int MaxAsked = 4;
+
     private const long LargestPiece = 1 << 20;
     private const long SmallestPiece = 64 << 10;
     private static readonly TimeSpan FirstAfter = TimeSpan.FromHours(1);
@@ -30,14 +37,13 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
     private readonly ITimer _timer;
 
     // The job's own.
-    private readonly Queue<long> _partitions = new();
-    private ScrubPass? _pass;
-    private Partition? _partition;
+    private ScrubWalk? _walk;
 
     // Guarded by the gate.
     private readonly Lock _gate = new();
     private readonly List<CorruptionException> _damages = [];
     private readonly HashSet<(string File, long Offset)> _places = [];
+    private readonly List<ScrubJob> _asked = [];
     private bool _running;
     private bool _stopping;
     private long _bytes;
@@ -90,17 +96,16 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
     {
         if (Begins())
         {
-            _partitions.Clear();
-            foreach (Partition partition in _registry.Map.Partitions)
-            {
-                _partitions.Enqueue(partition.Id);
-            }
-
-            _pass = _journal.BeginScrub();
+            _walk = new ScrubWalk(_registry, _journal, AllPartitions());
         }
 
-        long piece = Math.Clamp(_bytesPerSecond / 10, SmallestPiece, LargestPiece);
-        if (!Step(piece, out long read) && !TryNextPass())
+        bool more = _walk!.Step(Piece(_bytesPerSecond), Note, out long read);
+        lock (_gate)
+        {
+            _bytes += read;
+        }
+
+        if (!more)
         {
             lock (_gate)
             {
@@ -122,14 +127,76 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
     /// <summary>Stops at once: after the piece that is being read.</summary>
     public void Dispose()
     {
+        ScrubJob[] asked;
         lock (_gate)
         {
             _stopping = true;
+            asked = [.. _asked];
         }
 
         _timer.Dispose();
         _background.Cancel(this);
-        EndPass();
+        _walk?.Dispose();
+        foreach (ScrubJob job in asked)
+        {
+            job.Stop();
+        }
+    }
+
+    /// <summary>Begins to read one partition's files, or everything, at a rate of its own; see <see cref="StoreScrub"/>.</summary>
+    public StoreScrub Begin(long? partition, long bytesPerSecond, CancellationToken cancellation)
+    {
+        IReadOnlyList<PartitionInfo> read = [.. _registry.List().Where(info => partition is null || info.Id == partition)];
+        var scrub = new StoreScrub(read.Sum(static info => info.StorageBytes) + (partition is null ? _journal.Bytes : 0), cancellation);
+        if (partition is not null && read.Count == 0)
+        {
+            scrub.Complete(Status.NotFound, string.Create(CultureInfo.InvariantCulture, $"there is no partition {partition}; 'keyva admin partition list' shows them"));
+            return scrub;
+        }
+
+        lock (_gate)
+        {
+            if (_stopping)
+            {
+                scrub.Fail(new StoreException("the store is closing"));
+            }
+            else if (_asked.Count == MaxAsked)
+            {
+                scrub.Complete(Status.Busy, string.Create(CultureInfo.InvariantCulture, $"{MaxAsked} scrubs are under way"));
+            }
+            else
+            {
+                var walk = new ScrubWalk(_registry, partition is null ? _journal : null, read.Select(static info => info.Id));
+                var job = new ScrubJob(scrub, walk, bytesPerSecond, _background, this, cancellation);
+                _asked.Add(job);
+                _background.Schedule(job);
+            }
+        }
+
+        return scrub;
+    }
+
+    /// <summary>A scrub that was asked for has ended.</summary>
+    public void Forget(ScrubJob job)
+    {
+        lock (_gate)
+        {
+            _asked.Remove(job);
+        }
+    }
+
+    /// <summary>What is read at once, so that the disk is left alone in between.</summary>
+    public static long Piece(long bytesPerSecond) => Math.Clamp(bytesPerSecond / 10, SmallestPiece, LargestPiece);
+
+    private List<long> AllPartitions()
+    {
+        List<long> ids = [];
+        foreach (Partition partition in _registry.Map.Partitions)
+        {
+            ids.Add(partition.Id);
+        }
+
+        return ids;
     }
 
     // Whether this run is the first of a pass.
@@ -143,55 +210,8 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
         }
     }
 
-    private bool Step(long piece, out long read)
-    {
-        read = 0;
-        bool more = false;
-
-        // Pinned for the piece alone: a removal does not wait for a whole pass.
-        if (_partition is null || _partition.TryPin())
-        {
-            more = _pass is not null && _pass.Step(piece, Note, out read);
-            _partition?.Unpin();
-        }
-
-        lock (_gate)
-        {
-            _bytes += read;
-        }
-
-        if (!more)
-        {
-            EndPass();
-        }
-
-        return more;
-    }
-
-    private bool TryNextPass()
-    {
-        while (_partitions.TryDequeue(out long id))
-        {
-            if (_registry.Map.TryFind(id, out Partition? partition) && partition.TryPin())
-            {
-                _partition = partition;
-                _pass = new Indexes.IndexScrub(partition.Engine.BeginScrub(), partition.Indexes);
-                partition.Unpin();
-                return true;
-            }
-        }
-
-        return false;
-    }
-
-    private void EndPass()
-    {
-        _pass?.Dispose();
-        _pass = null;
-        _partition = null;
-    }
-
-    private void Note(CorruptionException damage)
+    /// <summary>Remembers a damaged place, however it was found.</summary>
+    public void Note(CorruptionException damage)
     {
         lock (_gate)
         {

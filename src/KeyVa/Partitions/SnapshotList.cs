@@ -13,7 +13,7 @@ namespace KeyVa.Partitions;
 /// read, then reads again and takes the newer one: an engine that did not see the pin had read its visible version
 /// before the second reading, so nothing visible at the version taken was forgotten.
 /// </remarks>
-internal sealed class SnapshotList
+internal sealed class SnapshotList(Retention? retention = null)
 {
     private readonly Lock _lock = new();
     private Snapshot? _first;
@@ -21,6 +21,9 @@ internal sealed class SnapshotList
     private int _count;
     private long _oldestVersion = long.MaxValue;
     private long _oldestStamp = long.MaxValue;
+
+    /// <summary>What is kept besides.</summary>
+    public Retention Retention { get; } = retention ?? Retention.None;
 
     /// <summary>How many snapshots are open.</summary>
     public int Count
@@ -44,12 +47,88 @@ internal sealed class SnapshotList
         }
     }
 
-    /// <summary>What an engine with this visible version and stamp may forget; read those before the call.</summary>
-    public Horizon Bound(long visibleVersion, long visibleStamp)
+    /// <summary>The oldest open version and how long ago the snapshot that was opened first was; zeros if none is open.</summary>
+    public (long Version, TimeSpan Age) Oldest
+    {
+        get
+        {
+            lock (_lock)
+            {
+                long opened = long.MaxValue;
+                for (Snapshot? snapshot = _first; snapshot is not null; snapshot = snapshot.Next)
+                {
+                    opened = Math.Min(opened, snapshot.OpenedTicks);
+                }
+
+                return _first is null ? default : (_first.Version, TimeSpan.FromMilliseconds(Environment.TickCount64 - opened));
+            }
+        }
+    }
+
+    /// <summary>
+    /// What an engine with this visible version and stamp may forget; read those before the call. From here on nobody is
+    /// promised anything below it: <paramref name="floor"/> says so.
+    /// </summary>
+    public Horizon Bound(HistoryFloor floor, long visibleVersion, long visibleStamp)
     {
         lock (_lock)
         {
-            return new Horizon(Math.Min(visibleVersion, _oldestVersion), Math.Min(visibleStamp, _oldestStamp));
+            Horizon kept = Retention.Bound();
+            var bound = new Horizon(
+                Math.Min(Math.Min(visibleVersion, _oldestVersion), kept.Version), Math.Min(Math.Min(visibleStamp, _oldestStamp), kept.Stamp));
+            if (bound.Version > floor.From)
+            {
+                floor.From = bound.Version;
+            }
+
+            return bound;
+        }
+    }
+
+    /// <summary>
+    /// Opens a snapshot at a version of the past. Null if one of the partitions has forgotten some of it:
+    /// <paramref name="begins"/> is then the first version at which all of them can be read.
+    /// </summary>
+    public Snapshot? TryOpenAt(long version, ISnapshotSource source, ReadOnlySpan<Partition> partitions, out long begins, Snapshot? into = null)
+    {
+        lock (_lock)
+        {
+            begins = 0;
+            foreach (Partition partition in partitions)
+            {
+                begins = Math.Max(begins, partition.Engine.Context.History.From);
+            }
+
+            if (version < begins)
+            {
+                return null;
+            }
+
+            // Stamps rise with the versions along the list: that of the one before is low enough for all behind.
+            Snapshot? before = _last;
+            while (before is not null && before.Version > version)
+            {
+                before = before.Previous;
+            }
+
+            Snapshot snapshot = into ?? new Snapshot();
+            snapshot.Begin(this, new Horizon(version, before?.Stamp ?? Math.Min(_first?.Stamp ?? long.MaxValue, source.SnapshotStamp)));
+            Insert(snapshot);
+            PublishOldest();
+            return snapshot;
+        }
+    }
+
+    /// <summary>Pins the first version that an engine promises, and so all that it promises.</summary>
+    internal Snapshot PinAll(HistoryFloor floor)
+    {
+        lock (_lock)
+        {
+            var snapshot = new Snapshot();
+            snapshot.Begin(this, new Horizon(floor.From, _first?.Stamp ?? Retention.Bound().Stamp));
+            Insert(snapshot);
+            PublishOldest();
+            return snapshot;
         }
     }
 
@@ -91,6 +170,20 @@ internal sealed class SnapshotList
             Insert(snapshot);
             PublishOldest();
             return snapshot;
+        }
+    }
+
+    /// <summary>
+    /// Opens another snapshot at the version of an open one. If that one may be closed meanwhile, the caller looks afterwards whether
+    /// it was: the version may have been forgotten then.
+    /// </summary>
+    internal void Share(Snapshot open, Snapshot into)
+    {
+        lock (_lock)
+        {
+            into.Begin(this, new Horizon(open.Version, open.Stamp));
+            Insert(into);
+            PublishOldest();
         }
     }
 
@@ -188,12 +281,16 @@ internal sealed class Snapshot : IDisposable
 
     public long Stamp { get; private set; }
 
+    /// <summary>When it was opened, by <see cref="Environment.TickCount64"/>.</summary>
+    internal long OpenedTicks { get; private set; }
+
     internal void Begin(SnapshotList list, Horizon at)
     {
         Debug.Assert(_list is null, "a snapshot is opened again only when it is closed");
         _list = list;
         Version = at.Version;
         Stamp = at.Stamp;
+        OpenedTicks = Environment.TickCount64;
     }
 
     public void Dispose() => Interlocked.Exchange(ref _list, null)?.Close(this);

@@ -1,6 +1,8 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Io;
+using KeyVa.Merges;
+using KeyVa.Transactions.Locks;
 
 namespace KeyVa.Partitions;
 
@@ -10,6 +12,8 @@ internal sealed class StoreContext
     // The store itself and each open engine use the cache; the last one to let go frees it.
     private int _cacheUsers = 1;
     private bool _isOpen;
+    private LockTable? _locks;
+    private long _lastOwner;
 
     public required IFileSystem FileSystem { get; init; }
 
@@ -27,10 +31,37 @@ internal sealed class StoreContext
 
     public required SnapshotList Snapshots { get; init; }
 
+    public required VersionHistory History { get; init; }
+
     public required BlockCache BlockCache { get; init; }
+
+    public required MergeRegistry MergeFunctions { get; init; }
+
+    /// <summary>Who watches. Set while opening, before there are partitions.</summary>
+    public Watches.WatchHub Watches { get; set; } = null!;
 
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
+
+    /// <summary>The locks of transactions; null until one needs them.</summary>
+    public LockTable? Locks => Volatile.Read(ref _locks);
+
+    /// <summary>The table of locks if somebody holds one, or waits; otherwise null, for one volatile read where no transaction ever locked.</summary>
+    public LockTable? HeldLocks => Locks is { HasLocks: true } locks ? locks : null;
+
+    /// <summary>The number of the next transaction, or of the next owner of locks.</summary>
+    public long NextOwner() => Interlocked.Increment(ref _lastOwner);
+
+    /// <summary>Makes the table of locks, once.</summary>
+    public LockTable MakeLocks()
+    {
+        lock (Snapshots)
+        {
+            LockTable locks = _locks ?? new LockTable(Time, new LockLimits());
+            Volatile.Write(ref _locks, locks);
+            return locks;
+        }
+    }
 
     /// <summary>Whether the journal has been replayed: from then on the store writes of its own accord.</summary>
     public bool IsOpen

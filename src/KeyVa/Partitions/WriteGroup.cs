@@ -34,7 +34,7 @@ internal struct WriteGroup(RequestQueue queue)
     {
         request.Next = null;
         First = _last = request;
-        Bytes = request.Command!.Buffer.Length;
+        Bytes = request.Command!.Weight;
         _queued = false;
     }
 
@@ -43,7 +43,7 @@ internal struct WriteGroup(RequestQueue queue)
     {
         Clear();
         _queued = true;
-        while (_queue.Peek() is { Command: { } command } request && (IsEmpty || Bytes + command.Buffer.Length <= MaxBytes))
+        while (_queue.Peek() is { Command: { } command } request && (IsEmpty || Bytes + command.Weight <= MaxBytes))
         {
             _queue.Dequeue();
             Add(request);
@@ -120,7 +120,7 @@ internal struct WriteGroup(RequestQueue queue)
         }
 
         _last = request;
-        Bytes += request.Command!.Buffer.Length;
+        Bytes += request.Command!.Weight;
     }
 
     private void Clear()

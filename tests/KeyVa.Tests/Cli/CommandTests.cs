@@ -39,6 +39,23 @@ public sealed class CommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task CountersRiseAndValuesAreMerged()
+    {
+        await Expect(0, "1\n", "", "incr", "n");
+        await Expect(0, "-4\n", "", "incr", "n", "-5");
+        await Expect(0, "6\n", "", "incr", "n", "10", "--ttl", "1h");
+        await Expect(0, "ab\n", "", "merge", "log", "append", "ab");
+        await Expect(0, "{\"value\":\"abc\",\"version\":5}\n", "", "merge", "log", "append", "c", "--json");
+        await Expect(0, "[1,\"a\"]\n", "", "merge", "set", "set-union", "[1,\"a\",1]");
+        await Expect(4, "", "keyva: increment: the key's value is no whole number of 64 bits in decimal, but 'abc'\n", "incr", "log");
+        await Expect(4, "", null, "merge", "log", "append", "x", "--if-absent");
+        await Expect(2, "", "keyva: no merge function 'add'; there are: increment, increment-float, append, min, max, json-merge-patch, set-union\n", "merge", "n", "add", "1");
+        await Expect(2, "", null, "incr", "n", "many");
+        await Expect(2, "", null, "merge", "n", "max");
+        await Expect(0, "abc", "", "get", "log");
+    }
+
+    [Fact]
     public async Task ASortedImportIsAllOrNothing()
     {
         string file = Path.Combine(_directory, "sorted.jsonl");
@@ -74,6 +91,31 @@ public sealed class CommandTests : IAsyncLifetime
         await Expect(0, "a\nd\n", "", "scan", "--keys-only");
         await Expect(0, "removed the range, version 4\n", "", "del", "--all");
         await Expect(0, "", "", "scan");
+    }
+
+    [Fact]
+    public async Task AScrubSaysWhatItHasRead()
+    {
+        await Expect(0, "version 1\n", "", "set", "k", "v");
+        (int code, byte[] output, string error, _) = await Run([], "admin", "scrub", "--rate", "1GiB");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches("^all files: read [0-9.]+ [KMG]?i?B, no damage found\n$", Encoding.UTF8.GetString(output));
+        (code, output, _, _) = await Run([], "admin", "scrub", "--partition", "1", "--json");
+        Assert.Equal(0, code);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.True(json.RootElement.GetProperty("ok").GetBoolean());
+        Assert.Equal(0, json.RootElement.GetProperty("damages").GetArrayLength());
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "admin", "scrub", "--partition", "9");
+        await Expect(2, "", "keyva: --rate is '5KB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "5KB");
+        await Expect(2, "", "keyva: --rate is '1KiB'; it must be at least 64KiB: a whole number with B, KiB, MiB, GiB or TiB, such as 64MiB\n", "admin", "scrub", "--rate", "1KiB");
+        await Expect(1, "", "keyva: there is no lsm partition 9; 'keyva admin partition list' shows them\n", "admin", "engine", "--partition", "9");
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "admin", "compact", "--partition", "9");
+        foreach (string command in (string[])["scrub", "compact", "engine"])
+        {
+            await Expect(
+                2, "", $"keyva: Cannot parse argument 'x' for option '--partition': it must be a whole number\nSee 'keyva admin {command} --help'.\n", "admin", command, "--partition", "x");
+            await Expect(2, "", "keyva: there is no partition 0: they count from 1; 'keyva admin partition list' shows them\n", "admin", command, "--partition", "0");
+        }
     }
 
     [Fact]
@@ -207,7 +249,7 @@ public sealed class CommandTests : IAsyncLifetime
         Assert.Matches(@"\n6 +1 ", text);
         Assert.Contains("write amplification ", text, StringComparison.Ordinal);
         await Expect(0, Encoding.UTF8.GetString(table), "", "admin", "engine", "--partition", "1");
-        await Expect(4, "", null, "admin", "engine", "--partition", "9");
+        await Expect(1, "", null, "admin", "engine", "--partition", "9");
         await Expect(1, "", null, "admin", "compact", "--partition", "9");
         await Expect(2, "", null, "admin", "compact", "--from", "b", "--to", "a");
     }

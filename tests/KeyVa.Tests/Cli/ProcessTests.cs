@@ -98,6 +98,29 @@ public sealed partial class ProcessTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task WatchTellsChangesToAPipeAsTheyComeAndCtrlCEndsIt()
+    {
+        // From version 1: what is set before the watch is set up is told, too.
+        using Process watch = Start("watch", "--prefix", "w", "--from-version", "1", "--previous");
+        Assert.Equal((0, "version 1\n", ""), await RunAsync([], "set", "w1", "a\tb"));
+        Assert.Equal("1\tput\tw1\ta\\tb\twas unknown", (await watch.StandardOutput.ReadLineAsync().WaitAsync(Patience))!.Replace("absent", "unknown", StringComparison.Ordinal));
+        Assert.Equal(0, (await RunAsync([], "set", "w1", "new")).Code);
+        Assert.Equal("2\tput\tw1\tnew\twas 1\ta\\tb", await watch.StandardOutput.ReadLineAsync().WaitAsync(Patience));
+        Assert.Equal(0, (await RunAsync([], "del", "--prefix", "w")).Code);
+        Assert.Equal("3\tremove-range\tw\tx", await watch.StandardOutput.ReadLineAsync().WaitAsync(Patience));
+        Assert.Equal(0, Kill(watch.Id, 2));
+        await watch.WaitForExitAsync(new CancellationTokenSource(Patience).Token);
+        Assert.Equal(0, watch.ExitCode);
+        using Process json = Start("watch", "w1", "--json", "--from-version", "2");
+        Assert.StartsWith("{\"event\":\"put\",\"key\":\"w1\",\"value\":\"new\",\"version\":2,", await json.StandardOutput.ReadLineAsync().WaitAsync(Patience), StringComparison.Ordinal);
+        json.StandardOutput.Close();
+        json.Kill();
+        await json.WaitForExitAsync();
+        Assert.Equal(2, (await RunAsync([], "watch", "k", "--prefix", "w")).Code);
+        Assert.Equal(2, (await RunAsync([], "watch", "--from-version", "1000")).Code);
+    }
+
+    [Fact]
     public async Task AnImportThatIsKilledGoesOnWhereItStopped()
     {
         const int Records = 400_000;

@@ -36,6 +36,9 @@ public sealed class OperationEncodingTests
             OperationEncoding.AppendRemove(buffer, key, condition, blind);
 
             OperationEncoding.AppendRemoveRange(buffer, key, value);
+            OperationEncoding.AppendRollBack(buffer, key, value, seed);
+
+            MergeEncoding.Append(buffer, key, random.Next(2) == 0 ? MergeFunction.Max : new Merges.Named("own", seed + 1), value, new WriteOptions { Condition = condition, Expiry = expiry });
 
             ReadOnlySpan<byte> bytes = buffer.Written;
             Assert.True(OperationEncoding.TryRead(ref bytes, out Operation put), $"seed {seed}");
@@ -53,7 +56,60 @@ public sealed class OperationEncodingTests
             Assert.False(remove.IsRange);
             Assert.True(OperationEncoding.TryRead(ref bytes, out Operation range));
             Assert.True(range.IsRange && !range.IsPut && range.Key.SequenceEqual(key) && range.To.SequenceEqual(value));
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation back));
+            Assert.True(back.IsRollBack && !back.IsRange && back.Key.SequenceEqual(key) && back.To.SequenceEqual(value) && back.TargetVersion == seed);
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation merge));
+            Assert.True(merge.IsMerge && !merge.IsPut && !merge.SpansRange && merge.Key.SequenceEqual(key) && merge.Value.SequenceEqual(value));
+            Assert.Equal((condition.Kind, condition.Version, expiry.Milliseconds, expiry.IsRelative), (merge.Condition, merge.ConditionVersion, merge.Expiry, merge.IsExpiryRelative));
+            Assert.True(merge.ConditionValue.SequenceEqual(condition.Value.Span));
+            Assert.Equal(Limits.MaxValueBytesCeiling, merge.Limit);
             Assert.True(bytes.IsEmpty);
+        }
+    }
+
+    [Fact]
+    public void ChecksAreReadAsTheyWereWritten()
+    {
+        for (int seed = 0; seed < 300; seed++)
+        {
+            var random = new Random(seed);
+            using var buffer = new NativeBuffer();
+            byte[] key = Bytes(random, 300);
+            byte[] to = Bytes(random, 300);
+            byte[] value = Bytes(random, 40);
+            Condition condition = random.Next(4) switch
+            {
+                0 => Condition.IfAbsent,
+                1 => Condition.IfPresent,
+                2 => Condition.IfVersion(random.NextInt64()),
+                _ => Condition.IfValue(value),
+            };
+            var range = new RangeCheck
+            {
+                From = key,
+                To = to,
+                Digest = new RangeDigest { Count = random.NextInt64(), Sum = (ulong)random.NextInt64() },
+                IsByHash = seed % 2 == 0,
+                First = seed % 2 == 0 ? value : default,
+                Last = seed % 4 == 0 ? to : default,
+            };
+            CheckEncoding.AppendKey(buffer, key, condition);
+            CheckEncoding.AppendRange(buffer, range);
+            ReadOnlySpan<byte> bytes = buffer.Written;
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation check), $"seed {seed}");
+            Assert.True(check.IsCheck && !check.IsPut && !check.SpansRange && check.Key.SequenceEqual(key));
+            Assert.Equal((condition.Kind, condition.Version), (check.Condition, check.ConditionVersion));
+            Assert.True(check.ConditionValue.SequenceEqual(condition.Value.Span));
+            ReadOnlySpan<byte> second = bytes;
+            Assert.True(OperationEncoding.TryRead(ref bytes, out check) && check.IsRangeCheck && check.SpansRange && !check.IsRange && bytes.IsEmpty);
+            RangeCheck read = RangeCheck.Read(check);
+            Assert.True(read.From.SequenceEqual(key) && read.To.SequenceEqual(to) && read.First.SequenceEqual(range.First) && read.Last.SequenceEqual(range.Last));
+            Assert.True(read.Digest.Equals(range.Digest) && read.IsByHash == range.IsByHash);
+            for (int cut = 0; cut < second.Length; cut++)
+            {
+                ReadOnlySpan<byte> part = second[..cut];
+                Assert.False(OperationEncoding.TryRead(ref part, out _), $"seed {seed}, cut {cut}");
+            }
         }
     }
 
@@ -70,18 +126,69 @@ public sealed class OperationEncodingTests
     }
 
     [Fact]
+    public void AMergeWithACutOrUnknownPartIsNone()
+    {
+        using var buffer = new NativeBuffer();
+        int limit = MergeEncoding.Append(
+            buffer, "key"u8, new Merges.Named("own", 300), "operand"u8,
+            new WriteOptions { Condition = Condition.IfValue("other"u8.ToArray()), Expiry = Expiry.InMilliseconds(5) });
+        MergeEncoding.SetLimit(buffer, limit, 77);
+        ReadOnlySpan<byte> whole = buffer.Written;
+        Assert.True(OperationEncoding.TryRead(ref whole, out Operation merge) && merge.Limit == 77);
+        for (int length = 0; length < buffer.Length; length++)
+        {
+            ReadOnlySpan<byte> cut = buffer.Written[..length];
+            Assert.False(OperationEncoding.TryRead(ref cut, out _), $"{length} bytes");
+        }
+
+        const int Flags = 5;
+        foreach ((int offset, byte value) in new (int, byte)[] { (Flags, 0xFF), (Flags, 20), (Flags + 8, 0x80), (limit + 3, 0x80), (limit + 3, 0x7F), (limit + 5, 0) })
+        {
+            byte[] damaged = buffer.Written.ToArray();
+            damaged[offset] = value;
+            ReadOnlySpan<byte> bytes = damaged;
+            Assert.False(OperationEncoding.TryRead(ref bytes, out _), $"{value} at {offset}");
+        }
+    }
+
+    [Fact]
     public void ARangeTakesNothingElse()
     {
-        for (int head = 129; head < 256; head++)
+        foreach (int head in Enumerable.Range(131, 125).Where(head => head is not (132 or 133)))
         {
-            if (head == 133)
-            {
-                continue;
-            }
-
             ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
             Assert.False(OperationEncoding.TryRead(ref bytes, out _));
         }
+
+        foreach (byte kind in (byte[])[0, 5, 7, 255])
+        {
+            ReadOnlySpan<byte> bytes = [129, 1, (byte)'a', kind, 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
+            Assert.False(OperationEncoding.TryRead(ref bytes, out _));
+        }
+
+        byte[] range = [130, 1, (byte)'a', 1, (byte)'b', 17, .. new byte[17]];
+        ReadOnlySpan<byte> whole = range;
+        Assert.True(OperationEncoding.TryRead(ref whole, out _));
+        range[6] = 2;
+        whole = range;
+        Assert.False(OperationEncoding.TryRead(ref whole, out _));
+    }
+
+    [Fact]
+    public void ARollBackHasAVersionThatCanBe()
+    {
+        using var buffer = new NativeBuffer();
+        OperationEncoding.AppendRollBack(buffer, "a"u8, "b"u8, 7);
+        for (int length = 0; length < buffer.Length; length++)
+        {
+            ReadOnlySpan<byte> cut = buffer.Written[..length];
+            Assert.False(OperationEncoding.TryRead(ref cut, out _), $"{length} bytes");
+        }
+
+        using var negative = new NativeBuffer();
+        OperationEncoding.AppendRollBack(negative, "a"u8, "b"u8, -1);
+        ReadOnlySpan<byte> bytes = negative.Written;
+        Assert.False(OperationEncoding.TryRead(ref bytes, out _));
     }
 
     [Fact]

@@ -11,7 +11,7 @@ public sealed class SnapshotListTests
     {
         var list = new SnapshotList();
         var oracle = new VersionOracle(new ManualTime());
-        Assert.Equal(new Horizon(50, 5), list.Bound(50, 5));
+        Assert.Equal(new Horizon(50, 5), list.Bound(new HistoryFloor(), 50, 5));
         oracle.Recover(10, 100);
         Snapshot a = list.Open(oracle);
         oracle.Take(5);
@@ -21,7 +21,7 @@ public sealed class SnapshotListTests
         a.Dispose();
         a.Dispose();
         Assert.Equal((15L, 1), (list.OldestVersion, list.Count));
-        Assert.Equal(15, list.Bound(99, 1).Version);
+        Assert.Equal(15, list.Bound(new HistoryFloor(), 99, 1).Version);
         b.Dispose();
         Assert.Equal(long.MaxValue, list.OldestVersion);
     }

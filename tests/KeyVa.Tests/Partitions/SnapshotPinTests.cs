@@ -1,3 +1,4 @@
+using KeyVa.Engines;
 using KeyVa.Partitions;
 using Xunit;
 
@@ -31,8 +32,8 @@ public class SnapshotPinTests
             long oldest = open.Count == 0 ? long.MaxValue : open.Min(snapshot => snapshot.Version);
             Assert.True(oldest == list.OldestVersion, $"seed {seed}, step {step}");
             Assert.Equal(open.Count, list.Count);
-            Assert.Equal(Math.Min(30, oldest), list.Bound(30, 300).Version);
-            Assert.Equal(open.Count == 0 ? 300 : Math.Min(300, oldest * 10), list.Bound(30, 300).Stamp);
+            Assert.Equal(Math.Min(30, oldest), list.Bound(new HistoryFloor(), 30, 300).Version);
+            Assert.Equal(open.Count == 0 ? 300 : Math.Min(300, oldest * 10), list.Bound(new HistoryFloor(), 30, 300).Stamp);
         }
     }
 }

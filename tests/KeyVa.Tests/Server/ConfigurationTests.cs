@@ -16,7 +16,7 @@ public sealed class ConfigurationTests : IDisposable
     {
         ServerOptions options = Load();
         Assert.Equal("./data", options.Data);
-        Assert.Equal(new StoreOptions(), options.Store);
+        Assert.Equal(new StoreOptions { WatchHistoryAlways = true }, options.Store);
         Assert.Equal("127.0.0.1:7400", options.RestListen.ToString());
         Assert.Equal("127.0.0.1:7401", options.GrpcListen.ToString());
         Assert.Equal("127.0.0.1:7402", options.ControlListen.ToString());
@@ -64,6 +64,9 @@ public sealed class ConfigurationTests : IDisposable
             ["--block-cache-policy"] = "clock",
             ["--max-value-bytes"] = "64MiB",
             ["--max-batch-bytes"] = "8388608",
+            ["--max-transaction-bytes"] = "128KiB",
+            ["--max-transactions"] = "9",
+            ["--lock-timeout"] = "3s",
             ["--max-queued-writes"] = "7",
             ["--separate-values-from"] = "4KiB",
             ["--compaction"] = "tiered",
@@ -78,6 +81,7 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal(new IPEndPoint(IPAddress.IPv6Loopback, 2), options.GrpcListen);
         Assert.Equal(new IPEndPoint(IPAddress.Loopback, 0), options.ControlListen);
         Assert.Equal((2L << 30, BlockCachePolicy.Clock), (store.MemoryBudgetBytes, store.BlockCachePolicy));
+        Assert.Equal((128 << 10, 9, TimeSpan.FromSeconds(3)), (store.MaxTransactionBytes, store.MaxTransactions, store.LockTimeout));
         Assert.Equal((64 << 20, 8 << 20, 7), (store.MaxValueBytes, store.MaxBatchBytes, store.MaxQueuedWrites));
         Assert.Equal((CompactionStyle.Tiered, 32L << 20, 4 << 10), (store.Compaction, store.CompactionBytesPerSecond, store.SeparateValuesFrom));
         Assert.Equal((8L << 20, 1L << 40), (store.JournalSegmentBytes, store.JournalBudgetBytes));
@@ -98,6 +102,9 @@ public sealed class ConfigurationTests : IDisposable
         { "control-listen", "::1:7402" },
         { "max-value-bytes", "65MiB" },
         { "max-batch-bytes", "0" },
+        { "max-transaction-bytes", "1KiB" },
+        { "max-transactions", "0" },
+        { "lock-timeout", "2d" },
         { "memory-budget", "-1" },
         { "block-cache", "1.5GiB" },
         { "block-cache-policy", "lru" },
@@ -107,12 +114,20 @@ public sealed class ConfigurationTests : IDisposable
         { "zstd-level", "23" },
         { "zstd-dictionary", "2MiB" },
         { "separate-values-from", "65MiB" },
+        { "retain-versions-for", "-1s" },
+        { "retain-versions", "10001" },
         { "compaction", "universal" },
         { "compaction-rate", "10MB/s" },
         { "background-threads", "-1" },
         { "max-queued-writes", "many" },
         { "journal-segment", "1KiB" },
         { "journal-budget", "9999999999999999999999" },
+        { "watch-keep", "never" },
+        { "watch-history", "32KiB" },
+        { "watch-linger", "25h" },
+        { "watch-progress", "1ms" },
+        { "max-watchers", "0" },
+        { "watch-queues", "5GiB" },
         { "partitions", "two" },
         { "volatile", "yes" },
         { "log-level", "loud" },

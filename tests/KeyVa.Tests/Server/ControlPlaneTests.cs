@@ -104,6 +104,47 @@ public sealed class ControlPlaneTests : IAsyncLifetime
         Assert.Equal(GrpcStatusCode.InvalidArgument, empty.Code);
     }
 
+    [Fact]
+    public async Task AScrubReadsEverythingAndNamesWhatIsDamaged()
+    {
+        Wire.Partition partition = await AddAsync(new AddPartitionRequest());
+        for (int i = 0; i < 2000; i++)
+        {
+            Assert.True(_server.Store.Upsert(ServerFixture.Bytes($"s/{i}"), new byte[100]).IsOk);
+        }
+
+        await CompactAsync(new CompactRequest());
+        List<ScrubProgress> progress = await ScrubAsync(new ScrubRequest { BytesPerSecond = 1 << 30 });
+        Assert.True(progress[^1] is { Done: true, DamageCount: 0 } && progress[^1].BytesRead > 200_000, progress[^1].ToString());
+        Assert.All(progress.SkipLast(1), one => Assert.False(one.Done));
+
+        string folder = $"/data/partitions/{partition.Id}";
+        string table = $"{folder}/{_server.Files.List(folder).First(name => name.EndsWith(".sst", StringComparison.Ordinal))}";
+        _server.Files.Corrupt(table, 600, 4);
+        ScrubProgress end = (await ScrubAsync(new ScrubRequest { Partition = partition.Id, BytesPerSecond = 1 << 30 }))[^1];
+        Damage damage = Assert.Single(end.Damages);
+        Assert.Equal((1, table), (end.DamageCount, damage.File));
+        Assert.InRange(damage.Offset, 0, 600);
+        Assert.Equal(table, Assert.Single(_server.Store.ScrubDamages).File);
+
+        GrpcException missing = await Assert.ThrowsAsync<GrpcException>(() => ScrubAsync(new ScrubRequest { Partition = 99 }));
+        Assert.Equal((GrpcStatusCode.NotFound, "not-found"), (missing.Code, missing.Trailers.Get("keyva-status")));
+        GrpcException slow = await Assert.ThrowsAsync<GrpcException>(() => ScrubAsync(new ScrubRequest { BytesPerSecond = 1000 }));
+        Assert.Equal(GrpcStatusCode.InvalidArgument, slow.Code);
+    }
+
+    private async Task<List<ScrubProgress>> ScrubAsync(ScrubRequest request)
+    {
+        using GrpcResponses<ScrubProgress> responses = _server.Control.ServerStreaming(Methods.Scrub, request);
+        List<ScrubProgress> all = [];
+        while (await responses.ReadAsync() is { } one)
+        {
+            all.Add(one);
+        }
+
+        return all;
+    }
+
     private static ByteString Utf8(string text) => ByteString.CopyFromUtf8(text);
 
     private static Wire.KeyRange Range(string from, string to) => new() { From = Utf8(from), To = Utf8(to) };

@@ -59,6 +59,31 @@ public sealed class PartitionTests
     }
 
     [Fact]
+    public async Task AfterARestartARemovedPartitionHoldsNoSegmentOfTheJournal()
+    {
+        var fixture = new StoreFixture(NoPartitions with { MemtableBytes = 1 << 20, JournalBudgetBytes = 4 << 20 });
+        await using (Store store = fixture.Open())
+        {
+            store.Partitions.Add(Range("", "m"));
+            store.Partitions.Add(Range("m", ""));
+            Assert.True(Set(store, "a", "1").IsOk);
+            Assert.True(Set(store, "z", "1").IsOk);
+            Assert.Equal(Status.Ok, store.Partitions.Remove(2, discardData: true).Status);
+        }
+
+        await using (Store store = fixture.Open())
+        {
+            byte[] value = new byte[100_000];
+            for (int i = 0; i < 200; i++)
+            {
+                Assert.True(store.Upsert("a"u8, value).IsOk);
+            }
+
+            Assert.True(SpinWait.SpinUntil(() => !fixture.Files.FileExists("/data/journal/0000000001.journal"), TimeSpan.FromSeconds(20)));
+        }
+    }
+
+    [Fact]
     public async Task ABatchOverPartitionsIsAllOrNothingAtOneVersion()
     {
         var fixture = new StoreFixture(NoPartitions);

@@ -93,6 +93,50 @@ public sealed class ScrubTests
         Assert.Equal(0, store.GetStatistics().ScrubPasses);
     }
 
+    [Fact]
+    public async Task OneThatIsAskedForHasItsOwnRateAndEndsWithWhatItFound()
+    {
+        FolderImage image = SmallStore.Image(killed: true);
+        MemoryFileSystem files = image.Write();
+        Store store = SmallStore.Open(files);
+        ScrubResult clean = await store.BeginScrub(null, 1 << 30).Completion;
+        Assert.Equal((Status.Ok, 0L), (clean.Status, clean.DamageCount));
+        Assert.InRange(clean.BytesRead, 8000, 1 << 20);
+        string path = Files(files, SmallStore.Directory).First(path => path.Contains("checkpoint-", StringComparison.Ordinal) && Used(files, path) > 700);
+        files.Corrupt(path, 600, 0x20);
+        ScrubResult found = await store.BeginScrub(2, 1 << 30).Completion;
+        Assert.Equal(path, Assert.Single(found.Damages).File);
+        Assert.Equal(path, Assert.Single(store.ScrubDamages).File);
+        Assert.True(found.BytesRead < clean.BytesRead);
+        Assert.Equal(0, (await store.BeginScrub(1, 1 << 30).Completion).DamageCount);
+        Assert.Equal(Status.NotFound, (await store.BeginScrub(7).Completion).Status);
+        Assert.Throws<ArgumentOutOfRangeException>(() => store.BeginScrub(null, 100));
+        Close(store);
+    }
+
+    [Fact]
+    public async Task AskedForScrubsAreBoundedCancelledAndEndWithTheStore()
+    {
+        var fixture = new StoreFixture();
+        Store store = fixture.Open();
+        for (int i = 0; i < 40; i++)
+        {
+            Assert.True(store.Upsert(StoreFixture.Bytes($"k{i}"), new byte[50_000]).IsOk);
+        }
+
+        using var cancellation = new CancellationTokenSource();
+        List<StoreScrub> slow = [.. Enumerable.Range(0, KeyVa.Partitions.Scrubber.MaxAsked).Select(i => store.BeginScrub(null, 64 << 10, i == 0 ? cancellation.Token : default))];
+        ScrubResult refused = await store.BeginScrub(null, 64 << 10).Completion;
+        Assert.Equal((Status.Busy, "4 scrubs are under way"), (refused.Status, refused.Detail));
+        await cancellation.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => slow[0].Completion);
+        Close(store);
+        foreach (StoreScrub scrub in slow.Skip(1))
+        {
+            await Assert.ThrowsAsync<StoreException>(() => scrub.Completion);
+        }
+    }
+
     /// <summary>From the beginning of a pass to its end.</summary>
     private static void Pass(Store store, HandTimers timers)
     {

@@ -73,6 +73,24 @@ def refused_condition_is_exact_in_the_trailers():
     assert trailer(error, "keyva-current-version") == str(version), error
 
 
+def merge(key, function, operand):
+    return data.Operation(merge=data.Merge(key=key, function=function, operand=operand))
+
+
+def merges_tell_what_they_came_to():
+    first = store.Write(data.WriteRequest(operations=[
+        merge(b"merge/n", "increment", b"40"), merge(b"merge/doc", "json-merge-patch", b'{"a":1}')]), timeout=LIMIT)
+    assert list(first.merged) == [b"40", b'{"a":1}'], first
+    again = store.Write(data.WriteRequest(operations=[merge(b"merge/n", "increment", b"2")]), timeout=LIMIT)
+    assert list(again.merged) == [b"42"], again
+    error = status_of(lambda: store.Write(data.WriteRequest(operations=[
+        merge(b"merge/n", "increment", b"1"), merge(b"merge/doc", "increment", b"1")]), timeout=LIMIT))
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+    assert trailer(error, "keyva-status") == "merge-refused" and trailer(error, "keyva-failed-operation") == "1", error
+    read = store.Get(data.GetRequest(keys=[b"merge/n"]), timeout=LIMIT).records
+    assert read[0].value == b"42", read
+
+
 def bulk_upsert_and_scan():
     done = store.BulkUpsert((data.BulkUpsertRequest(puts=[
         put(b"bulk/%04d" % (i * 10 + j), b"v") for j in range(10)]) for i in range(100)), timeout=LIMIT)
@@ -109,6 +127,43 @@ def call_later(call):
     return next(call)
 
 
+def watch_tells_changes_in_order_and_resumes():
+    call = store.Watch(data.WatchRequest(prefix=b"watch/", previous_values=True), timeout=LIMIT)
+    begun = next(call)
+    assert not begun.events and not begun.more, begun
+    first = store.Upsert(data.UpsertRequest(puts=[put(b"watch/a", b"1")]), timeout=LIMIT).version
+    store.Upsert(data.UpsertRequest(puts=[put(b"beside", b"x")]), timeout=LIMIT)
+    batch = store.Write(data.WriteRequest(operations=[
+        data.Operation(put=put(b"watch/a", b"2")), data.Operation(put=put(b"watch/b", b"3")),
+        data.Operation(remove_range=data.RangeRemoval(prefix=b"watch/x"))]), timeout=LIMIT).version
+    events = []
+    while len(events) < 4:
+        message = next(call)
+        assert message.more or not message.events or message.version == message.events[-1].version, message
+        events += message.events
+    kinds = data.WatchEvent
+    assert [(e.kind, e.key, e.value, e.version) for e in events] == [
+        (kinds.PUT, b"watch/a", b"1", first), (kinds.REMOVE_RANGE, b"watch/x", b"", batch),
+        (kinds.PUT, b"watch/a", b"2", batch), (kinds.PUT, b"watch/b", b"3", batch)], events
+    assert (events[0].previous_version, events[2].previous_version, events[2].previous_value) == (0, first, b"1"), events
+    call.cancel()
+    assert status_of(lambda: list(call)).code() == grpc.StatusCode.CANCELLED
+    again = store.Watch(data.WatchRequest(key=b"watch/b", start_version=batch), timeout=LIMIT)
+    assert next(again).version == batch - 1
+    resumed = next(again)
+    assert [e.value for e in resumed.events] == [b"3"] and resumed.version == batch, resumed
+    again.cancel()
+
+
+def watch_ends_at_its_deadline_and_says_what_it_cannot_do():
+    idle = store.Watch(data.WatchRequest(key=b"idle"), timeout=0.5)
+    assert status_of(lambda: list(idle)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    error = status_of(lambda: list(store.Watch(data.WatchRequest(start_version=1 << 40), timeout=LIMIT)))
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT and trailer(error, "keyva-status") == "invalid", error
+    *_, last = store.Watch(data.WatchRequest(start_version=1), timeout=LIMIT)
+    assert last.compacted_start_version > 1, last
+
+
 def partitions_snapshot_and_stats():
     partition, = admin.ListPartitions(control.ListPartitionsRequest(), timeout=LIMIT).partitions
     error = status_of(lambda: admin.AddPartition(control.AddPartitionRequest(), timeout=LIMIT))
@@ -142,7 +197,8 @@ def health_and_reflection_on_both_listeners():
 checks = Checks()
 for one in (
     upsert_get_and_remove, batch_of_1_MiB_travels_both_ways, batch_above_the_limit, message_above_the_limit,
-    refused_condition_is_exact_in_the_trailers, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
+    refused_condition_is_exact_in_the_trailers, merges_tell_what_they_came_to, bulk_upsert_and_scan, refused_bulk_upsert, cancelled_scan,
+    watch_tells_changes_in_order_and_resumes, watch_ends_at_its_deadline_and_says_what_it_cannot_do,
     deadline_that_passes_while_nobody_reads, partitions_snapshot_and_stats, planes_are_apart,
     health_and_reflection_on_both_listeners,
 ):

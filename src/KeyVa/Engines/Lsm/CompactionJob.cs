@@ -112,8 +112,10 @@ internal sealed class CompactionJob : BackgroundJob
                     return false;
                 }
 
-                covered = CoveredTables.Take(superversion, horizon);
-                compaction = covered.Count > 0 ? null : _picker.Pick(superversion, _firstLevel, horizon);
+                // Where versions are kept by count, no table is superfluous for what shadows it, and none is worth a compaction for it.
+                bool counts = _engine.Context.Snapshots.Retention.Count > 0;
+                covered = counts ? [] : CoveredTables.Take(superversion, horizon);
+                compaction = covered.Count > 0 ? null : _picker.Pick(superversion, _firstLevel, counts ? default : horizon);
             }
 
             if (covered.Count > 0)

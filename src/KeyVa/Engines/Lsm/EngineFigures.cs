@@ -21,6 +21,11 @@ internal unsafe struct EngineFigures
 
     public readonly long ValueBytes => _values == 0 ? 0 : (long)(_valueBytes * (Keys / (double)_values));
 
+    /// <summary>Values that newer entries of their keys shadow.</summary>
+    public readonly long OlderValues => _values - Keys;
+
+    public readonly long OlderValueBytes => _valueBytes - ValueBytes;
+
     /// <summary>The caller has pinned the superversion.</summary>
     public static EngineFigures Of(Superversion superversion)
     {

@@ -63,12 +63,13 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
     private void Flush(Memtable memtable, Superversion superversion)
     {
         Horizon horizon = engine.HorizonFor(memtable.End);
-        RangeTombstones? ranges = memtable.Ranges is { } runs ? RangeTombstoneMerge.Merge([runs.Merged], horizon.Version) : null;
+        int retained = engine.Context.Snapshots.Retention.Count;
+        RangeTombstones? ranges = memtable.Ranges is { } runs ? RangeTombstoneMerge.Merge([runs.Merged], horizon.Version, retained) : null;
         using TableOutput output = new(engine.Context, versions, memtable.MinVersion, memtable.MinStamp, new KeysBelow(superversion, firstLevel: 0))
         {
-            Ranges = ranges is null ? null : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, superversion.Tables),
+            Ranges = ranges is null || retained > 0 ? ranges : RangeTombstoneMerge.DropCoveringNothing(ranges, horizon.Version, superversion.Tables),
         };
-        using EntryFilter filter = new(horizon, deeper: null, ranges);
+        using EntryFilter filter = new(horizon, deeper: null, ranges, retained);
         using MemtableSource source = new(memtable.List);
         for (source.SeekFirst(); source.Valid; source.Next())
         {
@@ -80,7 +81,16 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         }
 
         output.Complete();
-        engine.Context.SyncLogBeforeFiles();
+        if (memtable.HoldsPart)
+        {
+            // A part of a command is no prefix of the log: the log must have the whole, for the replay.
+            engine.Context.SyncLog?.Invoke();
+        }
+        else
+        {
+            engine.Context.SyncLogBeforeFiles();
+        }
+
         engine.Context.BeforeDurable?.Invoke(memtable.End.Index);
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);

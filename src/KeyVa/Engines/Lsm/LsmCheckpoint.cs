@@ -17,7 +17,7 @@ internal static class LsmCheckpoint
             throw new StoreException($"a checkpoint needs an empty folder, and '{directory}' is not");
         }
 
-        ManifestState state = new() { Mark = superversion.Durable };
+        ManifestState state = new() { Mark = superversion.Durable, History = context.Snapshots.Retention.IsOn ? context.History.Mark : null };
         long done = 0;
         long total = superversion.Files.Sum(file => file.FileBytes);
         foreach (ValueFile file in superversion.Values.All)

@@ -27,6 +27,9 @@ internal sealed unsafe class LsmEngine : Engine
     /// <summary>A memtable below this share of what all may use is not flushed early: it would make a tiny table, and free hardly anything.</summary>
     private const int SmallestShare = 64;
 
+    /// <summary>How long a command that needs room waits between two looks whether there is some.</summary>
+    private static readonly TimeSpan RoomPause = TimeSpan.FromMilliseconds(5);
+
     // Immutable.
     private readonly VersionSet _versions;
     private readonly FlushJob _flush;
@@ -43,6 +46,7 @@ internal sealed unsafe class LsmEngine : Engine
 
     // Shared.
     private volatile bool _closing;
+    private long _splitGroup;
 
     // Writer-owned.
     private Memtable _active;
@@ -61,7 +65,7 @@ internal sealed unsafe class LsmEngine : Engine
         _compactBelow = new CompactionJob(this, versions, _picker, _counters, firstLevel: 1);
         _reclaim = new ReclaimJob(context.Background, versions);
         Ingestion = new Ingestion(this, versions, _flush);
-        _expiry = new ExpiryJob(this, () => versions.ExpiryDueAt, ExpiryFlushInterval);
+        _expiry = new ExpiryJob(this, () => context.Snapshots.Retention.Due(versions.ExpiryDueAt), ExpiryFlushInterval);
         _throttle = new WriteThrottle(context.Options, context.Time);
         _memory = context.BlockCache.Memory;
         _flushRequest = new FlushRequestJob(context);
@@ -137,8 +141,9 @@ internal sealed unsafe class LsmEngine : Engine
     {
         // The visible version is read before the snapshots' bound: see SnapshotList.
         long visible = VisibleVersion;
-        _active.AddRange(from, to, version, stamp, Bound(visible, VisibleStamp).Version);
-        if (CoveredTables.Any(_versions.Current, from, to))
+        int retained = Context.Snapshots.Retention.Count;
+        _active.AddRange(from, to, version, stamp, retained > 0 ? 0 : Bound(visible, VisibleStamp).Version);
+        if (retained == 0 && CoveredTables.Any(_versions.Current, from, to))
         {
             // Tables may only be dropped for what is in a table itself: the log may still lose the rest.
             _rangesToFlush = true;
@@ -214,6 +219,37 @@ internal sealed unsafe class LsmEngine : Engine
     public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true) =>
         LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
 
+    public override VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned) =>
+        new StructureWalk(_versions, key, at, pinned, Context.History.Count);
+
+    /// <summary>
+    /// Room within a group: the memtable is changed in the middle of it, and what is flushed holds a part of a command that the
+    /// manifest's mark does not contain. That is sound for a command that gives the same result when it is replayed over
+    /// its own traces: its entries are written once more, and are the same.
+    /// </summary>
+    public override void MakeRoom(long bytes)
+    {
+        if (_active.UsedBytes + bytes <= Context.Options.MemtableBytes)
+        {
+            return;
+        }
+
+        while (_versions.Current.Immutables.Length >= Context.Options.MaxImmutableMemtables && Failure is null)
+        {
+            Context.Background.Schedule(_flush);
+            Context.Background.Pause(RoomPause);
+        }
+
+        if (Failure is StoreException failure)
+        {
+            throw new StoreException($"the engine in '{Context.Directory}' has failed in the middle of a command", failure);
+        }
+
+        Volatile.Write(ref _splitGroup, AppliedIndex + 1);
+        _active.HoldsPart = true;
+        Rotate();
+    }
+
     public override void BeginFlush()
     {
         if (!_active.IsEmpty || AppliedIndex > DurableIndexWithImmutables())
@@ -258,7 +294,7 @@ internal sealed unsafe class LsmEngine : Engine
             throw new StoreException($"the engine in '{Context.Directory}' has failed and cannot be copied", failure);
         }
 
-        Superversion superversion = _versions.Pin();
+        Superversion superversion = PinWhole(cancellation);
         try
         {
             return LsmCheckpoint.Write(Context, superversion, directory, progress, cancellation);
@@ -383,7 +419,7 @@ internal sealed unsafe class LsmEngine : Engine
 
     private Horizon Bound(long visible, long stamp)
     {
-        Horizon bound = Context.Snapshots.Bound(visible, stamp);
+        Horizon bound = Context.Snapshots.Bound(Context.History, visible, stamp);
         return Context.Retained?.Invoke() is { } retained
             ? new Horizon(Math.Min(bound.Version, retained.Version), Math.Min(bound.Stamp, retained.Stamp))
             : bound;
@@ -397,6 +433,39 @@ internal sealed unsafe class LsmEngine : Engine
             _rangesToFlush = false;
             _nextRangeFlush = stamp + RangeFlushMilliseconds;
             Rotate();
+        }
+    }
+
+    /// <summary>A superversion whose tables hold no part of a group that its mark does not contain.</summary>
+    private Superversion PinWhole(CancellationToken cancellation)
+    {
+        while (true)
+        {
+            // The group is looked for behind the superversion: if its traces are in the tables, it was noted before.
+            Superversion superversion = _versions.Pin();
+            if (superversion.Durable.Index >= Volatile.Read(ref _splitGroup))
+            {
+                return superversion;
+            }
+
+            _versions.Unpin(superversion);
+            cancellation.ThrowIfCancellationRequested();
+            Context.RequestFlush?.Invoke();
+            Context.Background.Pause(RoomPause);
+            FlushReady();
+        }
+    }
+
+    private void FlushReady()
+    {
+        if (_versions.Current.Immutables is [Memtable newest, ..])
+        {
+            _flush.FlushUpTo(newest.End.Index);
+        }
+
+        if (Failure is StoreException failure)
+        {
+            throw new StoreException($"the engine in '{Context.Directory}' has failed and cannot be copied", failure);
         }
     }
 
@@ -473,6 +542,8 @@ internal sealed unsafe class LsmEngine : Engine
         {
             Keys = figures.Keys,
             ValueBytes = figures.ValueBytes,
+            OlderVersions = figures.OlderValues,
+            OlderVersionBytes = figures.OlderValueBytes,
             StorageBytes = figures.StorageBytes + _versions.ManifestBytes,
             MemoryBytes = figures.MemoryBytes,
             CacheHits = Context.BlockCache.Hits,

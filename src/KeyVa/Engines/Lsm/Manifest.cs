@@ -23,6 +23,9 @@ internal sealed class Manifest : IDisposable
     private const ulong Magic = 0x3130_4E41_4D53_564B; // "KVSMAN01"
     private const uint FormatVersion = 2;
 
+    /// <summary>Notes what was forgotten: written only where versions are retained, so that others can go back to an older build.</summary>
+    private const uint FormatWithHistory = 3;
+
     /// <summary>Without value files.</summary>
     private const uint FirstVersion = 1;
     private const int HeaderBytes = 16;
@@ -260,9 +263,9 @@ internal sealed class Manifest : IDisposable
         }
 
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
-        if (version is not (FirstVersion or FormatVersion))
+        if (version is not (FirstVersion or FormatVersion or FormatWithHistory))
         {
-            throw new StoreException($"'{path}' has manifest format version {version}; this build reads versions {FirstVersion} to {FormatVersion}: use the build that wrote it, or a newer one");
+            throw new StoreException($"'{path}' has manifest format version {version}; this build reads versions {FirstVersion} to {FormatWithHistory}: use the build that wrote it, or a newer one");
         }
     }
 
@@ -308,7 +311,7 @@ internal sealed class Manifest : IDisposable
         {
             using NativeBuffer content = new();
             content.AppendInt64((long)Magic);
-            content.AppendUInt32(FormatVersion);
+            content.AppendUInt32(state.History is null ? FormatVersion : FormatWithHistory);
             content.AppendUInt32(Crc32C.Compute(content.Written));
             using NativeBuffer record = new();
             EncodeRecord(record, state.ToEdit());

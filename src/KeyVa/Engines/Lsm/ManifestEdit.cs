@@ -16,11 +16,14 @@ internal sealed record ManifestTable(int Level, long Id, long FileBytes, TablePr
 ///   5 pointer   level, length, key          where the next compaction of the level continues
 ///   6 values    id, fileBytes, recordBytes, records       a value file; from format version 2 on, as the next
 ///   7 drop      id                          a value file that no table leads to any more
+///   8 history   from, count, countedFrom    what the tables have forgotten (see HistoryFloor); from format version 3 on, where versions are retained
 /// </code>
 /// </remarks>
 internal sealed class ManifestEdit
 {
     public LogMark? Mark { get; set; }
+
+    public HistoryMark? History { get; set; }
 
     public List<ManifestTable> Added { get; } = [];
 
@@ -75,6 +78,11 @@ internal sealed class ManifestEdit
         {
             Append(output, 7, id);
         }
+
+        if (History is HistoryMark history)
+        {
+            Append(output, 8, history.From, history.Count, history.CountedFrom);
+        }
     }
 
     /// <summary>Null if the bytes are not an edit.</summary>
@@ -128,6 +136,10 @@ internal sealed class ManifestEdit
                 bool dropped = TryRead(ref source, out long gone);
                 RemovedValues.Add(gone);
                 return dropped;
+            case 8:
+                bool told = TryRead(ref source, out long from) & TryRead(ref source, out long count) & TryRead(ref source, out long countedFrom);
+                History = new HistoryMark(from, (int)count, countedFrom);
+                return told && count is >= 0 and <= int.MaxValue;
             default:
                 return false;
         }

@@ -12,6 +12,9 @@ internal sealed class ManifestState
 
     public long NextId { get; set; } = 1;
 
+    /// <summary>What the tables have forgotten; null: that was not noted, since versions were not retained.</summary>
+    public HistoryMark? History { get; set; }
+
     public Dictionary<long, ManifestTable> Tables { get; } = [];
 
     /// <summary>The value files that the tables lead to.</summary>
@@ -92,6 +95,7 @@ internal sealed class ManifestState
         }
 
         Mark = edit.Mark ?? Mark;
+        History = edit.History ?? History;
         NextId = Math.Max(NextId, edit.NextId);
         return true;
     }
@@ -121,7 +125,7 @@ internal sealed class ManifestState
     /// <summary>One edit that makes this state out of nothing.</summary>
     public ManifestEdit ToEdit()
     {
-        ManifestEdit edit = new() { Mark = Mark, NextId = NextId };
+        ManifestEdit edit = new() { Mark = Mark, NextId = NextId, History = History };
         edit.AddedValues.AddRange(ValueFiles.Values.OrderBy(file => file.Id));
         edit.Added.AddRange(Tables.Values.OrderBy(table => table.Id));
         for (int level = 0; level < Pointers.Length; level++)

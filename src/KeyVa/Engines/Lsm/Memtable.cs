@@ -25,6 +25,9 @@ internal sealed unsafe class Memtable(MemoryBudget? budget = null) : IDisposable
     /// <summary>Set when it becomes immutable: the log up to here is in this memtable and what is older.</summary>
     public LogMark End { get; set; }
 
+    /// <summary>It holds a part of a command that <see cref="End"/> does not contain. Set before it becomes immutable.</summary>
+    public bool HoldsPart { get; set; }
+
     /// <summary>How many superversions hold it; guarded by the engine's lock.</summary>
     public int References { get; set; }
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>
@@ -23,6 +25,9 @@ internal abstract unsafe class MergeSource : IDisposable
     public ReadOnlySpan<byte> KeySpan => new(Key, KeyLength);
 
     public ReadOnlySpan<byte> ValueSpan => new(Value, ValueLength);
+
+    /// <summary>What to throw if the present entry makes no sense: where it stands. Entries of a memtable always do.</summary>
+    public virtual CorruptionException DamageHere(string detail) => throw new UnreachableException(detail);
 
     public abstract void SeekFirst();
 

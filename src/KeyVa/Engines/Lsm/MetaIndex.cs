@@ -19,8 +19,11 @@ internal static class MetaIndex
     private const int PlaceBytes = 16;
 
     /// <summary>More blocks than this are not believed.</summary>
-    private const uint MaxBlocks = 64;
+    public const int MaxBlocks = 64;
     private const uint TwoLevelFlag = 1;
+
+    /// <summary>Bytes of one that names so many blocks.</summary>
+    public static int Bytes(int blocks) => HeadBytes + (blocks * PlaceBytes);
 
     public static void Encode(NativeBuffer output, in TableLayout layout)
     {

@@ -5,9 +5,10 @@ internal static class RangeTombstoneMerge
 {
     /// <summary>
     /// The fragments of all inputs together. Of the versions of a fragment at or below <paramref name="horizon"/> only
-    /// the newest stays: it covers what the others cover, for every reader there is.
+    /// the newest stays: it covers what the others cover, for every reader there is. The newest <paramref name="retained"/>
+    /// stay in any case: they may be among as many newest versions of a key.
     /// </summary>
-    public static RangeTombstones? Merge(ReadOnlySpan<RangeTombstones> inputs, long horizon)
+    public static RangeTombstones? Merge(ReadOnlySpan<RangeTombstones> inputs, long horizon, int retained = 0)
     {
         // A sweep from left to right. At each step [left, right) is the next piece in which nothing begins or ends.
         Span<int> next = inputs.Length <= 64 ? stackalloc int[inputs.Length] : new int[inputs.Length];
@@ -24,7 +25,7 @@ internal static class RangeTombstoneMerge
         {
             if (found.Count > 0)
             {
-                Add(builder, left, right, found, horizon);
+                Add(builder, left, right, found, horizon, retained);
             }
 
             left = right;
@@ -118,7 +119,7 @@ internal static class RangeTombstoneMerge
     }
 
     private static void Add(
-        RangeTombstoneBuilder builder, ReadOnlySpan<byte> start, ReadOnlySpan<byte> end, List<(long Version, long Stamp)> found, long horizon)
+        RangeTombstoneBuilder builder, ReadOnlySpan<byte> start, ReadOnlySpan<byte> end, List<(long Version, long Stamp)> found, long horizon, int retained)
     {
         found.Sort(static (a, b) => b.Version.CompareTo(a.Version));
         long[] versions = new long[found.Count];
@@ -133,7 +134,7 @@ internal static class RangeTombstoneMerge
 
             versions[count] = version;
             stamps[count++] = stamp;
-            if (version <= horizon)
+            if (version <= horizon && count >= retained)
             {
                 break;
             }

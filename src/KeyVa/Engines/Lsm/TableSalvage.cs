@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using KeyVa.Io;
 
@@ -23,13 +24,20 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
     private const int ResyncBlockBytes = 16 << 10;
 
     private const int MaxPropertiesBytes = 192 << 10;
-    private const int MaxMetaIndexBytes = 1 << 10;
     private const int Slack = 64;
+
+    /// <summary>What a dictionary that Zstandard has trained begins with (RFC 8878, section 5).</summary>
+    private static ReadOnlySpan<byte> DictionaryMagic => [0x37, 0xA4, 0x30, 0xEC];
 
     private readonly List<LostBlocks> _lost = [];
     private readonly SalvagedKey _last = new();
     private TableProperties? _properties = known;
     private TableBuilder? _builder;
+
+    /// <summary>The table's dictionary, where there is no index to say where it is; null: not looked for yet, empty: gone.</summary>
+    private byte[]? _dictionary;
+    private byte* _whole;
+    private int _wholeLength;
     private RangeTombstones? _ranges;
     private byte[] _lastTaken = [];
 
@@ -148,6 +156,8 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
     private void ByChecksums(byte* data, int length, CancellationToken cancellation)
     {
         int end = length - TableFooter.Bytes;
+        _whole = data;
+        _wholeLength = length;
         for (int at = 0; at < end;)
         {
             cancellation.ThrowIfCancellationRequested();
@@ -202,7 +212,7 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
         }
         catch (CorruptionException)
         {
-            // What it names as its compression is none, or takes the dictionary, whose place is not known.
+            // What it names as its compression is none, or takes the dictionary, which is gone.
             return false;
         }
         finally
@@ -221,8 +231,9 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
             return block;
         }
 
-        const uint WithoutDictionary = (1u << BlockFormat.ZstandardWithDictionary) - 1;
-        using BlockDecompressor decompressor = new(path, (1u << compression) & WithoutDictionary, default, 0, context.Options.CompressionLibraries);
+        bool needsDictionary = compression == BlockFormat.ZstandardWithDictionary;
+        ReadOnlySpan<byte> dictionary = needsDictionary ? _dictionary ??= FindDictionary(new(_whole, _wholeLength)) : default;
+        using BlockDecompressor decompressor = new(path, 1u << compression, dictionary, 0, context.Options.CompressionLibraries);
         Block* target = Allocate(decompressor.UncompressedLength(data, length, compression, at));
         try
         {
@@ -234,6 +245,29 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
             Block.Free(target);
             throw;
         }
+    }
+
+    /// <summary>
+    /// The table's dictionary begins with the magic number of Zstandard's dictionaries, and is a block whose checksum fits. It
+    /// stands behind all data.
+    /// </summary>
+    private static byte[] FindDictionary(ReadOnlySpan<byte> table)
+    {
+        for (int at = table.LastIndexOf(DictionaryMagic); at >= 0; at = table[..at].LastIndexOf(DictionaryMagic))
+        {
+            int limit = Math.Min(table.Length - BlockFormat.TrailerBytes, at + BlockDecompressor.MaxDictionaryBytes);
+            uint checksum = Crc32C.Compute(default);
+            for (int behind = at; behind <= limit; behind++)
+            {
+                checksum = Crc32C.Extend(checksum, table.Slice(behind, 1));
+                if (table[behind] == BlockFormat.NoCompression && checksum == BinaryPrimitives.ReadUInt32LittleEndian(table[(behind + 1)..]))
+                {
+                    return table[at..behind].ToArray();
+                }
+            }
+        }
+
+        return [];
     }
 
     /// <summary>With zeros behind, so that entries that are none lead nowhere.</summary>
@@ -305,26 +339,41 @@ internal sealed unsafe class TableSalvage(IFileSystem files, string path, TableP
     }
 
     /// <summary>
-    /// The properties are the last block but the meta index, or in version 1 the last: the block that ends there, whose
-    /// checksum fits and which decodes exactly.
+    /// The meta index, which is the last block, says where the properties are. Where it is damaged, they are the last block but it;
+    /// in version 1 the last: the block that ends there, whose checksum fits and which decodes exactly. (In this order: a meta
+    /// index may decode as properties.)
     /// </summary>
-    private static TableProperties? FindProperties(byte* data, int length)
+    private TableProperties? FindProperties(byte* data, int length)
     {
         int trailer = length - TableFooter.Bytes - BlockFormat.TrailerBytes;
-        if (FindPropertiesAt(data, trailer) is { } found)
+        for (int blocks = 1; blocks <= MetaIndex.MaxBlocks && trailer - MetaIndex.Bytes(blocks) >= 0; blocks++)
         {
-            return found;
-        }
-
-        for (int at = trailer - 1; at >= Math.Max(BlockFormat.TrailerBytes, trailer - MaxMetaIndexBytes); at--)
-        {
-            if (Fits(data, at, trailer))
+            int at = trailer - MetaIndex.Bytes(blocks);
+            if (Fits(data, at, trailer) && TryReadMetaIndex(data, at, trailer) is { } place && Fits(data, (int)place.Offset, (int)place.Offset + place.Length))
             {
-                return FindPropertiesAt(data, at - BlockFormat.TrailerBytes);
+                return TableProperties.TryDecode(new ReadOnlySpan<byte>(data + place.Offset, place.Length));
             }
         }
 
-        return null;
+        TableProperties? found = FindPropertiesAt(data, trailer);
+        for (int blocks = 1; blocks <= MetaIndex.MaxBlocks && found is null; blocks++)
+        {
+            found = FindPropertiesAt(data, trailer - MetaIndex.Bytes(blocks) - BlockFormat.TrailerBytes);
+        }
+
+        return found;
+    }
+
+    private BlockPlace? TryReadMetaIndex(byte* data, int at, int trailer)
+    {
+        try
+        {
+            return MetaIndex.Decode(new ReadOnlySpan<byte>(data + at, trailer - at), path, new BlockPlace(at, trailer - at)).Properties;
+        }
+        catch (CorruptionException)
+        {
+            return null;
+        }
     }
 
     private static TableProperties? FindPropertiesAt(byte* data, int trailer)

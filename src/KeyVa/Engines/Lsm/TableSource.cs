@@ -53,6 +53,12 @@ internal sealed unsafe class TableSource : MergeSource
         _tables = [];
     }
 
+    public override CorruptionException DamageHere(string detail)
+    {
+        _reader!.Locate(_ordinal, out long offset, out _);
+        return new CorruptionException(_reader.Path, offset, detail);
+    }
+
     public override void SeekFirst()
     {
         _readAhead.Restart();

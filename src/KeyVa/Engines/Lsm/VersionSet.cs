@@ -97,6 +97,9 @@ internal sealed class VersionSet : IDisposable
         }
 
         state.FillFromLastLevel();
+        Retention retention = context.Snapshots.Retention;
+        context.History.Open(state.History, state.Mark.Version, retention);
+        state.History = retention.IsOn ? context.History.Mark : null;
         ReadSampler reads = new();
         Superversion current = FirstSuperversion.Load(context, state, reads);
         Manifest manifest = Manifest.Create(files, context.Directory, state);
@@ -187,6 +190,7 @@ internal sealed class VersionSet : IDisposable
         lock (_manifestLock)
         {
             edit.NextId = Volatile.Read(ref _nextId);
+            edit.History = _state.History is null ? null : _context.History.Mark;
             edit.RemovedValues.AddRange(_state.UnusedAfter(edit));
             Write(edit);
             bool fits = _state.TryApply(edit);

@@ -103,7 +103,7 @@ internal static class CheckpointFolder
         try
         {
             using StorageFile file = files.Create(temporary);
-            using CheckpointWriter writer = new(file, new CheckpointHeader(capture.Index, capture.Version, capture.Stamp));
+            using CheckpointWriter writer = new(file, new CheckpointHeader(capture.Index, capture.Version, capture.Stamp) { History = capture.History });
             WriteEntries(writer, capture, engine, progress, cancellation);
             bytes = writer.Complete();
             file.Sync();
@@ -234,6 +234,19 @@ internal static class CheckpointFolder
     {
         EngineStatistics statistics = engine.GetStatistics();
         long expected = statistics.ValueBytes + (statistics.Keys * CheckpointFormat.TypicalKeyAndHead);
+        if (capture.History is { } history)
+        {
+            using HistoryCursor versions = new(engine.Index, capture.Version, history.From, history.Count);
+            for (long entries = 0; versions.MoveNext(); entries++)
+            {
+                VersionWalk entry = versions.Entry;
+                writer.Add(versions.Key, entry.Value, entry.IsRemoval, entry.Version, entry.Stamp, entry.ExpiresAt);
+                Look(entries);
+            }
+
+            return;
+        }
+
         using MemoryCursor cursor = new(engine.Index, capture.Version);
         for (long entries = 0; cursor.MoveNext(); entries++)
         {
@@ -242,6 +255,11 @@ internal static class CheckpointFolder
                 writer.Add(cursor);
             }
 
+            Look(entries);
+        }
+
+        void Look(long entries)
+        {
             if (entries % CheckEvery == 0)
             {
                 cancellation.ThrowIfCancellationRequested();

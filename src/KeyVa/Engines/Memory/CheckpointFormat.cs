@@ -1,15 +1,20 @@
 namespace KeyVa.Engines.Memory;
 
 /// <summary>What a checkpoint file contains: everything up to this log index, version and stamp.</summary>
-internal readonly record struct CheckpointHeader(long Index, long Version, long Stamp);
+internal readonly record struct CheckpointHeader(long Index, long Version, long Stamp)
+{
+    /// <summary>If it holds older versions too (format 2): what it has of the past.</summary>
+    public HistoryMark? History { get; init; }
+}
 
 /// <summary>
-/// The constants of the checkpoint file, format 1; drawn in docs/format.md (Checkpoint). Written by
+/// The constants of the checkpoint file, format 1 (the newest version of each key) or 2 (all that are retained); drawn in docs/format.md (Checkpoint). Written by
 /// <see cref="CheckpointWriter"/>, read by <see cref="CheckpointReader"/>. All numbers are little-endian.
 /// </summary>
 internal static class CheckpointFormat
 {
     public const int Version = 1;
+    public const int VersionWithHistory = 2;
 
     public const int HeaderBytes = 64;
     public const int BlockHeaderBytes = 12;

@@ -33,6 +33,9 @@ internal sealed class CheckpointReader(StorageFile file) : IDisposable
 
     public CheckpointHeader Header { get; private set; }
 
+    /// <summary>Whether the entry is a tombstone.</summary>
+    public bool IsRemoval { get; private set; }
+
     /// <summary>How many entries follow, by the footer.</summary>
     public long Keys { get; private set; }
 
@@ -63,18 +66,27 @@ internal sealed class CheckpointReader(StorageFile file) : IDisposable
         }
 
         uint format = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]);
-        if (format != CheckpointFormat.Version)
+        if (format is not (CheckpointFormat.Version or CheckpointFormat.VersionWithHistory))
         {
-            throw new StoreException($"'{Path}' has checkpoint format {format}; this version reads {CheckpointFormat.Version}");
+            throw new StoreException($"'{Path}' has checkpoint format {format}; this version reads {CheckpointFormat.Version} and {CheckpointFormat.VersionWithHistory}");
         }
 
-        Header = new CheckpointHeader(
-            BinaryPrimitives.ReadInt64LittleEndian(header[16..]),
-            BinaryPrimitives.ReadInt64LittleEndian(header[24..]),
-            BinaryPrimitives.ReadInt64LittleEndian(header[32..]));
+        Header = Decode(header);
         _total = Crc32C.Compute(header[60..]);
         ReadFooter();
     }
+
+    /// <summary>What a header says whose checksum fits.</summary>
+    public static CheckpointHeader Decode(ReadOnlySpan<byte> header) => new(
+        BinaryPrimitives.ReadInt64LittleEndian(header[16..]),
+        BinaryPrimitives.ReadInt64LittleEndian(header[24..]),
+        BinaryPrimitives.ReadInt64LittleEndian(header[32..]))
+    {
+        History = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) != CheckpointFormat.VersionWithHistory ? null : new HistoryMark(
+            BinaryPrimitives.ReadInt64LittleEndian(header[40..]),
+            BinaryPrimitives.ReadInt32LittleEndian(header[56..]),
+            BinaryPrimitives.ReadInt64LittleEndian(header[48..])),
+    };
 
     /// <summary>Goes to the next entry; false at the end, when everything was there.</summary>
     public bool MoveNext()
@@ -164,6 +176,8 @@ internal sealed class CheckpointReader(StorageFile file) : IDisposable
     {
         ulong keyLength = ReadNumber();
         ulong valueLength = ReadNumber();
+        IsRemoval = Header.History is not null && valueLength == 0;
+        valueLength -= Header.History is not null && !IsRemoval ? 1UL : 0;
         Version = (long)ReadNumber();
         Stamp = (long)ReadNumber();
         ExpiresAt = (long)ReadNumber();

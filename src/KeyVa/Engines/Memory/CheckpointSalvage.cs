@@ -12,6 +12,7 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
     private long _version;
     private long _stamp;
     private long _keys;
+    private bool _withHistory;
 
     public void Run(CancellationToken cancellation)
     {
@@ -63,7 +64,7 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
     private void Salvage(string path, long index, string to, CancellationToken cancellation)
     {
         using StorageFile file = files.Open(path, writable: false);
-        CheckpointHeader? header = ReadHeader(file);
+        CheckpointHeader? header = ReadHeader(file, out _withHistory);
         long expected = ReadKeys(file);
 
         // What the header must say is known only at the end where it is lost: then the blocks are gone through twice.
@@ -73,7 +74,7 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
         }
 
         using StorageFile copy = files.Create(to);
-        using CheckpointWriter writer = new(copy, header is { } found ? found with { Index = index } : new CheckpointHeader(index, _version, _stamp));
+        using CheckpointWriter writer = new(copy, header is { } found ? found with { Index = index } : new CheckpointHeader(index, _version, _stamp) { History = _withHistory ? new HistoryMark(_version, 0, 0) : null });
         _keys = 0;
         ReadBlocks(file, writer, path, cancellation);
         writer.Complete();
@@ -147,12 +148,12 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
     private void Take(ReadOnlySpan<byte> block, uint entries, CheckpointWriter? writer)
     {
         using SalvagedEntry entry = new();
-        for (; entries > 0 && entry.TryRead(ref block); entries--)
+        for (; entries > 0 && entry.TryRead(ref block, _withHistory); entries--)
         {
             _version = Math.Max(_version, entry.Version);
             _stamp = Math.Max(_stamp, entry.Stamp);
             _keys++;
-            writer?.Add(entry);
+            writer?.Add(entry.Key, entry.Value, entry.IsRemoval, entry.Version, entry.Stamp, entry.ExpiresAt);
         }
     }
 
@@ -163,12 +164,21 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
             && (BinaryPrimitives.ReadUInt32LittleEndian(footer) == 0 || BinaryPrimitives.ReadUInt32LittleEndian(footer[4..]) == CheckpointFormat.FooterMagic);
     }
 
-    private static CheckpointHeader? ReadHeader(StorageFile file)
+    /// <summary>The header, if it is intact. Blocks with history are told apart by it, damaged or not.</summary>
+    private static CheckpointHeader? ReadHeader(StorageFile file, out bool withHistory)
     {
         Span<byte> header = stackalloc byte[CheckpointFormat.HeaderBytes];
-        return file.Read(0, header) == header.Length && BinaryPrimitives.ReadUInt32LittleEndian(header[60..]) == Crc32C.Compute(header[..60])
-            ? new CheckpointHeader(0, BinaryPrimitives.ReadInt64LittleEndian(header[24..]), BinaryPrimitives.ReadInt64LittleEndian(header[32..]))
-            : null;
+        header.Clear();
+        bool read = file.Read(0, header) == header.Length;
+        withHistory = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) == CheckpointFormat.VersionWithHistory;
+        if (!read || BinaryPrimitives.ReadUInt32LittleEndian(header[60..]) != Crc32C.Compute(header[..60]))
+        {
+            return null;
+        }
+
+        // Blocks may be lost, and with them versions: only what is the newest can be relied on.
+        CheckpointHeader whole = CheckpointReader.Decode(header);
+        return whole.History is null ? whole : whole with { History = new HistoryMark(whole.Version, 0, 0) };
     }
 
     /// <summary>How many keys the footer speaks of; -1 if it is lost.</summary>
@@ -220,7 +230,9 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
 
         public override long ExpiresAt => _expiresAt;
 
-        public bool TryRead(ref ReadOnlySpan<byte> rest)
+        public bool IsRemoval { get; private set; }
+
+        public bool TryRead(ref ReadOnlySpan<byte> rest, bool withHistory)
         {
             Span<ulong> numbers = stackalloc ulong[5];
             foreach (ref ulong number in numbers)
@@ -234,6 +246,8 @@ internal sealed class CheckpointSalvage(IFileSystem files, string source, string
                 rest = rest[read..];
             }
 
+            IsRemoval = withHistory && numbers[1] == 0;
+            numbers[1] -= withHistory && !IsRemoval ? 1UL : 0;
             if (numbers[0] is 0 or > ushort.MaxValue || numbers[0] > (ulong)rest.Length || numbers[1] > (ulong)rest.Length - numbers[0])
             {
                 return false;

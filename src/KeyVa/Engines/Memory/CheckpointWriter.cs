@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 using KeyVa.Io;
 
 namespace KeyVa.Engines.Memory;
@@ -7,6 +8,7 @@ namespace KeyVa.Engines.Memory;
 internal sealed class CheckpointWriter : IDisposable
 {
     private readonly StorageFile _file;
+    private readonly bool _withHistory;
     private readonly NativeBuffer _block = new(CheckpointFormat.BlockBytes * 2);
     private long _offset;
     private uint _total;
@@ -21,10 +23,18 @@ internal sealed class CheckpointWriter : IDisposable
         Span<byte> bytes = stackalloc byte[CheckpointFormat.HeaderBytes];
         bytes.Clear();
         CheckpointFormat.Magic.CopyTo(bytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes[8..], CheckpointFormat.Version);
+        _withHistory = header.History is not null;
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes[8..], _withHistory ? CheckpointFormat.VersionWithHistory : (uint)CheckpointFormat.Version);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[16..], header.Index);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[24..], header.Version);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[32..], header.Stamp);
+        if (header.History is { } history)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(bytes[40..], history.From);
+            BinaryPrimitives.WriteInt64LittleEndian(bytes[48..], history.CountedFrom);
+            BinaryPrimitives.WriteInt32LittleEndian(bytes[56..], history.Count);
+        }
+
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[60..], Crc32C.Compute(bytes[..60]));
         _total = Crc32C.Compute(bytes[60..]);
         _file.Write(0, bytes);
@@ -34,18 +44,22 @@ internal sealed class CheckpointWriter : IDisposable
 
     public long BytesSoFar => _offset + _block.Length;
 
-    public void Add(EngineCursor entry)
+    public void Add(EngineCursor entry) => Add(entry.Key, entry.Value, isRemoval: false, entry.Version, entry.Stamp, entry.ExpiresAt);
+
+    /// <summary>Versions of a key come newest first. Removals are in files with history only.</summary>
+    public void Add(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, bool isRemoval, long version, long stamp, long expiresAt)
     {
-        _block.AppendVarint((ulong)entry.Key.Length);
-        _block.AppendVarint((ulong)entry.Value.Length);
-        _block.AppendVarint((ulong)entry.Version);
-        _block.AppendVarint((ulong)entry.Stamp);
-        _block.AppendVarint((ulong)entry.ExpiresAt);
-        _block.Append(entry.Key);
-        _block.Append(entry.Value);
+        Debug.Assert(_withHistory || !isRemoval, "a checkpoint without history has what exists");
+        _block.AppendVarint((ulong)key.Length);
+        _block.AppendVarint(_withHistory ? (isRemoval ? 0 : (ulong)value.Length + 1) : (ulong)value.Length);
+        _block.AppendVarint((ulong)version);
+        _block.AppendVarint((ulong)stamp);
+        _block.AppendVarint((ulong)expiresAt);
+        _block.Append(key);
+        _block.Append(value);
         _entriesInBlock++;
         _keys++;
-        _valueBytes += entry.Value.Length;
+        _valueBytes += value.Length;
         if (_block.Length >= CheckpointFormat.BlockBytes)
         {
             WriteBlock();

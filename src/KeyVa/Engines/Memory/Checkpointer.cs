@@ -3,13 +3,16 @@ using KeyVa.Partitions;
 namespace KeyVa.Engines.Memory;
 
 /// <summary>A state of the engine that is to be written: everything up to an index, pinned until disposed.</summary>
-internal sealed class CheckpointCapture(long index, long version, long stamp, Snapshot pin) : IDisposable
+internal sealed class CheckpointCapture(long index, long version, long stamp, HistoryMark? history, Snapshot pin) : IDisposable
 {
     public long Index => index;
 
     public long Version => version;
 
     public long Stamp => stamp;
+
+    /// <summary>If versions are retained: which of them it has, tombstones too. Else it has the newest of each key.</summary>
+    public HistoryMark? History => history;
 
     public void Dispose() => pin.Dispose();
 }

@@ -52,21 +52,24 @@ internal sealed unsafe class MemoryEngine : Engine
     // Published by the writer at the end of a group.
     private long _visibleKeys;
     private long _visibleValueBytes;
+    private long _visibleOlder;
+    private long _visibleOlderBytes;
     private long _expiryDueAt = long.MaxValue;
 
     private MemoryEngine(EngineContext context, bool guard)
         : base(context)
     {
         CheckpointReader? reader = null;
-        _expiry = new ExpiryJob(this, () => Volatile.Read(ref _expiryDueAt), IdleInterval);
+        _expiry = new ExpiryJob(this, () => context.Snapshots.Retention.Due(Volatile.Read(ref _expiryDueAt)), IdleInterval);
         _memory = new SlabAllocator(guard);
         try
         {
             reader = context.Volatile ? null : CheckpointFolder.OpenNewest(context.FileSystem, context.Directory);
             NativeQueue unlinked = new(_memory);
             Index = new HashIndex(_memory, unlinked, reader?.Keys ?? 0);
-            _reclaimer = new Reclaimer(_memory, Index, unlinked, context.Snapshots);
+            _reclaimer = new Reclaimer(_memory, Index, unlinked, context.Snapshots, context.History);
             _hand = new ExpiryHand(Index, _reclaimer);
+            context.History.Open(reader?.Header.History, reader?.Header.Version ?? 0, context.Snapshots.Retention);
             if (reader is not null)
             {
                 Load(reader);
@@ -176,12 +179,11 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Step(version, ReclaimPerGroup + (2 * writes));
         if (_hand.IsDue(stamp))
         {
-            SweepExpired(Context.Snapshots.Bound(version, stamp), SweepPerGroup + writes);
+            SweepExpired(Context.Snapshots.Bound(Context.History, version, stamp), SweepPerGroup + writes);
         }
 
         NoteExpiry();
-        Volatile.Write(ref _visibleKeys, _keys);
-        Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        PublishFigures();
         if (_bytesSinceCapture > Context.Options.CheckpointAfterBytes)
         {
             BeginFlushIfWorthIt();
@@ -230,6 +232,13 @@ internal sealed unsafe class MemoryEngine : Engine
         return new MemoryCursor(Index, at);
     }
 
+    public override VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned)
+    {
+        ChainWalk walk = new(Index, at, pinned, Context.History.Count);
+        walk.Begin(key);
+        return walk;
+    }
+
     public override void BeginFlush()
     {
         if (_checkpointer is not null)
@@ -245,13 +254,12 @@ internal sealed unsafe class MemoryEngine : Engine
         _reclaimer.Step(VisibleVersion, SweepWhenIdle);
         if (_hand.IsDue(VisibleStamp))
         {
-            SweepExpired(Context.Snapshots.Bound(VisibleVersion, VisibleStamp), SweepWhenIdle);
+            SweepExpired(Context.Snapshots.Bound(Context.History, VisibleVersion, VisibleStamp), SweepWhenIdle);
             _reclaimer.Step(VisibleVersion, SweepWhenIdle);
         }
 
         NoteExpiry();
-        Volatile.Write(ref _visibleKeys, _keys);
-        Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        PublishFigures();
     }
 
     /// <summary>There are no files to compact; what has expired goes.</summary>
@@ -286,6 +294,8 @@ internal sealed unsafe class MemoryEngine : Engine
         ValueBytes = Volatile.Read(ref _visibleValueBytes),
         StorageBytes = _checkpointer?.FileBytes ?? 0,
         MemoryBytes = _memory.Bytes,
+        OlderVersions = Volatile.Read(ref _visibleOlder),
+        OlderVersionBytes = Volatile.Read(ref _visibleOlderBytes),
         BytesFlushed = _checkpointer?.BytesWritten ?? 0,
     };
 
@@ -306,10 +316,17 @@ internal sealed unsafe class MemoryEngine : Engine
     internal void ReclaimAll()
     {
         _reclaimer.Drain(VisibleVersion);
-        SweepExpired(Context.Snapshots.Bound(VisibleVersion, VisibleStamp), int.MaxValue);
+        SweepExpired(Context.Snapshots.Bound(Context.History, VisibleVersion, VisibleStamp), int.MaxValue);
         _reclaimer.Drain(VisibleVersion);
+        PublishFigures();
+    }
+
+    private void PublishFigures()
+    {
         Volatile.Write(ref _visibleKeys, _keys);
         Volatile.Write(ref _visibleValueBytes, _valueBytes);
+        Volatile.Write(ref _visibleOlder, _reclaimer.Older);
+        Volatile.Write(ref _visibleOlderBytes, _reclaimer.OlderBytes);
     }
 
     private void NoteExpiry()
@@ -342,8 +359,14 @@ internal sealed unsafe class MemoryEngine : Engine
     {
         lock (_captureLock)
         {
-            Snapshot pin = Context.Snapshots.Pin(VisibleVersion, VisibleStamp);
-            return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, pin);
+            if (!Context.Snapshots.Retention.IsOn)
+            {
+                Snapshot pin = Context.Snapshots.Pin(VisibleVersion, VisibleStamp);
+                return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, null, pin);
+            }
+
+            Snapshot all = Context.Snapshots.PinAll(Context.History);
+            return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, Context.History.Mark with { From = all.Version }, all);
         }
     }
 
@@ -412,26 +435,64 @@ internal sealed unsafe class MemoryEngine : Engine
 
     private void Load(CheckpointReader reader)
     {
+        List<nint> chain = [];
         while (reader.MoveNext())
         {
-            Node* node = NewNode(reader.Key, reader.Version, reader.Stamp, reader.ExpiresAt, reader.Value.Length);
-            reader.Value.CopyTo(new Span<byte>((byte*)node + Node.HeaderBytes + node->KeyLength, node->ValueLength));
-            if (Index.Link(node) is not null)
+            Node* node = NewNode(reader.Key, reader.Version, reader.Stamp, reader.ExpiresAt, reader.IsRemoval ? Node.Tombstone : reader.Value.Length);
+            reader.Value.CopyTo(new Span<byte>((byte*)node + Node.HeaderBytes + node->KeyLength, Math.Max(0, node->ValueLength)));
+            if (chain.Count > 0 && Node.KeyOf((Node*)chain[^1]).SequenceEqual(reader.Key))
             {
-                throw reader.Damage("a key stands in the checkpoint twice");
+                Node* newer = (Node*)chain[^1];
+                if (reader.Header.History is null || newer->Version <= node->Version)
+                {
+                    throw reader.Damage("a key stands in the checkpoint twice");
+                }
+
+                node->Older = 0;
+                newer->Older = (nint)node;
+            }
+            else
+            {
+                Retire(chain);
+                if (Index.Link(node) is not null)
+                {
+                    throw reader.Damage("a key stands in the checkpoint twice");
+                }
+
+                Account(node);
             }
 
-            if (node->ExpiresAt != 0)
-            {
-                _hand.Note(node->ExpiresAt);
-            }
-
-            _keys++;
-            _valueBytes += node->ValueLength;
+            chain.Add((nint)node);
         }
 
+        Retire(chain);
         _visibleKeys = _keys;
         _visibleValueBytes = _valueBytes;
         Recovered(reader.Header.Index, reader.Header.Version, reader.Header.Stamp);
+    }
+
+    private void Account(Node* newest)
+    {
+        if (!newest->IsTombstone)
+        {
+            _keys++;
+            _valueBytes += newest->ValueLength;
+        }
+
+        if (newest->ExpiresAt != 0)
+        {
+            _hand.Note(newest->ExpiresAt);
+        }
+    }
+
+    /// <summary>The older versions of a key that was loaded, newest first, are to go when they may: the oldest first.</summary>
+    private void Retire(List<nint> chain)
+    {
+        for (int i = chain.Count - 2; i >= 0; i--)
+        {
+            _reclaimer.Retire((Node*)chain[i], Node.BytesOf((Node*)chain[i + 1]));
+        }
+
+        chain.Clear();
     }
 }

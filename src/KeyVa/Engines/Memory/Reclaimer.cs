@@ -22,6 +22,10 @@ namespace KeyVa.Engines.Memory;
 ///    the other queue.
 /// 5. A node whose <see cref="Node.Older"/> is null stands in no queue of retired nodes.
 /// </para>
+/// <para>Where the newest n versions of each key are retained, an entry of the first queue is the n-th node of its chain, with the version
+/// of the first: what is behind it goes when the first is old enough. So again each entry frees one node, in order; and
+/// whoever walks at most n nodes from the head it found, walks on none that is freed: a newer head's entry waits for
+/// those who came before that head was visible.</para>
 /// One period of grace is under way at a time and covers everything that was waiting when it began, so the process-wide
 /// barrier in <see cref="Epochs.OldestActive"/> is paid once per <see cref="CheckEvery"/> pieces.
 /// </remarks>
@@ -38,6 +42,8 @@ internal sealed unsafe class Reclaimer
     private readonly NativeQueue _retired;
     private readonly NativeQueue _unlinked;
     private readonly SnapshotList _snapshots;
+    private readonly HistoryFloor _history;
+    private readonly int _retained;
 
     private long _ticks;
     private long _waitingBytes;
@@ -51,8 +57,10 @@ internal sealed unsafe class Reclaimer
     private long _freeVersion = long.MinValue;
     private long _freeUnlinked;
 
-    public Reclaimer(SlabAllocator memory, HashIndex index, NativeQueue unlinked, SnapshotList snapshots)
+    public Reclaimer(SlabAllocator memory, HashIndex index, NativeQueue unlinked, SnapshotList snapshots, HistoryFloor history)
     {
+        _history = history;
+        _retained = snapshots.Retention.Count;
         _snapshots = snapshots;
         _memory = memory;
         _index = index;
@@ -63,10 +71,27 @@ internal sealed unsafe class Reclaimer
     /// <summary>Pieces that wait for something.</summary>
     public long Waiting => _retired.Entered - _retired.Left + _unlinked.Entered - _unlinked.Left;
 
+    /// <summary>Nodes that others shadow, and their bytes.</summary>
+    public long Older { get; private set; }
+
+    public long OlderBytes { get; private set; }
+
     /// <summary>A node was linked in front of an older one of so many bytes.</summary>
     public void Retire(Node* newer, int olderBytes)
     {
-        _retired.Enqueue((nint)newer, newer->Version);
+        Older++;
+        OlderBytes += olderBytes;
+        Node* last = newer;
+        for (int i = 1; i < _retained; i++)
+        {
+            last = (Node*)last->Older;
+            if (last is null || last->Older == 0)
+            {
+                return;
+            }
+        }
+
+        _retired.Enqueue((nint)last, newer->Version);
         _ticks++;
         _waitingBytes += olderBytes;
     }
@@ -125,7 +150,7 @@ internal sealed unsafe class Reclaimer
 
         if (Waiting != 0)
         {
-            _graceVersion = Math.Min(visibleVersion, _snapshots.OldestVersion);
+            _graceVersion = _snapshots.Bound(_history, visibleVersion, long.MaxValue).Version;
             _graceUnlinked = _unlinked.Entered;
             _graceEpoch = Epochs.Advance();
         }
@@ -151,6 +176,8 @@ internal sealed unsafe class Reclaimer
     {
         Node* older = (Node*)newer->Older;
         Debug.Assert(older is not null && older->Older == 0, "invariant 3");
+        Older--;
+        OlderBytes -= Node.BytesOf(older);
         Volatile.Write(ref newer->Older, 0);
         _memory.Free(older, Node.BytesOf(older));
         if (newer->IsTombstone && _index.TryUnlink(newer))

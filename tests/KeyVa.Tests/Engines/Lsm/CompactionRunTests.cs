@@ -43,6 +43,31 @@ public sealed class CompactionRunTests
         Assert.Empty(fixture.Engine.Verify(CancellationToken.None));
     }
 
+    /// <summary>Bytes that someone wrote with right checksums and wrong entries: named, nothing is written from them, nothing else is lost.</summary>
+    [Theory]
+    [InlineData((byte)'a', 1)]
+    [InlineData((byte)'z', 1)]
+    [InlineData((byte)'a', 4)]
+    [InlineData((byte)'z', 4)]
+    public void ATableOutOfOrderEndsACompactionAndIsNamed(byte first, int threads)
+    {
+        using LsmFixture fixture = new(Options with { MaxSubCompactions = threads });
+        Fill(fixture, 2000);
+        string[] tables = Tables(fixture);
+        SsTable forged = fixture.Engine.Versions.Current.Tables.First(table => table.Properties.Entries > 50);
+        long offset = Forge(fixture, forged, first);
+        PartitionCompaction compaction = Begin(fixture);
+        fixture.Background.RunAll(new Random(1), limit: 40);
+        CorruptionException damage = Assert.IsType<CorruptionException>(fixture.Engine.Failure);
+        Assert.Equal(forged.Path, damage.File);
+        Assert.True(damage.Offset >= offset, $"{damage.Offset} {offset}");
+        Assert.True(compaction.Completion.IsFaulted);
+        Assert.Equal(tables, Tables(fixture));
+        Assert.Equal(tables, Files(fixture));
+        Assert.Equal("value 1999", fixture.Get("key01999"));
+        Assert.Contains(fixture.Engine.Verify(CancellationToken.None), found => found.File == forged.Path && found.Detail.Contains("order", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void AFullDiskIsTriedAgainWhenThereIsRoom()
     {
@@ -169,6 +194,32 @@ public sealed class CompactionRunTests
         }
 
         fixture.Flush();
+    }
+
+    /// <summary>Changes the first byte of the keys of some entries in the middle, with its checksum; returns where their block begins.</summary>
+    private static unsafe long Forge(LsmFixture fixture, SsTable table, byte first)
+    {
+        using StorageFile file = fixture.Files.Open(table.Path, writable: true);
+        long offset;
+        int length;
+        using (TableReader reader = TableReader.Open(fixture.Files.Open(table.Path, writable: false), fixture.Cache))
+        {
+            reader.Locate(reader.DataBlocks / 2, out offset, out length);
+        }
+
+        byte[] block = new byte[length + BlockFormat.TrailerBytes + 64];
+        file.Read(offset, block.AsSpan(0, length + BlockFormat.TrailerBytes));
+        fixed (byte* p = block)
+        {
+            BlockFormat.Decode(p, 0, 0, out BlockEntry entry);
+            Assert.Equal((byte)'k', *entry.Suffix);
+            *entry.Suffix = first;
+        }
+
+        uint checksum = Crc32C.Compute(block.AsSpan(0, length + 1));
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32LittleEndian(block.AsSpan(length + 1), checksum);
+        file.Write(offset, block.AsSpan(0, length + BlockFormat.TrailerBytes));
+        return offset;
     }
 
     private static PartitionCompaction Begin(LsmFixture fixture)

@@ -97,7 +97,9 @@ public sealed class ValueSeparationTests
             int key = random.Next(Keys);
             fixture.Put($"key{key:D6}", Value(key, Length));
             fixture.Background.RunOne(random);
-            most = i < Keys ? 0 : Math.Max(most, ValueBytes(fixture));
+
+            // What nobody points to any more goes once readers of any engine of this process have moved on: not a matter of this test.
+            most = i < Keys ? 0 : Math.Max(most, fixture.Engine.GetStatistics().Lsm!.ValueFileBytes);
         }
 
         fixture.Flush();
