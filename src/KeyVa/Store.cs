@@ -45,7 +45,7 @@ public sealed class Store : IStore
         _reads = new StoreReads(_registry, _context, _counters, _getLatency);
         _indexes = new StoreIndexes(_registry, _context);
         _writes = new StoreWrites(_registry, _journal, _context, _indexes.Guard, _counters, _writeLatency);
-        _transactions = new LiveTransactions(_registry, _context, _journal, _indexes.Guard, _counters, _writeLatency);
+        _transactions = new LiveTransactions(_registry, _context, _journal, _indexes, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
         _past = new PastReader(_registry, _context, _journal);
         _indexes.Resume();

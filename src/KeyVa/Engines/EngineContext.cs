@@ -49,7 +49,7 @@ internal sealed class EngineContext
     /// </summary>
     public Action<long>? BeforeDurable { get; init; }
 
-    /// <summary>What a replay of the log may still ask for, of an engine that follows another one; null: nothing but the newest.</summary>
+    /// <summary>Of an engine that follows another one: the oldest that may be asked for beside open snapshots. Null: what it shows itself.</summary>
     public Func<Horizon>? Retained { get; init; }
 
     /// <summary>

@@ -6,32 +6,32 @@ namespace KeyVa.Indexes;
 /// <summary>Opens cursors over an index of all partitions.</summary>
 internal static class IndexQueries
 {
-    /// <summary>Opens a cursor at a snapshot of its own, which it waits for on the calling thread.</summary>
-    public static IndexCursor Open(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly = true)
+    /// <summary>
+    /// Opens a cursor at a snapshot, which becomes its own (null: at a new one), and waits on the calling thread until it may be read.
+    /// </summary>
+    public static IndexCursor Open(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly = true, Snapshot? at = null)
     {
-        IndexCursor cursor = Begin(registry, context, index, query, wholeOnly, out ValueTask closed, out Snapshot snapshot);
-        closed.AsTask().GetAwaiter().GetResult();
-        return OpenAt(registry, index, cursor, snapshot.Version, wholeOnly);
+        at ??= context.Snapshots.Open(context.Oracle);
+        IndexCursor cursor = Begin(registry, context, index, query, at, out ValueTask closed);
+        if (!closed.IsCompletedSuccessfully)
+        {
+            closed.AsTask().GetAwaiter().GetResult();
+        }
+
+        return OpenAt(registry, index, cursor, at.Version, wholeOnly);
     }
 
     /// <summary>As above, without blocking.</summary>
-    public static async ValueTask<IndexCursor> OpenAsync(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query)
+    public static async ValueTask<IndexCursor> OpenAsync(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot? at = null)
     {
-        IndexCursor cursor = Begin(registry, context, index, query, wholeOnly: true, out ValueTask closed, out Snapshot snapshot);
+        at ??= context.Snapshots.Open(context.Oracle);
+        IndexCursor cursor = Begin(registry, context, index, query, at, out ValueTask closed);
         await closed.ConfigureAwait(false);
-        return OpenAt(registry, index, cursor, snapshot.Version, wholeOnly: true);
+        return OpenAt(registry, index, cursor, at.Version, wholeOnly: true);
     }
 
-    /// <summary>
-    /// Opens a cursor at a snapshot that the caller holds for as long as it lives, and that every partition has closed: one that was
-    /// opened at the oracle, not at an engine, since the companions may be a group further than their partition.
-    /// </summary>
-    public static IndexCursor OpenAt(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, long version) =>
-        OpenAt(registry, index, new IndexCursor(query, context.Oracle, ownSnapshot: null), version, wholeOnly: true, query);
-
-    private static IndexCursor Begin(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly, out ValueTask closed, out Snapshot snapshot)
+    private static IndexCursor Begin(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot snapshot, out ValueTask closed)
     {
-        snapshot = context.Snapshots.Open(context.Oracle);
         var cursor = new IndexCursor(query, context.Oracle, snapshot);
         if (cursor.Bounds.Set(query, index.Definition.Fields.Count) is { } refusal)
         {
@@ -40,16 +40,6 @@ internal static class IndexQueries
 
         closed = cursor.Status == Status.Ok ? WaitForAll(registry.Map, snapshot.Version) : default;
         return cursor;
-    }
-
-    private static IndexCursor OpenAt(PartitionRegistry registry, StoredIndex index, IndexCursor cursor, long version, bool wholeOnly, IndexQuery query)
-    {
-        if (cursor.Bounds.Set(query, index.Definition.Fields.Count) is { } refusal)
-        {
-            cursor.Refuse(Status.Invalid, refusal);
-        }
-
-        return OpenAt(registry, index, cursor, version, wholeOnly);
     }
 
     private static IndexCursor OpenAt(PartitionRegistry registry, StoredIndex index, IndexCursor cursor, long version, bool wholeOnly)

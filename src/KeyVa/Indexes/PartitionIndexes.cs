@@ -183,8 +183,11 @@ internal sealed class PartitionIndexes : IDisposable
             SyncLog = _context.SyncLog,
             CompactionRate = _context.CompactionRate,
 
-            // A replay asks whether a value was free when the command came: the past that it asks about must be there.
-            Retained = stored.Definition.Unique && !_context.Volatile ? () => _state.Engine.DurableAt : null,
+            // A replay asks whether a value was free when the command came: the past that it asks about must be there. And a
+            // snapshot at what the partition shows may be opened when the companion is a group further already.
+            Retained = stored.Definition.Unique && !_context.Volatile
+                ? () => _state.Engine.DurableAt
+                : () => new Horizon(_state.Engine.VisibleVersion, _state.Engine.VisibleStamp),
             RequestFlush = () => Enter(stored.Id, static index => index.Companion.BeginFlush()),
             Settle = append => Enter(stored.Id, static index => index.Companion.Settle()),
         });

@@ -109,26 +109,17 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         return ValueTask.FromResult<IReadOnlyList<IndexInfo>>(infos);
     }
 
-    /// <summary>Opens a query; a refused one says so in its status.</summary>
-    public IndexCursor Query(IndexQuery query) =>
+    /// <summary>Opens a query; a refused one says so in its status. <paramref name="at"/>: the snapshot that it is to have and close; null: a new one.</summary>
+    public IndexCursor Query(IndexQuery query, Snapshot? at = null) =>
         Find(query.Index) is { } index
-            ? IndexQueries.Open(_registry, _context, index, query)
-            : new IndexCursor(Status.NotFound, NotFound(query.Index).Detail!);
+            ? IndexQueries.Open(_registry, _context, index, query, wholeOnly: true, at)
+            : Unknown(query, at);
 
     /// <summary>As <see cref="Query"/>, without blocking.</summary>
-    public async ValueTask<IndexCursor> QueryAsync(IndexQuery query) =>
+    public async ValueTask<IndexCursor> QueryAsync(IndexQuery query, Snapshot? at = null) =>
         Find(query.Index) is { } index
-            ? await IndexQueries.OpenAsync(_registry, _context, index, query).ConfigureAwait(false)
-            : new IndexCursor(Status.NotFound, NotFound(query.Index).Detail!);
-
-    /// <summary>
-    /// As <see cref="Query"/>, at the version of a snapshot that the caller holds and that all partitions have closed (a transaction's). It was
-    /// opened at the oracle.
-    /// </summary>
-    public IndexCursor QueryAt(IndexQuery query, long version) =>
-        Find(query.Index) is { } index
-            ? IndexQueries.OpenAt(_registry, _context, index, query, version)
-            : new IndexCursor(Status.NotFound, NotFound(query.Index).Detail!);
+            ? await IndexQueries.OpenAsync(_registry, _context, index, query, at).ConfigureAwait(false)
+            : Unknown(query, at);
 
     /// <summary>Stops filling and removing; opening the store goes on with it.</summary>
     public void Dispose()
@@ -149,6 +140,12 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     private static IndexResult Closed { get; } = new() { Status = Status.Failed, Detail = "the store is closed" };
 
     private static IndexResult NotFound(string name) => new() { Status = Status.NotFound, Detail = $"there is no index '{name}'" };
+
+    private static IndexCursor Unknown(IndexQuery query, Snapshot? at)
+    {
+        at?.Dispose();
+        return new IndexCursor(Status.NotFound, NotFound(query.Index).Detail!);
+    }
 
     private static bool AreEqual(IndexDefinition a, IndexDefinition b) => a.Fields.SequenceEqual(b.Fields) && (a with { Fields = b.Fields }) == b;
 

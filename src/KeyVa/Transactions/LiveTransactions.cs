@@ -43,16 +43,19 @@ internal sealed class LiveTransactions : IDisposable
 
     private long _sequence;
 
-    public LiveTransactions(PartitionRegistry registry, StoreContext context, Journal journal, UniqueGuard guard, StoreCounters counters, LatencyHistogram latency)
+    public LiveTransactions(PartitionRegistry registry, StoreContext context, Journal journal, StoreIndexes indexes, StoreCounters counters, LatencyHistogram latency)
     {
         _registry = registry;
         _context = context;
         _journal = journal;
-        _guard = guard;
+        Indexes = indexes;
+        _guard = indexes.Guard;
         _counters = counters;
         _latency = latency;
         _timer = context.Time.CreateTimer(static live => ((LiveTransactions)live!).EndOverdue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
+
+    public StoreIndexes Indexes { get; }
 
     public PartitionMap Map => _registry.Map;
 

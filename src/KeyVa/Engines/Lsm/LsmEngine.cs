@@ -417,12 +417,17 @@ internal sealed unsafe class LsmEngine : Engine
         }
     }
 
+    /// <summary>What may be forgotten, as far as this engine has got; and the one that it follows, if it follows one.</summary>
     private Horizon Bound(long visible, long stamp)
     {
-        Horizon bound = Context.Snapshots.Bound(Context.History, visible, stamp);
-        return Context.Retained?.Invoke() is { } retained
-            ? new Horizon(Math.Min(bound.Version, retained.Version), Math.Min(bound.Stamp, retained.Stamp))
-            : bound;
+        // Before the snapshots' bound, as the visible version is: see SnapshotList.
+        if (Context.Retained?.Invoke() is { } retained)
+        {
+            visible = Math.Min(visible, retained.Version);
+            stamp = Math.Min(stamp, retained.Stamp);
+        }
+
+        return Context.Snapshots.Bound(Context.History, visible, stamp);
     }
 
     /// <summary>Begins a flush where a removed range lets whole tables go, but not for every such range.</summary>
