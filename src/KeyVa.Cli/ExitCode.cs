@@ -73,6 +73,9 @@ internal sealed class CommandException : Exception
         Status.Expired => "the transaction reached its time limit and was rolled back",
         Status.Compacted => "the version or time asked for has been forgotten",
         Status.MergeRefused => "the function cannot make a value of what the key holds and the operand; nothing was written",
+        Status.NotUnique => "a unique index has the value already; nothing was written",
+        Status.NotIndexable => "a strict index cannot read the value; nothing was written",
+        Status.NotReady => "the index is being filled; try again later",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

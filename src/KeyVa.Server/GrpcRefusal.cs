@@ -114,6 +114,9 @@ internal static class GrpcRefusal
         Status.Expired => GrpcStatusCode.FailedPrecondition,
         Status.Compacted => GrpcStatusCode.OutOfRange,
         Status.MergeRefused => GrpcStatusCode.FailedPrecondition,
+        Status.NotUnique => GrpcStatusCode.AlreadyExists,
+        Status.NotIndexable => GrpcStatusCode.InvalidArgument,
+        Status.NotReady => GrpcStatusCode.Unavailable,
         _ => GrpcStatusCode.Internal,
     };
 }

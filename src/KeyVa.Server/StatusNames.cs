@@ -24,6 +24,9 @@ internal static class StatusNames
         Status.Expired => "expired",
         Status.Compacted => "compacted",
         Status.MergeRefused => "merge-refused",
+        Status.NotUnique => "not-unique",
+        Status.NotIndexable => "not-indexable",
+        Status.NotReady => "not-ready",
         _ => "failed",
     };
 
@@ -46,6 +49,9 @@ internal static class StatusNames
         Status.Compacted => 410,
         // Not 409, which invites to try again: the same merge of the same value is refused again.
         Status.MergeRefused => 422,
+        Status.NotUnique => 409,
+        Status.NotIndexable => 422,
+        Status.NotReady => 503,
         _ => 500,
     };
 
@@ -67,6 +73,9 @@ internal static class StatusNames
         Status.Expired => "The transaction's time is over",
         Status.Compacted => "It has been forgotten",
         Status.MergeRefused => "The merge does not fit the value",
+        Status.NotUnique => "A unique index has the value already",
+        Status.NotIndexable => "A strict index cannot read the value",
+        Status.NotReady => "The index is being filled",
         _ => "The store failed",
     };
 
@@ -88,6 +97,9 @@ internal static class StatusNames
         Status.Expired => "the transaction reached its time limit and was rolled back",
         Status.Compacted => "the version or time asked for has been forgotten; start at a later one",
         Status.MergeRefused => "the function cannot make a value of what the key holds and the operand; nothing was written",
+        Status.NotUnique => "another record has the value; nothing was written",
+        Status.NotIndexable => "the value is not what the index reads; nothing was written",
+        Status.NotReady => "the index is being filled; try again later",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

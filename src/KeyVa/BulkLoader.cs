@@ -213,7 +213,7 @@ public sealed class BulkLoader : IDisposable
             }
 
             _partition = partition;
-            if (partition.Engine.Ingestion is not { } ingestion)
+            if (partition.Engine.Ingestion is not { } ingestion || partition.Indexes.All.Length > 0)
             {
                 partition.Unpin();
                 return true;

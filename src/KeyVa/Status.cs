@@ -65,4 +65,12 @@ public enum Status : byte
     /// was written; the detail says what does not fit.
     /// </summary>
     MergeRefused = 15,
+    /// <summary>A unique index has the value already, under another key; nothing of the batch was written. The detail names both.</summary>
+    NotUnique = 16,
+
+    /// <summary>A strict index cannot read the value; nothing of the batch was written.</summary>
+    NotIndexable = 17,
+
+    /// <summary>The index is still being filled, or was made after the snapshot that is asked for; try again later.</summary>
+    NotReady = 18,
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Merges;
@@ -28,6 +29,7 @@ public sealed class Store : IStore
     private readonly LatencyHistogram _writeLatency = new();
     private readonly long _opened = Stopwatch.GetTimestamp();
     private readonly Scrubber _scrubber;
+    private readonly StoreIndexes _indexes;
     private readonly PastReader _past;
     private readonly StoreReads _reads;
     private readonly StoreWrites _writes;
@@ -41,14 +43,19 @@ public sealed class Store : IStore
         _context = parts.Context!;
         _journal = parts.Journal!;
         _reads = new StoreReads(_registry, _context, _counters, _getLatency);
-        _writes = new StoreWrites(_registry, _journal, _context, _counters, _writeLatency);
-        _transactions = new LiveTransactions(_registry, _context, _journal, _counters, _writeLatency);
+        _indexes = new StoreIndexes(_registry, _context);
+        _writes = new StoreWrites(_registry, _journal, _context, _indexes.Guard, _counters, _writeLatency);
+        _transactions = new LiveTransactions(_registry, _context, _journal, _indexes, _counters, _writeLatency);
         _scrubber = new Scrubber(_registry, _journal, _context);
         _past = new PastReader(_registry, _context, _journal);
+        _indexes.Resume();
     }
 
     /// <summary>The partitions.</summary>
     public IPartitions Partitions => _registry;
+
+    /// <summary>The secondary indexes.</summary>
+    public IIndexes Indexes => _indexes;
 
     /// <summary>The options the store was opened with.</summary>
     public StoreOptions Options => _context.Options;
@@ -256,6 +263,23 @@ public sealed class Store : IStore
         }
 
         return new ScanCursor(state);
+    }
+
+    /// <summary>Asks a secondary index, at one snapshot; check the cursor's <see cref="IndexCursor.Status"/>.</summary>
+    public IndexCursor Query(IndexQuery query)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        _counters.Add(Counter.Scans);
+        return _indexes.Query(query);
+    }
+
+    /// <summary>As <see cref="Query"/>, without blocking while the snapshot waits for writes under way.</summary>
+    public ValueTask<IndexCursor> OpenQueryAsync(IndexQuery query, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        cancellation.ThrowIfCancellationRequested();
+        _counters.Add(Counter.Scans);
+        return _indexes.QueryAsync(query);
     }
 
     /// <summary>
@@ -474,6 +498,7 @@ public sealed class Store : IStore
         }
 
         _scrubber.Dispose();
+        _indexes.Dispose();
         _context.Watches.End();
         _transactions.Dispose();
         await _registry.CloseAsync().ConfigureAwait(false);

@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Log;
 using KeyVa.Merges;
@@ -75,6 +76,7 @@ internal sealed class StoreOpening : IDisposable
 
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
+        CheckExtractors(catalog);
         Context = CreateContext();
         Context.Watches = new Watches.WatchHub(Context);
         Context.Oracle.Recover(catalog.Version, catalog.Stamp);
@@ -204,6 +206,18 @@ internal sealed class StoreOpening : IDisposable
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
+        }
+    }
+
+    private void CheckExtractors(Catalog catalog)
+    {
+        foreach (StoredIndex index in catalog.Indexes)
+        {
+            if (index.Definition.Extractor is { } name
+                && !_options.IndexExtractors.Any(known => known.Name == name && known.Version == index.Definition.ExtractorVersion))
+            {
+                throw new StoreException($"the index '{index.Definition.Name}' is made by version {index.Definition.ExtractorVersion} of the extractor '{name}', which is not among the store's options; give it, or drop the index with a program that has it");
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+using KeyVa.Indexes;
+
 namespace KeyVa;
 
 /// <summary>How a store is opened. Immutable; the defaults are the contracts of the product.</summary>
@@ -168,4 +170,10 @@ public sealed record StoreOptions
 
     /// <summary>Past this many bytes of journal, partitions that hold it back are flushed. Default: 1 GiB.</summary>
     public long JournalBudgetBytes { get; init; } = 1L << 30;
+
+    /// <summary>
+    /// The functions that read values for indexes, where they are no JSON. Opening fails if the store has an index whose function
+    /// is not among them.
+    /// </summary>
+    public IReadOnlyList<IndexExtractor> IndexExtractors { get; init; } = [];
 }

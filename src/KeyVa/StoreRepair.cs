@@ -254,6 +254,11 @@ internal sealed class StoreRepair
 
         long next = definitions.Select(static definition => definition.Id + 1).Append(partitions.Keys.DefaultIfEmpty().Max() + 1).Max();
         _files.SyncDirectory(_target);
+        if (old is { Indexes.Count: > 0 })
+        {
+            _log.Notes.Add("the secondary indexes are filled again when the folder is opened; what unique or strict ones had refused at the very end of the journal may be there now, and then a unique index is given up with the names of the two keys");
+        }
+
         new Catalog
         {
             StoreId = old?.StoreId ?? Guid.NewGuid(),
@@ -261,6 +266,10 @@ internal sealed class StoreRepair
             Version = version,
             Stamp = stamp,
             Partitions = definitions,
+
+            // Their files are left behind: opening the store fills them again.
+            NextIndexId = old?.NextIndexId ?? 1,
+            Indexes = [.. (old?.Indexes ?? []).Where(static index => index.State != Indexes.IndexState.Dropping).Select(static index => index with { State = Indexes.IndexState.Building })],
         }.Write(_files, _target);
         if (Path.GetDirectoryName(_target) is { Length: > 0 } parent)
         {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using KeyVa.Engines.Lsm;
 using KeyVa.Engines.Memory;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Log;
 using KeyVa.Partitions;
@@ -23,6 +24,8 @@ internal sealed class StoreVerification
     private readonly TimeProvider _time;
     private readonly Action<string>? _note;
     private readonly List<CorruptionException> _damages = [];
+
+    private IReadOnlyList<StoredIndex> _indexes = [];
 
     /// <summary>The journal, if it is intact.</summary>
     private JournalScan? _journal;
@@ -100,6 +103,7 @@ internal sealed class StoreVerification
             : throw StoreOpening.MissingCatalog(_directory));
         NoteUnknownFiles();
         Collect(VerifyJournal);
+        _indexes = catalog?.Indexes ?? [];
         IReadOnlyList<(long Id, EngineKind Engine)> partitions = catalog is null
             ? FindPartitions()
             : [.. catalog.Partitions.Where(static partition => !partition.IsVolatile).Select(static partition => (partition.Id, partition.Engine))];
@@ -294,6 +298,7 @@ internal sealed class StoreVerification
             NoteUnknownCheckpointFiles(directory);
         }
 
+        VerifyIndexes(directory, cancellation);
         if (_damages.Count == before)
         {
             CheckContinuation(id, directory, index);
@@ -301,11 +306,28 @@ internal sealed class StoreVerification
         }
     }
 
+    private void VerifyIndexes(string partition, CancellationToken cancellation)
+    {
+        string folder = Path.Combine(partition, PartitionIndexes.FolderName);
+        foreach (string name in _files.DirectoryExists(folder) ? _files.List(folder) : [])
+        {
+            string directory = Path.Combine(folder, name);
+            if (_indexes.Any(index => index.Id.ToString(CultureInfo.InvariantCulture) == name))
+            {
+                new LsmFolder(_files, directory, _time, _damages, _note).Verify(cancellation);
+            }
+            else
+            {
+                _note?.Invoke($"'{directory}' belongs to no index; opening the store deletes it");
+            }
+        }
+    }
+
     private void NoteUnknownCheckpointFiles(string directory)
     {
         foreach (string name in _files.List(directory))
         {
-            if (name != CheckpointFolder.CurrentName && !name.EndsWith(CheckpointFolder.TemporarySuffix, StringComparison.Ordinal) && !CheckpointFolder.TryParse(name, out _))
+            if (name != CheckpointFolder.CurrentName && name != PartitionIndexes.FolderName && !name.EndsWith(CheckpointFolder.TemporarySuffix, StringComparison.Ordinal) && !CheckpointFolder.TryParse(name, out _))
             {
                 _note?.Invoke($"'{Path.Combine(directory, name)}' is no file of the engine");
             }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
@@ -17,15 +18,17 @@ internal readonly struct StoreWrites
     private readonly PartitionRegistry _registry;
     private readonly Journal _journal;
     private readonly StoreContext _context;
+    private readonly UniqueGuard _guard;
     private readonly StoreCounters _counters;
     private readonly LatencyHistogram _latency;
     private readonly int _sampleMask;
 
-    public StoreWrites(PartitionRegistry registry, Journal journal, StoreContext context, StoreCounters counters, LatencyHistogram latency)
+    public StoreWrites(PartitionRegistry registry, Journal journal, StoreContext context, UniqueGuard guard, StoreCounters counters, LatencyHistogram latency)
     {
         _registry = registry;
         _journal = journal;
         _context = context;
+        _guard = guard;
         _counters = counters;
         _latency = latency;
         _sampleMask = context.Options.Durability == Durability.Always ? 0 : Store.SampleMask;
@@ -44,6 +47,11 @@ internal readonly struct StoreWrites
             return WriteLocked(locks, command);
         }
 
+        if (_guard.IsNeeded)
+        {
+            return WriteGuarded(command);
+        }
+
         Partition? partition = _registry.Map.Find(key);
         return partition is null ? Count(command, Refusals.BadNode(0)) : Write(request, partition, command);
     }
@@ -56,7 +64,15 @@ internal readonly struct StoreWrites
             return refusal;
         }
 
-        return _context.HeldLocks is { } locks ? WriteLocked(locks, command) : WriteNow(command);
+        return _context.HeldLocks is { } locks ? WriteLocked(locks, command) : WriteUnlocked(command);
+    }
+
+    private WriteResult WriteUnlocked(CommandBuilder command) => _guard.IsNeeded ? WriteGuarded(command) : WriteNow(command);
+
+    private WriteResult WriteGuarded(CommandBuilder command)
+    {
+        using UniquePermit permit = _guard.EnterAsync(command).AsTask().GetAwaiter().GetResult();
+        return permit.Refusal is { } refusal ? Count(command, refusal) : WriteNow(command);
     }
 
     private WriteResult WriteNow(CommandBuilder command)
@@ -79,6 +95,11 @@ internal readonly struct StoreWrites
         if (_context.HeldLocks is { } locks)
         {
             return WriteLocked(locks, request, command);
+        }
+
+        if (_guard.IsNeeded)
+        {
+            return new ValueTask<WriteResult>(WriteGuardedAsync(request, command).WaitAsync(cancellation));
         }
 
         Partition? partition = _registry.Map.Find(key);
@@ -105,6 +126,11 @@ internal readonly struct StoreWrites
             return WriteLocked(locks, null, command);
         }
 
+        if (_guard.IsNeeded)
+        {
+            return new ValueTask<WriteResult>(WriteGuardedAsync(null, command).WaitAsync(cancellation));
+        }
+
         PartitionMap map = _registry.Map;
         if (map.OwnerOfAll(command) is { } owner)
         {
@@ -114,7 +140,10 @@ internal readonly struct StoreWrites
         return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
     }
 
-    /// <summary>Transactions hold locks: the write waits for those in its way.</summary>
+    /// <summary>
+    /// Transactions hold locks: the write waits for those in its way. Locks come first, and the values of unique indexes are reserved behind
+    /// them, as a transaction does that commits with its locks: who has reserved waits for nobody who waits for a lock.
+    /// </summary>
     private WriteResult WriteLocked(LockTable locks, CommandBuilder command)
     {
         LockOwner? owner = CommandLocks.Acquire(_context, locks, command, _context.Options.LockTimeout, out WriteResult refusal);
@@ -125,7 +154,7 @@ internal readonly struct StoreWrites
 
         try
         {
-            return WriteNow(command);
+            return WriteUnlocked(command);
         }
         finally
         {
@@ -146,15 +175,7 @@ internal readonly struct StoreWrites
 
         try
         {
-            PartitionMap map = _registry.Map;
-            if (map.OwnerOfAll(command) is { } partition)
-            {
-                return await Start(request ?? AsyncWriteRequest.Rent(), partition, command, CancellationToken.None).ConfigureAwait(false);
-            }
-
-            WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
-            request?.Return();
-            return result;
+            return await (_guard.IsNeeded ? WriteGuardedAsync(request, command) : WriteNowAsync(request, command)).ConfigureAwait(false);
         }
         finally
         {
@@ -198,6 +219,33 @@ internal readonly struct StoreWrites
         }
 
         return request.Result;
+    }
+
+    /// <summary>Holds what it has reserved until the write is done, whether or not its caller still waits.</summary>
+    private async Task<WriteResult> WriteGuardedAsync(AsyncWriteRequest? request, CommandBuilder command)
+    {
+        using UniquePermit permit = await _guard.EnterAsync(command).ConfigureAwait(false);
+        if (permit.Refusal is { } refusal)
+        {
+            refusal = Count(command, refusal);
+            request?.Return();
+            return refusal;
+        }
+
+        return await WriteNowAsync(request, command).ConfigureAwait(false);
+    }
+
+    private async Task<WriteResult> WriteNowAsync(AsyncWriteRequest? request, CommandBuilder command)
+    {
+        PartitionMap map = _registry.Map;
+        if (map.OwnerOfAll(command) is { } owner)
+        {
+            return await Start(request ?? AsyncWriteRequest.Rent(), owner, command, CancellationToken.None).ConfigureAwait(false);
+        }
+
+        WriteResult result = await CommitAcross(command, map, CancellationToken.None).ConfigureAwait(false);
+        request?.Return();
+        return result;
     }
 
     private ValueTask<WriteResult> Start(AsyncWriteRequest request, Partition partition, CommandBuilder command, CancellationToken cancellation)

@@ -66,6 +66,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>See invariant 3.</summary>
     public abstract long DurableIndex { get; }
 
+    /// <summary>Version and stamp of the group at <see cref="DurableIndex"/>.</summary>
+    public abstract Horizon DurableAt { get; }
+
     /// <summary>How bulk loads come in; null on an engine that takes them as ordinary batches.</summary>
     public virtual Ingestion? Ingestion => null;
 

@@ -38,6 +38,21 @@ internal sealed class EngineContext
     public Action? SyncLog { get; init; }
 
     /// <summary>
+    /// Called on the writer, before the engine sets aside what it has applied so far in order to write it to its files: whatever
+    /// follows the engine does the same.
+    /// </summary>
+    public Action? Rotating { get; init; }
+
+    /// <summary>
+    /// Called on a background thread before files take effect that hold the log up to this index: what follows the engine must
+    /// not be behind it, and moves as much into files of its own. Throws if it cannot.
+    /// </summary>
+    public Action<long>? BeforeDurable { get; init; }
+
+    /// <summary>Of an engine that follows another one: the oldest that may be asked for beside open snapshots. Null: what it shows itself.</summary>
+    public Func<Horizon>? Retained { get; init; }
+
+    /// <summary>
     /// Whether new files may hold what the log could still lose: where no other partition shares the log, the files
     /// of the only one are themselves a prefix of it, and the log goes on behind them. Null: they may not.
     /// </summary>

@@ -113,6 +113,11 @@ internal sealed class BulkCommit : JournalEntry
                 return Refusals.Failed(failure);
             }
 
+            if (part.Partition.Indexes.All.Length > 0)
+            {
+                return Indexes.IndexRefusals.LoadOvertaken;
+            }
+
             part.Ingestion.Prepare(part.Staging.Tables);
         }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Indexes;
 using KeyVa.Io;
 
 namespace KeyVa.Partitions;
@@ -9,13 +10,16 @@ namespace KeyVa.Partitions;
 /// Catalog):
 /// <code>
 ///   magic      8 bytes  "KEYVACAT"
-///   format     2 bytes  = 1
+///   format     2 bytes  1; 2 if there are indexes, or were
 ///   store id  16 bytes
 ///   next id    8 bytes  the next partition's number
 ///   version    8 bytes  versions handed out when a partition was last removed: the oracle continues above
 ///   stamp      8 bytes  the same for stamps
 ///   count      4 bytes
 ///   partition* id 8, engine 1, flags 1 (bit 0 volatile), from: varint length, bytes; to: the same
+///   next index 8 bytes  format 2: the next index's number
+///   indexes    4 bytes  format 2: how many
+///   index*              format 2: see StoredIndex
 ///   crc32c     4 bytes  of everything before
 /// </code>
 /// </summary>
@@ -23,6 +27,9 @@ internal sealed class Catalog
 {
     public const string FileName = "CATALOG";
     public const int Format = 1;
+
+    /// <summary>With indexes; without any, the catalog stays as builds read it that know none.</summary>
+    public const int FormatWithIndexes = 2;
 
     public const string TemporaryName = "CATALOG.tmp";
     private const int HeaderBytes = 54;
@@ -39,6 +46,10 @@ internal sealed class Catalog
     public long Stamp { get; init; }
 
     public IReadOnlyList<PartitionDefinition> Partitions { get; init; } = [];
+
+    public long NextIndexId { get; init; } = 1;
+
+    public IReadOnlyList<StoredIndex> Indexes { get; init; } = [];
 
     /// <summary>Reads the catalog of a folder. Throws on an unknown format version and on damage.</summary>
     public static Catalog Read(IFileSystem fileSystem, string directory)
@@ -89,12 +100,12 @@ internal sealed class Catalog
         }
 
         int format = BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..]);
-        return format == Format
-            ? DecodeBody(path, bytes[..^4])
-            : throw new StoreException($"'{path}' has format version {format}, this program knows up to {Format}; use a newer KeyVa for this data folder");
+        return format is Format or FormatWithIndexes
+            ? DecodeBody(path, bytes[..^4], format)
+            : throw new StoreException($"'{path}' has format version {format}, this program knows up to {FormatWithIndexes}; use a newer KeyVa for this data folder");
     }
 
-    private static Catalog DecodeBody(string path, ReadOnlySpan<byte> bytes)
+    private static Catalog DecodeBody(string path, ReadOnlySpan<byte> bytes, int format)
     {
         int count = BinaryPrimitives.ReadInt32LittleEndian(bytes[50..]);
         ReadOnlySpan<byte> rest = bytes[HeaderBytes..];
@@ -114,14 +125,45 @@ internal sealed class Catalog
             rest = behindTo;
         }
 
+        long nextIndex = 1;
+        var indexes = new List<StoredIndex>();
+        if (format == FormatWithIndexes)
+        {
+            ReadIndexes(path, bytes, rest, out nextIndex, indexes);
+        }
+
         return new Catalog
         {
+            NextIndexId = nextIndex,
+            Indexes = indexes,
             StoreId = new Guid(bytes.Slice(10, 16)),
             NextPartitionId = BinaryPrimitives.ReadInt64LittleEndian(bytes[26..]),
             Version = BinaryPrimitives.ReadInt64LittleEndian(bytes[34..]),
             Stamp = BinaryPrimitives.ReadInt64LittleEndian(bytes[42..]),
             Partitions = partitions,
         };
+    }
+
+    private static void ReadIndexes(string path, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> rest, out long next, List<StoredIndex> indexes)
+    {
+        if (rest.Length < 12)
+        {
+            throw new CorruptionException(path, bytes.Length - rest.Length, "the catalog ends before its indexes");
+        }
+
+        next = BinaryPrimitives.ReadInt64LittleEndian(rest);
+        int count = BinaryPrimitives.ReadInt32LittleEndian(rest[8..]);
+        rest = rest[12..];
+        for (int i = 0; i < count; i++)
+        {
+            int offset = bytes.Length - rest.Length;
+            if (!StoredIndex.TryRead(ref rest, out StoredIndex index))
+            {
+                throw new CorruptionException(path, offset, $"index {i} of the catalog cannot be read");
+            }
+
+            indexes.Add(index);
+        }
     }
 
     private static bool TryReadBytes(ReadOnlySpan<byte> source, out byte[] value, out ReadOnlySpan<byte> rest)
@@ -143,7 +185,8 @@ internal sealed class Catalog
     {
         var bytes = new NativeBuffer();
         bytes.Append(Magic);
-        BinaryPrimitives.WriteUInt16LittleEndian(bytes.Append(2), Format);
+        bool hasIndexes = NextIndexId > 1 || Indexes.Count > 0;
+        BinaryPrimitives.WriteUInt16LittleEndian(bytes.Append(2), (ushort)(hasIndexes ? FormatWithIndexes : Format));
         StoreId.TryWriteBytes(bytes.Append(16));
         bytes.AppendInt64(NextPartitionId);
         bytes.AppendInt64(Version);
@@ -158,6 +201,16 @@ internal sealed class Catalog
             bytes.Append(partition.Range.From.Span);
             bytes.AppendVarint((ulong)partition.Range.To.Length);
             bytes.Append(partition.Range.To.Span);
+        }
+
+        if (hasIndexes)
+        {
+            bytes.AppendInt64(NextIndexId);
+            bytes.AppendUInt32((uint)Indexes.Count);
+            foreach (StoredIndex index in Indexes)
+            {
+                index.Append(bytes);
+            }
         }
 
         bytes.AppendUInt32(Crc32C.Compute(bytes.Written));

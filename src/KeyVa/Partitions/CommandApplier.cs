@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 
 namespace KeyVa.Partitions;
 
@@ -90,6 +91,10 @@ internal static class CommandApplier
             {
                 state.Put(operation.Key, version, stamp, state.Merges.ExpiresAt(merges), state.Merges.Value(merges));
                 merges++;
+            }
+            else if (operation.IndexAction != IndexAction.None)
+            {
+                state.Indexes?.Apply(operation, version, stamp);
             }
             else if (!operation.IsCheck && (operation.IsBlind || Exists(state.Engine, operation.Key, stamp)))
             {

@@ -177,6 +177,16 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Says something of an index; such a command goes to a partition of the caller's choice.</summary>
+    public void Index(Indexes.IndexAction action, long index, ReadOnlySpan<byte> from)
+    {
+        NoteOffset(NoKey);
+        OnlyRemovals = false;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
+        OperationEncoding.AppendIndex(Buffer, action, index, from);
+        Count++;
+    }
+
     public void Clear()
     {
         Tally = null;

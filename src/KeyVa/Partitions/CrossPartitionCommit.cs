@@ -173,7 +173,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return;
             }
 
-            TimeSpan asked = part.Writer.Engine.Admit(part.Command.Length);
+            TimeSpan asked = part.Writer.State.Admit(part.Command.Length);
             delay = asked > delay ? asked : delay;
         }
 
@@ -244,8 +244,10 @@ internal sealed class CrossPartitionCommit : JournalEntry
         refusal = default;
         foreach (Part part in _parts)
         {
+            // Nothing is under way in the partition: what its indexes show is all there is.
             var outcome = default(CommandOutcome);
-            if (!CommandApplier.Check(part.Writer.State, part.Command.Written, _stamp, ref outcome)
+            if (!(CommandApplier.Check(part.Writer.State, part.Command.Written, _stamp, ref outcome)
+                    && part.Writer.State.Allows(part.Command.Written, part.Writer.Engine.VisibleVersion + 1, _stamp, ref outcome))
                 && part.Operations[outcome.FailedOperation] < first)
             {
                 first = part.Operations[outcome.FailedOperation];

@@ -185,7 +185,7 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
                 continue;
             }
 
-            if (operation.IsRange || operation.IsCheck || HasNewer(partition, operation.Key, version))
+            if (!operation.IsWrite || HasNewer(partition, operation.Key, version))
             {
                 continue;
             }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Indexes;
 using KeyVa.Io;
 
 namespace KeyVa.Partitions;
@@ -31,6 +32,14 @@ internal readonly ref struct Operation
 
     public long TargetVersion { get; init; }
 
+    /// <summary>Says something of an index; <see cref="Key"/> is where a filling goes on.</summary>
+    public IndexAction IndexAction { get; init; }
+
+    public long IndexId => ConditionVersion;
+
+    /// <summary>A put, merge or removal of one key.</summary>
+    public bool IsWrite => !IsRange && !IsCheck && !IsRollBack && IndexAction == IndexAction.None;
+
     public ReadOnlySpan<byte> Key { get; init; }
 
     /// <summary>The end of a range.</summary>
@@ -52,6 +61,7 @@ internal readonly ref struct Operation
 
     public ConditionKind Condition { get; init; }
 
+    /// <summary>Of a condition; of an operation about an index, the index's number.</summary>
     public long ConditionVersion { get; init; }
 
     public ReadOnlySpan<byte> ConditionValue { get; init; }
@@ -73,13 +83,14 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record); 132: roll back (format 4)
+///             128: removal of a range (format 2 of the record); 132: roll back, 133: of an index (format 4)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   value     varint length, bytes, if bit 0
 ///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
 ///   version   8 bytes, if the head is 132: the version to roll back to
+///   index     1 byte what (1 define, 2 fill, 3 ready, 4 drop), 8 bytes the index's number, if the head is 133
 ///   checks    heads 129 and 130, see CheckEncoding
 ///   merge     head 131, see MergeEncoding
 /// </code>
@@ -94,6 +105,7 @@ internal static class OperationEncoding
     private const int BlindBit = 64;
     private const int RangeHead = 128;
     private const int RollBackHead = 132;
+    private const int IndexHead = 133;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -137,6 +149,13 @@ internal static class OperationEncoding
         buffer.AppendInt64(version);
     }
 
+    public static void AppendIndex(NativeBuffer buffer, IndexAction action, long index, ReadOnlySpan<byte> from)
+    {
+        AppendHeadAndKey(buffer, IndexHead, from);
+        buffer.AppendByte((byte)action);
+        buffer.AppendInt64(index);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -159,6 +178,7 @@ internal static class OperationEncoding
             {
                 RangeHead or RollBackHead => TryReadRange(ref bytes, head, key, rest, out operation),
                 MergeEncoding.Head => MergeEncoding.TryRead(ref bytes, key, rest, out operation),
+                IndexHead => TryReadIndex(ref bytes, key, rest, out operation),
                 _ => CheckEncoding.TryRead(ref bytes, head, key, rest, out operation),
             };
         }
@@ -223,6 +243,19 @@ internal static class OperationEncoding
 
         operation = new Operation { IsRange = true, Key = from, To = to };
         bytes = rest;
+        return true;
+    }
+
+    private static bool TryReadIndex(scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> key, ReadOnlySpan<byte> rest, out Operation operation)
+    {
+        operation = default;
+        if (rest.Length < 9 || rest[0] is < (byte)IndexAction.Define or > (byte)IndexAction.Drop)
+        {
+            return false;
+        }
+
+        operation = new Operation { Key = key, IndexAction = (IndexAction)rest[0], ConditionVersion = BinaryPrimitives.ReadInt64LittleEndian(rest[1..]) };
+        bytes = rest[9..];
         return true;
     }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 
 namespace KeyVa.Partitions;
 
@@ -18,8 +19,9 @@ internal sealed class Partition
     private long _closingEpoch;
     private ITimer? _closing;
 
-    public Partition(PartitionDefinition definition, Engine engine, PartitionWriter writer, StoreContext context)
+    public Partition(PartitionDefinition definition, Engine engine, PartitionWriter writer, PartitionIndexes indexes, StoreContext context)
     {
+        Indexes = indexes;
         Definition = definition;
         Engine = engine;
         Writer = writer;
@@ -36,6 +38,8 @@ internal sealed class Partition
     public Engine Engine { get; }
 
     public PartitionWriter Writer { get; }
+
+    public PartitionIndexes Indexes { get; }
 
     /// <summary>Called once the engine is closed, by a removal that waits to delete its files.</summary>
     public Action? EngineClosed { get; set; }
@@ -79,6 +83,7 @@ internal sealed class Partition
     public PartitionInfo Describe()
     {
         EngineStatistics statistics = Engine.GetStatistics();
+        (long indexStorage, long indexMemory) = Indexes.Measure();
         return new PartitionInfo
         {
             Id = Id,
@@ -92,8 +97,8 @@ internal sealed class Partition
             OlderVersions = statistics.OlderVersions,
             OlderVersionBytes = statistics.OlderVersionBytes,
             HistoryFromVersion = Engine.Context.History.From,
-            StorageBytes = statistics.StorageBytes,
-            MemoryBytes = statistics.MemoryBytes,
+            StorageBytes = statistics.StorageBytes + indexStorage,
+            MemoryBytes = statistics.MemoryBytes + indexMemory,
             QueuedWrites = Writer.Queued,
             Lsm = statistics.Lsm,
         };
@@ -141,6 +146,7 @@ internal sealed class Partition
 
         Writer.DisposeTimer();
         Engine.Dispose();
+        Indexes.Dispose();
         _context.ReleaseCache();
         EngineClosed?.Invoke();
         return true;

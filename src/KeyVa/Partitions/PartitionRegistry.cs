@@ -2,6 +2,7 @@ using System.Globalization;
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
 using KeyVa.Engines.Memory;
+using KeyVa.Indexes;
 using KeyVa.Log;
 
 namespace KeyVa.Partitions;
@@ -26,6 +27,9 @@ internal sealed class PartitionRegistry : IPartitions
     }
 
     public PartitionMap Map => Volatile.Read(ref _map);
+
+    /// <summary>The indexes of the catalog.</summary>
+    public IReadOnlyList<StoredIndex> Indexes => Volatile.Read(ref _catalog).Indexes;
 
     /// <summary>While opening: opens the engine of every partition of the catalog, and deletes folders it does not know.</summary>
     public void OpenAll(Journal journal)
@@ -80,7 +84,14 @@ internal sealed class PartitionRegistry : IPartitions
             var definition = new PartitionDefinition(_catalog.NextPartitionId, copy, engine, isVolatile);
             WriteCatalog([.. _catalog.Partitions, definition], definition.Id + 1);
             Partition partition = Open(definition);
+            WriteResult defined = DefineIndexes(partition);
             Publish([.. Map.Partitions, partition]);
+            if (!defined.IsOk)
+            {
+                Remove(partition, discardData: true);
+                return Refuse(defined.Status, $"the partition's indexes could not be begun: {defined.Detail}");
+            }
+
             return new PartitionResult { Status = Status.Ok, Partition = partition.Describe() };
         }
     }
@@ -114,7 +125,7 @@ internal sealed class PartitionRegistry : IPartitions
             return snapshot;
         }
 
-        new SnapshotJob(_context, partition, _catalog.StoreId, directory, snapshot, cancellation).Begin();
+        new SnapshotJob(_context, partition, _catalog, directory, snapshot, cancellation).Begin();
         return snapshot;
     }
 
@@ -174,6 +185,50 @@ internal sealed class PartitionRegistry : IPartitions
         foreach (Partition partition in map.Partitions.ToArray())
         {
             partition.Unpin();
+        }
+    }
+
+    /// <summary>
+    /// Changes the indexes of the catalog, durably. <paramref name="change"/> gets the present ones and the number of the next, and gives
+    /// the new ones, or null: nothing changes. Partitions come and go before or after.
+    /// </summary>
+    public bool ChangeIndexes(Func<IReadOnlyList<StoredIndex>, long, IReadOnlyList<StoredIndex>?> change)
+    {
+        lock (_changes)
+        {
+            if (change(_catalog.Indexes, _catalog.NextIndexId) is not { } indexes)
+            {
+                return false;
+            }
+
+            long next = indexes.Count == 0 ? _catalog.NextIndexId : Math.Max(_catalog.NextIndexId, indexes.Max(static index => index.Id) + 1);
+            WriteCatalog(_catalog.Partitions, _catalog.NextPartitionId, indexes, next);
+            return true;
+        }
+    }
+
+    /// <summary>Runs something with the writer's role of each partition held in turn, while none comes or goes.</summary>
+    public void WithEachWriter(Action<Partition> action)
+    {
+        lock (_changes)
+        {
+            foreach (Partition partition in Map.Partitions.ToArray())
+            {
+                var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                partition.Writer.Enter(new ExclusiveAction(writer =>
+                {
+                    try
+                    {
+                        action(partition);
+                        done.SetResult();
+                    }
+                    catch (StoreException failure)
+                    {
+                        done.SetException(failure);
+                    }
+                }));
+                done.Task.GetAwaiter().GetResult();
+            }
         }
     }
 
@@ -237,7 +292,25 @@ internal sealed class PartitionRegistry : IPartitions
         return new PartitionResult { Status = Status.Ok, Partition = info };
     }
 
-    private void WriteCatalog(IEnumerable<PartitionDefinition> partitions, long nextId)
+    /// <summary>A new partition follows the indexes from its first group on, and has nothing to be filled with.</summary>
+    private static WriteResult DefineIndexes(Partition partition)
+    {
+        var result = new WriteResult { Status = Status.Ok };
+        foreach (PartitionIndex index in partition.Indexes.All)
+        {
+            foreach (IndexAction action in (ReadOnlySpan<IndexAction>)[IndexAction.Define, IndexAction.Ready])
+            {
+                result = result.IsOk ? IndexLog.Write(partition, action, index.Id, default) : result;
+            }
+        }
+
+        return result;
+    }
+
+    private void WriteCatalog(IEnumerable<PartitionDefinition> partitions, long nextId) =>
+        WriteCatalog(partitions, nextId, _catalog.Indexes, _catalog.NextIndexId);
+
+    private void WriteCatalog(IEnumerable<PartitionDefinition> partitions, long nextId, IReadOnlyList<StoredIndex> indexes, long nextIndex)
     {
         var catalog = new Catalog
         {
@@ -246,9 +319,11 @@ internal sealed class PartitionRegistry : IPartitions
             Version = _context.Oracle.LastVersion,
             Stamp = _context.Oracle.LastStamp,
             Partitions = [.. partitions],
+            NextIndexId = nextIndex,
+            Indexes = [.. indexes],
         };
         catalog.Write(_context.FileSystem, _context.Directory);
-        _catalog = catalog;
+        Volatile.Write(ref _catalog, catalog);
     }
 
     private void Publish(IEnumerable<Partition> partitions) =>
@@ -265,6 +340,7 @@ internal sealed class PartitionRegistry : IPartitions
 
         Engine? engine = null;
         PartitionWriter? writer = null;
+        PartitionIndexes? indexes = null;
         var context = new EngineContext
         {
             FileSystem = _context.FileSystem,
@@ -284,7 +360,11 @@ internal sealed class PartitionRegistry : IPartitions
                 }
             },
             SyncLog = definition.IsVolatile ? null : _journal!.Sync,
-            FilesMayPassLog = IsAlone,
+            Rotating = () => indexes?.Rotate(),
+            BeforeDurable = index => Volatile.Read(ref indexes)?.FlushThrough(index),
+
+            // A companion may be ahead of its partition, never of the log: so it must not be that the partition is.
+            FilesMayPassLog = () => IsAlone() && Volatile.Read(ref indexes) is not { All.Length: > 0 },
             RequestFlush = () => Volatile.Read(ref writer)?.Enter(new ExclusiveAction(static role =>
             {
                 // Once the partition is closed its engine may be gone.
@@ -314,14 +394,39 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
         context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
+        PartitionIndexes opening = OpenIndexes(context, engine!, writer!);
+        Volatile.Write(ref indexes, opening);
         if (_context.Snapshots.Retention.IsOn)
         {
             writer!.State.Follow(new ClockFollower(_context.History));
         }
 
-        var partition = new Partition(definition, engine!, writer!, _context);
+        var partition = new Partition(definition, engine!, writer!, opening, _context);
         _context.Watches.Feed.Opened(partition, isNew: _context.IsOpen);
         return partition;
+    }
+
+    private PartitionIndexes OpenIndexes(EngineContext context, Engine engine, PartitionWriter writer)
+    {
+        var opening = new PartitionIndexes(context, writer.State, _context.Options.IndexExtractors, action => writer.Enter(new ExclusiveAction(action)));
+        try
+        {
+            opening.DeleteOrphans(_catalog.Indexes);
+            foreach (StoredIndex index in _catalog.Indexes)
+            {
+                opening.Open(index);
+            }
+        }
+        catch
+        {
+            writer.DisposeTimer();
+            engine.Dispose();
+            opening.Dispose();
+            throw;
+        }
+
+        writer.State.Indexes = opening;
+        return opening;
     }
 
     /// <summary>Whether one partition alone writes to the journal. While opening, when the map is not there yet: no.</summary>

@@ -1,4 +1,5 @@
 using KeyVa.Engines;
+using KeyVa.Indexes;
 using KeyVa.Merges;
 
 namespace KeyVa.Partitions;
@@ -16,10 +17,43 @@ internal sealed class PartitionState(Engine engine, MergeRegistry functions)
 {
     private ChangeFollower[] _followers = [];
 
+    private IndexConstraints? _constraints;
+
     public Engine Engine { get; } = engine;
 
     /// <summary>What merges come to between the check of a command and its writing.</summary>
     public MergeEvaluator Merges { get; } = new(functions);
+
+    /// <summary>The partition's indexes; null where there are none to be (a store that is being repaired).</summary>
+    public PartitionIndexes? Indexes { get; set; }
+
+    /// <summary>As <see cref="Engine.Admit"/>, of all that the group goes to.</summary>
+    public TimeSpan Admit(long bytes)
+    {
+        TimeSpan delay = Engine.Admit(bytes);
+        if (_followers.Length == 0 || Indexes is null)
+        {
+            return delay;
+        }
+
+        TimeSpan indexes = Indexes.Admit(bytes);
+        return indexes > delay ? indexes : delay;
+    }
+
+    /// <summary>
+    /// Whether the indexes let a command be applied whose conditions hold and whose merges are evaluated; if not, the outcome says why.
+    /// Nothing is changed.
+    /// </summary>
+    public bool Allows(ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
+    {
+        if (_followers.Length == 0 || Indexes is null || !IndexConstraints.Any(Indexes.All))
+        {
+            return true;
+        }
+
+        _constraints ??= new IndexConstraints();
+        return _constraints.Allow(Indexes.All, Merges, command, version, stamp, ref outcome);
+    }
 
     /// <summary>Role held: from the next command on, the follower hears of every change.</summary>
     public void Follow(ChangeFollower follower) => _followers = [.. _followers, follower];

@@ -233,7 +233,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>While opening: makes room for the next record.</summary>
     public void AdmitReplay(long bytes)
     {
-        for (TimeSpan delay = _engine.Admit(bytes); delay > TimeSpan.Zero; delay = _engine.Admit(bytes))
+        for (TimeSpan delay = State.Admit(bytes); delay > TimeSpan.Zero; delay = State.Admit(bytes))
         {
             _background.Pause(delay);
         }
@@ -404,7 +404,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             return false;
         }
 
-        delay = _engine.Admit(_group.Bytes);
+        delay = State.Admit(_group.Bytes);
         return true;
     }
 
@@ -478,7 +478,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(State, bytes, _stamp, ref outcome))
+        if (CommandApplier.Check(State, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
             CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);

@@ -110,9 +110,13 @@ internal static class Refusals
     }
 
     /// <summary>Of a command that changed nothing; <paramref name="operation"/> is the one at fault as the caller counts.</summary>
-    public static WriteResult FromFailed(in CommandOutcome outcome, int operation) => outcome.Status == Status.ConditionFailed
-        ? ConditionFailed(operation, outcome.CurrentVersion)
-        : new WriteResult { Status = outcome.Status, FailedOperation = operation, Detail = outcome.Detail };
+    public static WriteResult FromFailed(in CommandOutcome outcome, int operation) => outcome.Status switch
+    {
+        Status.ConditionFailed => ConditionFailed(operation, outcome.CurrentVersion),
+        Status.NotUnique => Indexes.IndexRefusals.NotUnique(operation, outcome.Index!, outcome.OtherKey),
+        Status.NotIndexable => Indexes.IndexRefusals.NotIndexable(operation, outcome.Index!),
+        _ => new WriteResult { Status = outcome.Status, FailedOperation = operation, Detail = outcome.Detail },
+    };
 
     /// <summary>Ok, or why the merges of a command cannot be done here.</summary>
     public static Status CheckMerges(CommandBuilder command, StoreContext context, out int operation, out string? detail)

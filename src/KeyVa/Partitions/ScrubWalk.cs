@@ -1,10 +1,11 @@
 using KeyVa.Engines;
+using KeyVa.Indexes;
 using KeyVa.Log;
 
 namespace KeyVa.Partitions;
 
 /// <summary>
-/// One way through the files of an open store: the journal, then one partition after the other, a bounded piece at a time.
+/// One way through the files of an open store: the journal, then one partition after the other, each with its indexes, a bounded piece at a time.
 /// Partitions that go meanwhile are left out. One thread at a time.
 /// </summary>
 /// <param name="registry">Where the partitions are found when their turn comes.</param>
@@ -52,7 +53,7 @@ internal sealed class ScrubWalk(PartitionRegistry registry, Journal? journal, IE
             if (registry.Map.TryFind(id, out Partition? partition) && partition.TryPin())
             {
                 _partition = partition;
-                _pass = partition.Engine.BeginScrub();
+                _pass = new IndexScrub(partition.Engine.BeginScrub(), partition.Indexes);
                 partition.Unpin();
                 return true;
             }

@@ -11,18 +11,18 @@ internal sealed class SnapshotJob : BackgroundJob
 {
     private readonly StoreContext _context;
     private readonly Partition _partition;
-    private readonly Guid _storeId;
+    private readonly Catalog _catalog;
     private readonly string _directory;
     private readonly PartitionSnapshot _snapshot;
     private readonly CancellationToken _cancellation;
 
     /// <summary>The partition is pinned by the caller; the job lets go of it.</summary>
-    public SnapshotJob(StoreContext context, Partition partition, Guid storeId, string directory, PartitionSnapshot snapshot, CancellationToken cancellation)
+    public SnapshotJob(StoreContext context, Partition partition, Catalog catalog, string directory, PartitionSnapshot snapshot, CancellationToken cancellation)
         : base(JobPriority.Checkpoint)
     {
         _context = context;
         _partition = partition;
-        _storeId = storeId;
+        _catalog = catalog;
         _directory = directory;
         _snapshot = snapshot;
         _cancellation = cancellation;
@@ -95,11 +95,15 @@ internal sealed class SnapshotJob : BackgroundJob
         files.SyncDirectory(StoreContext.PartitionsDirectoryOf(_directory));
         var catalog = new Catalog
         {
-            StoreId = _storeId,
+            StoreId = _catalog.StoreId,
             NextPartitionId = _partition.Id + 1,
             Version = result.Version,
             Stamp = result.Stamp,
             Partitions = [_partition.Definition with { IsVolatile = false }],
+
+            // The copy has no files of them: opening it fills them again.
+            NextIndexId = _catalog.NextIndexId,
+            Indexes = [.. _catalog.Indexes.Where(static index => index.State != Indexes.IndexState.Dropping).Select(static index => index with { State = Indexes.IndexState.Building })],
         };
         catalog.Write(files, _directory);
         string? parent = Path.GetDirectoryName(_directory);

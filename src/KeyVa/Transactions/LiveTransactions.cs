@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
@@ -28,6 +29,7 @@ internal sealed class LiveTransactions : IDisposable
     private readonly PartitionRegistry _registry;
     private readonly StoreContext _context;
     private readonly Journal _journal;
+    private readonly UniqueGuard _guard;
     private readonly StoreCounters _counters;
     private readonly LatencyHistogram _latency;
     private readonly ITimer _timer;
@@ -41,15 +43,19 @@ internal sealed class LiveTransactions : IDisposable
 
     private long _sequence;
 
-    public LiveTransactions(PartitionRegistry registry, StoreContext context, Journal journal, StoreCounters counters, LatencyHistogram latency)
+    public LiveTransactions(PartitionRegistry registry, StoreContext context, Journal journal, StoreIndexes indexes, StoreCounters counters, LatencyHistogram latency)
     {
         _registry = registry;
         _context = context;
         _journal = journal;
+        Indexes = indexes;
+        _guard = indexes.Guard;
         _counters = counters;
         _latency = latency;
         _timer = context.Time.CreateTimer(static live => ((LiveTransactions)live!).EndOverdue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
+
+    public StoreIndexes Indexes { get; }
 
     public PartitionMap Map => _registry.Map;
 
@@ -289,7 +295,33 @@ internal sealed class LiveTransactions : IDisposable
         }
     }
 
+    // As a plain write does: the locks come first, then the values of unique indexes.
     private WriteResult Write(CommandBuilder command)
+    {
+        if (!_guard.IsNeeded)
+        {
+            return WriteNow(command);
+        }
+
+        using UniquePermit permit = _guard.EnterAsync(command).AsTask().GetAwaiter().GetResult();
+        return permit.Refusal is { } refusal ? Refused(refusal) : WriteNow(command);
+    }
+
+    private ValueTask<WriteResult> WriteAsync(CommandBuilder command) => _guard.IsNeeded ? WriteGuardedAsync(command) : WriteNowAsync(command);
+
+    private async ValueTask<WriteResult> WriteGuardedAsync(CommandBuilder command)
+    {
+        using UniquePermit permit = await _guard.EnterAsync(command).ConfigureAwait(false);
+        return permit.Refusal is { } refusal ? Refused(refusal) : await WriteNowAsync(command).ConfigureAwait(false);
+    }
+
+    private WriteResult Refused(WriteResult refusal)
+    {
+        _counters.Add(Counter.Refused);
+        return refusal;
+    }
+
+    private WriteResult WriteNow(CommandBuilder command)
     {
         PartitionMap map = Map;
         Counter counter = command.HasRemovals ? Counter.Removes : Counter.Sets;
@@ -314,7 +346,7 @@ internal sealed class LiveTransactions : IDisposable
         return request.Result;
     }
 
-    private ValueTask<WriteResult> WriteAsync(CommandBuilder command)
+    private ValueTask<WriteResult> WriteNowAsync(CommandBuilder command)
     {
         PartitionMap map = Map;
         if (map.OwnerOfAll(command) is not { } owner)

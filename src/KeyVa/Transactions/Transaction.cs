@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
@@ -97,6 +98,20 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     /// transaction has ended.
     /// </summary>
     public ScanCursor Scan(ScanOptions options) => TransactionScans.Open(Body, options);
+
+    /// <summary>
+    /// Asks a secondary index at this transaction's snapshot (a new one for each call, if its level has none); check the cursor's
+    /// <see cref="IndexCursor.Status"/>. <see cref="Status.Unsupported"/> once the transaction has written, since a query does not see that, and at
+    /// <see cref="IsolationLevel.Serializable"/> unless it is <see cref="TransactionOptions.ReadOnly"/>: commits do not validate what an index has shown.
+    /// </summary>
+    public IndexCursor Query(IndexQuery query) => TransactionQueries.Open(Body, query);
+
+    /// <summary>As <see cref="Query"/>, without blocking while the snapshot waits for writes under way.</summary>
+    public ValueTask<IndexCursor> OpenQueryAsync(IndexQuery query, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return TransactionQueries.OpenAsync(Body, query);
+    }
 
     /// <summary>
     /// Writes a key. A condition is evaluated now, against what this transaction sees, and checked again by the commit. The

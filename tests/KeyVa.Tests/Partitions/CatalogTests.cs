@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Partitions;
 using Xunit;
@@ -32,6 +33,40 @@ public sealed class CatalogTests
         Assert.Equal("m"u8.ToArray(), read.Partitions[0].Range.To.ToArray());
         Assert.True(read.Partitions[1].IsVolatile);
         Assert.Equal(EngineKind.Memory, read.Partitions[1].Engine);
+    }
+
+    [Fact]
+    public void IndexesRaiseTheFormatAndAreRead()
+    {
+        var files = new MemoryFileSystem();
+        files.CreateDirectory("/data");
+        var catalog = new Catalog
+        {
+            StoreId = Sample.StoreId,
+            Partitions = Sample.Partitions,
+            NextIndexId = 12,
+            Indexes =
+            [
+                new StoredIndex(4, IndexState.Ready, new IndexDefinition { Name = "a", Fields = ["x.y", "z[*]"], Unique = true, Strict = true }),
+                new StoredIndex(11, IndexState.Dropping, new IndexDefinition { Name = "b", Fields = ["f"], Sparse = true, Extractor = "e", ExtractorVersion = -3 }),
+            ],
+        };
+        catalog.Write(files, "/data");
+        Catalog read = Catalog.Read(files, "/data");
+        Assert.Equal(12, read.NextIndexId);
+        Assert.Equal(2, read.Partitions.Count);
+        Assert.Equal([(4, IndexState.Ready), (11, IndexState.Dropping)], read.Indexes.Select(static index => (index.Id, index.State)));
+        for (int i = 0; i < 2; i++)
+        {
+            IndexDefinition expected = catalog.Indexes[i].Definition;
+            Assert.Equal(expected.Fields, read.Indexes[i].Definition.Fields);
+            Assert.Equal(expected, read.Indexes[i].Definition with { Fields = expected.Fields });
+        }
+
+        using StorageFile file = files.Open("/data/CATALOG", writable: false);
+        var format = new byte[1];
+        file.Read(8, format);
+        Assert.Equal(2, format[0]);
     }
 
     [Fact]

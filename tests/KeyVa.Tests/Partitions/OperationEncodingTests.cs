@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Partitions;
 using Xunit;
@@ -153,7 +154,7 @@ public sealed class OperationEncodingTests
     [Fact]
     public void ARangeTakesNothingElse()
     {
-        foreach (int head in Enumerable.Range(131, 125).Where(head => head != 132))
+        foreach (int head in Enumerable.Range(131, 125).Where(head => head is not (132 or 133)))
         {
             ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
             Assert.False(OperationEncoding.TryRead(ref bytes, out _));
@@ -188,6 +189,29 @@ public sealed class OperationEncodingTests
         OperationEncoding.AppendRollBack(negative, "a"u8, "b"u8, -1);
         ReadOnlySpan<byte> bytes = negative.Written;
         Assert.False(OperationEncoding.TryRead(ref bytes, out _));
+    }
+
+    [Fact]
+    public void AnOperationAboutAnIndexIsReadOrRefused()
+    {
+        using var buffer = new NativeBuffer();
+        OperationEncoding.AppendIndex(buffer, IndexAction.Fill, 42, "from"u8);
+        ReadOnlySpan<byte> bytes = buffer.Written;
+        Assert.True(OperationEncoding.TryRead(ref bytes, out Operation operation));
+        Assert.True(bytes.IsEmpty && !operation.IsWrite && !operation.IsRange && operation.Key.SequenceEqual("from"u8));
+        Assert.Equal((IndexAction.Fill, 42), (operation.IndexAction, operation.IndexId));
+        for (int length = 0; length < buffer.Length; length++)
+        {
+            ReadOnlySpan<byte> cut = buffer.Written[..length];
+            Assert.False(OperationEncoding.TryRead(ref cut, out _), $"{length} bytes");
+        }
+
+        foreach (byte action in (byte[])[0, 5, 255])
+        {
+            buffer.Slice(buffer.Length - 9, 1)[0] = action;
+            ReadOnlySpan<byte> unknown = buffer.Written;
+            Assert.False(OperationEncoding.TryRead(ref unknown, out _));
+        }
     }
 
     [Fact]

@@ -49,7 +49,7 @@ internal static unsafe class BlockStructure
             }
 
             // As unsigned numbers: what is negative is too much.
-            if ((uint)shared > (uint)keyLength || (uint)unshared > Limits.MaxKeyBytes || (uint)valueLength > int.MaxValue
+            if ((uint)shared > (uint)keyLength || (uint)unshared > Limits.MaxStoredKeyBytes || (uint)valueLength > int.MaxValue
                 || end - at < (long)unshared + valueLength)
             {
                 return false;
@@ -57,7 +57,7 @@ internal static unsafe class BlockStructure
 
             keyLength = shared + unshared;
             p = at + unshared + valueLength;
-            if (keyLength > Limits.MaxKeyBytes)
+            if (keyLength > Limits.MaxStoredKeyBytes)
             {
                 return false;
             }

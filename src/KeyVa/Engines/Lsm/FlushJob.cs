@@ -91,6 +91,7 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
             engine.Context.SyncLogBeforeFiles();
         }
 
+        engine.Context.BeforeDurable?.Invoke(memtable.End.Index);
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));

@@ -81,6 +81,8 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override long DurableIndex => _versions.Current.Durable.Index;
 
+    public override Horizon DurableAt => _versions.Current.Durable is var mark ? new Horizon(mark.Version, mark.Stamp) : default;
+
     public override StoreException? Failure => _versions.Failure;
 
     public override Ingestion? Ingestion { get; }
@@ -140,7 +142,7 @@ internal sealed unsafe class LsmEngine : Engine
         // The visible version is read before the snapshots' bound: see SnapshotList.
         long visible = VisibleVersion;
         int retained = Context.Snapshots.Retention.Count;
-        _active.AddRange(from, to, version, stamp, retained > 0 ? 0 : Context.Snapshots.Bound(Context.History, visible, VisibleStamp).Version);
+        _active.AddRange(from, to, version, stamp, retained > 0 ? 0 : Bound(visible, VisibleStamp).Version);
         if (retained == 0 && CoveredTables.Any(_versions.Current, from, to))
         {
             // Tables may only be dropped for what is in a table itself: the log may still lose the rest.
@@ -365,8 +367,25 @@ internal sealed unsafe class LsmEngine : Engine
         // The visible version is read before the snapshots' bound: see SnapshotList.
         long visible = VisibleVersion;
         long stamp = VisibleStamp;
-        Horizon bound = Context.Snapshots.Bound(Context.History, visible, stamp);
+        Horizon bound = Bound(visible, stamp);
         return bound with { Stamp = Math.Min(bound.Stamp, contained.Stamp) };
+    }
+
+    /// <summary>
+    /// For an engine that follows another one: what that one's files contain is contained here too, when this returns. Any
+    /// thread but the writer's. Throws if it cannot be done.
+    /// </summary>
+    internal void FlushThrough(long index)
+    {
+        if (DurableIndex < index && _versions.Current.Immutables is [Memtable newest, ..])
+        {
+            _flush.FlushUpTo(newest.End.Index);
+        }
+
+        if (DurableIndex < index)
+        {
+            throw new StoreException($"the files in '{Context.Directory}' cannot be brought up to index {index}", Failure ?? new StoreException("what they lack was not set aside"));
+        }
     }
 
     /// <summary>Lets the compactions look whether there is something to do.</summary>
@@ -396,6 +415,19 @@ internal sealed unsafe class LsmEngine : Engine
         {
             request.Fail(failure);
         }
+    }
+
+    /// <summary>What may be forgotten, as far as this engine has got; and the one that it follows, if it follows one.</summary>
+    private Horizon Bound(long visible, long stamp)
+    {
+        // Before the snapshots' bound, as the visible version is: see SnapshotList.
+        if (Context.Retained?.Invoke() is { } retained)
+        {
+            visible = Math.Min(visible, retained.Version);
+            stamp = Math.Min(stamp, retained.Stamp);
+        }
+
+        return Context.Snapshots.Bound(Context.History, visible, stamp);
     }
 
     /// <summary>Begins a flush where a removed range lets whole tables go, but not for every such range.</summary>
@@ -483,6 +515,7 @@ internal sealed unsafe class LsmEngine : Engine
 
     private void Rotate()
     {
+        Context.Rotating?.Invoke();
         _active.MoveTo(MemoryKind.Immutable);
         _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
         Context.Background.Schedule(_flush);

@@ -39,6 +39,7 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
     // Guarded by the gate.
     private CheckpointCapture? _wanted;
     private bool _writing;
+    private Horizon _durableAt;
 
     // Written by the job, read by anyone.
     private long _durableIndex;
@@ -46,16 +47,29 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
     private long _bytesWritten;
     private volatile StoreException? _failure;
 
-    public Checkpointer(MemoryEngine engine, long durableIndex, long fileBytes)
+    public Checkpointer(MemoryEngine engine, long durableIndex, Horizon durableAt, long fileBytes)
         : base(JobPriority.Checkpoint)
     {
         _engine = engine;
         _context = engine.Context;
         _durableIndex = durableIndex;
+        _durableAt = durableAt;
         _fileBytes = fileBytes;
     }
 
     public long DurableIndex => Volatile.Read(ref _durableIndex);
+
+    /// <summary>Version and stamp of the last checkpoint.</summary>
+    public Horizon DurableAt
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return _durableAt;
+            }
+        }
+    }
 
     public long FileBytes => Volatile.Read(ref _fileBytes);
 
@@ -106,7 +120,7 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
         {
             advanced = TryWrite(capture);
         }
-        catch (StorageException failure)
+        catch (StoreException failure)
         {
             _failure = failure;
         }
@@ -165,8 +179,14 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
     {
         try
         {
+            _context.BeforeDurable?.Invoke(capture.Index);
             long bytes = CheckpointFolder.Write(
                 _context.FileSystem, _context.Directory, capture, _engine, progress: null, _stop.Token);
+            lock (_gate)
+            {
+                _durableAt = new Horizon(capture.Version, capture.Stamp);
+            }
+
             Volatile.Write(ref _durableIndex, capture.Index);
             Volatile.Write(ref _fileBytes, bytes);
             Volatile.Write(ref _bytesWritten, _bytesWritten + bytes);

@@ -79,7 +79,7 @@ internal sealed unsafe class MemoryEngine : Engine
             if (!context.Volatile)
             {
                 CheckpointFolder.RemoveAllBut(context.FileSystem, context.Directory, AppliedIndex);
-                _checkpointer = new Checkpointer(this, AppliedIndex, reader?.FileBytes ?? 0);
+                _checkpointer = new Checkpointer(this, AppliedIndex, new Horizon(VisibleVersion, VisibleStamp), reader?.FileBytes ?? 0);
             }
         }
         catch
@@ -98,6 +98,8 @@ internal sealed unsafe class MemoryEngine : Engine
     public override bool IsOrdered => false;
 
     public override long DurableIndex => _checkpointer?.DurableIndex ?? AppliedIndex;
+
+    public override Horizon DurableAt => _checkpointer?.DurableAt ?? new Horizon(VisibleVersion, VisibleStamp);
 
     public override StoreException? Failure => _checkpointer?.Failure;
 
@@ -241,6 +243,7 @@ internal sealed unsafe class MemoryEngine : Engine
     {
         if (_checkpointer is not null)
         {
+            Context.Rotating?.Invoke();
             _bytesSinceCapture = 0;
             _checkpointer.Request(Capture());
         }
