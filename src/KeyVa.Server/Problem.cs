@@ -113,7 +113,9 @@ internal sealed class Problem
         }
 
         response.ContentLength = body.WrittenCount;
-        return HttpMethods.IsHead(context.Request.Method)
+
+        // Exactly: to the server "HEAd" is another method, whose answer has the body that was announced.
+        return context.Request.Method == HttpMethods.Head
             ? Task.CompletedTask
             : response.BodyWriter.WriteAsync(body.WrittenMemory).AsTask();
     }

@@ -72,6 +72,13 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
 
     private Task RouteAsync(HttpContext context, in RestTarget target, out Operation operation)
     {
+        // Methods are case-sensitive (RFC 9110, 9.1); what follows compares them as the framework does, which is not.
+        if (context.Request.Method.AsSpan().ContainsAnyInRange('a', 'z'))
+        {
+            operation = Operation.Other;
+            return Problem.Http(StatusCodes.Status501NotImplemented, "Unknown method", $"there is no method {context.Request.Method}; methods are written in capitals").WriteAsync(context);
+        }
+
         if (target.Path.StartsWith(KeyPrefix))
         {
             return RouteKeyAsync(context, target, out operation);
