@@ -194,7 +194,9 @@ internal readonly unsafe struct IndexBlock
         byte* rest = key + common;
         int restLength = keyLength - common;
         ulong head = KeyOrder.Head(rest, restLength);
-        int low = LowerBound(head);
+
+        // An index of nothing (a table with range tombstones alone) has no heads to compare with.
+        int low = Count == 0 ? 0 : LowerBound(head);
         if (low == Count || _heads[low] != head)
         {
             return low;
