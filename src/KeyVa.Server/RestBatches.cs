@@ -224,6 +224,7 @@ internal sealed class RestBatches(Store store)
         return false;
     }
 
+    /// <summary>Answers with a message, in the form that the caller accepts.</summary>
     internal static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)
         where T : IMessage<T>
     {

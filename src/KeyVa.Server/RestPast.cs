@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Google.Protobuf;
 using KeyVa.Protocol.V1;
 using Microsoft.AspNetCore.Http;
 
@@ -113,7 +112,7 @@ internal sealed class RestPast(Store store)
             return;
         }
 
-        await AnswerAsync(context, PastCalls.ToMessage(result), static (json, done) =>
+        await RestBatches.AnswerAsync(context, PastCalls.ToMessage(result), static (json, done) =>
         {
             json.WriteNumber("version", done.Version);
             json.WriteNumber("toVersion", done.ToVersion);
@@ -146,7 +145,7 @@ internal sealed class RestPast(Store store)
         }
 
         byte[] name = key.Span.ToArray();
-        await AnswerAsync(context, PastCalls.ToMessage(history), (json, message) =>
+        await RestBatches.AnswerAsync(context, PastCalls.ToMessage(history), (json, message) =>
         {
             RestJson.WriteKey(json, name, query.Base64);
             json.WriteNumber("beginsAtVersion", message.BeginsAtVersion);
@@ -188,27 +187,5 @@ internal sealed class RestPast(Store store)
         {
             headers[RestValues.ExpiresHeader] = IsoTime.Format(record.ExpiresAtUnixMilliseconds);
         }
-    }
-
-    private static async Task AnswerAsync<T>(HttpContext context, T message, Action<Utf8JsonWriter, T> writeMembers)
-        where T : IMessage<T>
-    {
-        HttpResponse response = context.Response;
-        if (MediaType.AcceptsProtobuf(context.Request.Headers.Accept))
-        {
-            response.ContentType = MediaType.Protobuf;
-            response.ContentLength = message.CalculateSize();
-            await response.StartAsync();
-            ProtoRecord.WriteTo(message, response.BodyWriter);
-            return;
-        }
-
-        response.ContentType = RestJson.ContentType;
-        await response.StartAsync();
-        using Utf8JsonWriter json = new(response.BodyWriter, RestJson.WriterOptions);
-        json.WriteStartObject();
-        writeMembers(json, message);
-        json.WriteEndObject();
-        json.Flush();
     }
 }
