@@ -61,7 +61,7 @@ internal sealed class Elections
             return;
         }
 
-        bool grant = message.Term > _state.Term && (IsUpToDate(message) || _state.Options.Has(Defects.PreVotesForStaleLogs));
+        bool grant = message.Term > _state.Term && (IsUpToDate(message) || _state.Options.Has(RaftDefects.PreVotesForStaleLogs));
         _state.Send(new Message { Kind = MessageKind.PreVoteReply, To = message.From, Term = message.Term, Reject = !grant });
     }
 
@@ -69,7 +69,7 @@ internal sealed class Elections
     public void OnVote(in Message message)
     {
         bool grant = (_state.Vote == NodeId.None || _state.Vote == message.From)
-            && (IsUpToDate(message) || _state.Options.Has(Defects.VotesForStaleLogs));
+            && (IsUpToDate(message) || _state.Options.Has(RaftDefects.VotesForStaleLogs));
         if (grant)
         {
             if (_state.Vote == NodeId.None)

@@ -31,20 +31,20 @@ internal sealed class Following(GroupState state)
             state.NoteEntries();
         }
 
-        if (state.Options.Has(Defects.TruncatesOnStaleAppend))
+        if (state.Options.Has(RaftDefects.TruncatesOnStaleAppend))
         {
             CutBehind(last);
         }
 
         // Figure 2, AppendEntries 5: never beyond what was compared just now.
-        _log.CommitTo(Math.Min(message.Commit, state.Options.Has(Defects.CommitsUncomparedTail) ? _log.LastIndex : last));
+        _log.CommitTo(Math.Min(message.Commit, state.Options.Has(RaftDefects.CommitsUncomparedTail) ? _log.LastIndex : last));
         Acknowledge(message.From, Math.Max(last, Math.Min(_log.Commit, _log.LastIndex)));
     }
 
     public void OnHeartbeat(in Message message)
     {
         state.Hear(message.From);
-        _log.CommitTo(state.Options.Has(Defects.CommitsUncomparedTail) ? Math.Min(message.Commit, _log.LastIndex) : message.Commit);
+        _log.CommitTo(state.Options.Has(RaftDefects.CommitsUncomparedTail) ? Math.Min(message.Commit, _log.LastIndex) : message.Commit);
         state.IsQuiescent = message.Quiesce && _log.Last == new LogPosition(message.LogTerm, message.Index) && _log.Commit == message.Index;
         state.Send(new Message { Kind = MessageKind.HeartbeatReply, To = message.From, Context = message.Context });
     }
@@ -60,7 +60,7 @@ internal sealed class Following(GroupState state)
         }
         else if (snapshot.Index > _log.Commit)
         {
-            _log.Install(snapshot, withMembership: !state.Options.Has(Defects.SnapshotWithoutMembership));
+            _log.Install(snapshot, withMembership: !state.Options.Has(RaftDefects.SnapshotWithoutMembership));
             state.NoteEntries();
         }
 

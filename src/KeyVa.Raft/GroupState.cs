@@ -26,7 +26,7 @@ internal sealed class GroupState
         Vote = state.Term >= term ? state.Vote : NodeId.None;
 
         // What was acknowledged before the restart may hold up a leader's lease, and nobody here knows any more.
-        StickyUntil = options.LeaseReads && !options.Has(Defects.ForgetsLeaseOnRestart) ? now + options.ElectionTimeout : now;
+        StickyUntil = options.LeaseReads && !options.Has(RaftDefects.ForgetsLeaseOnRestart) ? now + options.ElectionTimeout : now;
         ResetElectionDeadline();
     }
 
@@ -62,7 +62,7 @@ internal sealed class GroupState
 
     public bool IsVoter => Membership.IsVoter(Id);
 
-    public List<ReadResult> Reads { get; } = [];
+    public List<ConfirmedRead> Reads { get; } = [];
 
     /// <summary>The number of the last work that was handed out.</summary>
     public long Taken { get; private set; }
@@ -114,7 +114,7 @@ internal sealed class GroupState
 
     /// <summary>Sends what says that entries are durable once they are.</summary>
     public void SendAfterEntries(in Message message) =>
-        _outbox.Add(Options.Has(Defects.AcknowledgesUnpersisted) ? 0 : Math.Max(_stateNumber, _entriesNumber), message with { From = Id, Term = Term });
+        _outbox.Add(Options.Has(RaftDefects.AcknowledgesUnpersisted) ? 0 : Math.Max(_stateNumber, _entriesNumber), message with { From = Id, Term = Term });
 
     /// <summary>Fills in what is to be persisted and sent.</summary>
     public void TakeInto(Work work)
@@ -123,7 +123,7 @@ internal sealed class GroupState
         if (stateChanged || Log.HasUnoffered)
         {
             work.Number = ++Taken;
-            work.State = stateChanged ? new HardState(Term, Options.Has(Defects.ForgetsVote) ? NodeId.None : Vote) : null;
+            work.State = stateChanged ? new HardState(Term, Options.Has(RaftDefects.ForgetsVote) ? NodeId.None : Vote) : null;
             Log.Offer(work);
         }
 

@@ -91,7 +91,7 @@ internal sealed class Leadership
             return new Proposed(Refusal.NoChange, 0, 0);
         }
 
-        bool isDirect = next.Voters.SequenceEqual(present.Voters) || _state.Options.Has(Defects.SkipsJointMembership);
+        bool isDirect = next.Voters.SequenceEqual(present.Voters) || _state.Options.Has(RaftDefects.SkipsJointMembership);
         AppendMembership(isDirect ? next : present.JointTo(next));
         return new Proposed(Refusal.None, _state.Term, _log.LastIndex);
     }

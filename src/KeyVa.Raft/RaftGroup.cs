@@ -344,7 +344,7 @@ public sealed class RaftGroup
 
                 break;
             case MessageKind.ReadReply:
-                _state.Reads.Add(new ReadResult(message.Context, message.Index, message.Reject ? Refusal.Abandoned : Refusal.None));
+                _state.Reads.Add(new ConfirmedRead(message.Context, message.Index, message.Reject ? Refusal.Abandoned : Refusal.None));
                 break;
         }
     }

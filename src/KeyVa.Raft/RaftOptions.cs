@@ -51,12 +51,12 @@ public sealed record RaftOptions
     /// <summary>Messages that wait for the disk; the oldest are dropped beyond, as a network may.</summary>
     public int MaxHeldMessages { get; init; } = 1024;
 
-    internal Defects Defects { get; init; }
+    internal RaftDefects Defects { get; init; }
 
     /// <summary>How long after sending a round of heartbeats, by its own clock, a leader may rely on a quorum's answers to it.</summary>
     internal long LeaseLength => ElectionTimeout * 100 / (100 + MaxClockDriftPercent);
 
-    internal bool Has(Defects defect) => (Defects & defect) != 0;
+    internal bool Has(RaftDefects defect) => (Defects & defect) != 0;
 
     internal void Check()
     {

@@ -41,7 +41,7 @@ internal sealed class ReadRounds
     {
         get
         {
-            long now = _state.Options.Has(Defects.LeaseOutlivesPause) ? _state.LastTick : _state.Now;
+            long now = _state.Options.Has(RaftDefects.LeaseOutlivesPause) ? _state.LastTick : _state.Now;
             return _mayLease && _leaseFrom != long.MinValue && now - _leaseFrom < _state.Options.LeaseLength;
         }
     }
@@ -57,7 +57,7 @@ internal sealed class ReadRounds
         {
             _early.Enqueue((context, from));
         }
-        else if (HasLease || _state.Options.Has(Defects.ReadsWithoutQuorum))
+        else if (HasLease || _state.Options.Has(RaftDefects.ReadsWithoutQuorum))
         {
             Answer(context, from, _state.Log.Commit);
         }
@@ -148,7 +148,7 @@ internal sealed class ReadRounds
     {
         if (from == _state.Id)
         {
-            _state.Reads.Add(new ReadResult(context, index, Refusal.None));
+            _state.Reads.Add(new ConfirmedRead(context, index, Refusal.None));
         }
         else
         {
@@ -160,7 +160,7 @@ internal sealed class ReadRounds
     {
         if (from == _state.Id)
         {
-            _state.Reads.Add(new ReadResult(context, 0, Refusal.Abandoned));
+            _state.Reads.Add(new ConfirmedRead(context, 0, Refusal.Abandoned));
         }
         else
         {

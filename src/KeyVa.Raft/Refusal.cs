@@ -43,7 +43,7 @@ public readonly record struct Proposed(Refusal Refusal, long Term, long Index);
 /// <summary>
 /// A linearizable read: once everything up to <paramref name="Index"/> is applied here, the state may be read for it.
 /// </summary>
-public readonly record struct ReadResult(long Context, long Index, Refusal Refusal);
+public readonly record struct ConfirmedRead(long Context, long Index, Refusal Refusal);
 
 /// <summary>What a node is at the moment.</summary>
 public enum Role : byte

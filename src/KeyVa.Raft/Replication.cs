@@ -75,7 +75,7 @@ internal sealed class Replication
     {
         long agreed = _state.Membership.HighestAgreed(_matchOf);
         return agreed > _log.Commit
-            && (_log.TermAt(agreed) == _state.Term || _state.Options.Has(Defects.CommitsOldTerms))
+            && (_log.TermAt(agreed) == _state.Term || _state.Options.Has(RaftDefects.CommitsOldTerms))
             && _log.CommitTo(agreed);
     }
 

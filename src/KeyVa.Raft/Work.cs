@@ -33,7 +33,7 @@ public sealed class Work
     public ReadOnlyMemory<Entry> Committed { get; internal set; }
 
     /// <summary>Reads that are decided.</summary>
-    public List<ReadResult> Reads { get; } = [];
+    public List<ConfirmedRead> Reads { get; } = [];
 
     internal bool IsEmpty => Number == 0 && Messages.Count == 0 && Committed.IsEmpty && Reads.Count == 0;
 

@@ -5,7 +5,7 @@ namespace KeyVa.Raft;
 /// looked for in one place. docs/testing.md lists the seeds that find them.
 /// </summary>
 [Flags]
-internal enum Defects
+internal enum RaftDefects
 {
     None = 0,
 

@@ -1,0 +1,105 @@
+using KeyVa.Raft;
+
+namespace KeyVa.Simulation.Raft;
+
+/// <summary>What goes wrong, and what operators ask for meanwhile. docs/testing.md describes the fault model.</summary>
+internal sealed class Nemesis(RaftSimulation world)
+{
+    private readonly Random _random = world.Random;
+
+    public void Begin() => world.Events.After(_random.Next(2 * world.Plan.FaultInterval), () =>
+    {
+        if (!world.IsHealed)
+        {
+            Act();
+            Begin();
+        }
+    });
+
+    private void Act()
+    {
+        RaftNode any = world.Node(world.RandomNode());
+        RaftNode leader = world.LeaderOr(any);
+        switch (_random.Next(20))
+        {
+            case 0:
+                Kill(any, 5 + _random.Next(300));
+                break;
+            case 1:
+                Kill(leader, 5 + _random.Next(300));
+                break;
+            case 2:
+                Kill(any, 1 + _random.Next(5));
+                break;
+            case 3:
+                foreach (RaftNode node in world.Nodes)
+                {
+                    Kill(node, 1 + _random.Next(50));
+                }
+
+                break;
+            case 4:
+                Pause(any);
+                break;
+            case 5 or 6:
+                Pause(leader);
+                break;
+            case 7:
+                world.Network.Heal();
+                world.Network.Split([.. world.Ids.Where(_ => _random.Next(2) == 0)], world.Ids);
+                break;
+            case 8:
+                world.Network.Split([leader.Id], world.Ids);
+                break;
+            case 9:
+                // The leader and one other, who may hold on to each other.
+                world.Network.Split([leader.Id, any.Id], world.Ids);
+                break;
+            case 10:
+                world.Network.Cut(_random.Next(2) == 0 ? leader.Id : world.RandomNode(), any.Id);
+                break;
+            case 11 or 12:
+                world.Network.Heal();
+                break;
+            case 13:
+                leader.Ask((group, now) => group.Transfer(any.Id, now));
+                break;
+            case 14 or 15:
+                leader.Ask((group, now) => group.Change(NextMembership(), now));
+                break;
+            case 16:
+                any.Ask(static (group, now) => group.Campaign(now));
+                break;
+            case 17 or 18:
+                any.Compact(_random.Next(8));
+                any.Disk.HidesSnapshot = _random.Next(8) == 0;
+                break;
+            default:
+                leader.Ask(static (group, now) => group.TryQuiesce(now));
+                any.Ask(static (group, now) => group.Wake(now));
+                break;
+        }
+    }
+
+    /// <summary>Any nodes, though mostly a few more than one, so that a change may leave none of the old majority.</summary>
+    private Membership NextMembership()
+    {
+        long[] shuffled = [.. world.Ids];
+        _random.Shuffle(shuffled);
+        int voters = Math.Min(shuffled.Length, 1 + _random.Next(2) + _random.Next(4));
+        int learners = Math.Min(shuffled.Length - voters, _random.Next(2));
+        return new Membership(shuffled[..voters], shuffled[voters..(voters + learners)]);
+    }
+
+    private void Kill(RaftNode node, int downFor)
+    {
+        node.Crash();
+        world.Events.After(downFor, node.Start);
+    }
+
+    private void Pause(RaftNode node)
+    {
+        node.Pause();
+        world.Events.After(10 + _random.Next(350), node.Resume);
+    }
+}
