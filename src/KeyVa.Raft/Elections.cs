@@ -68,8 +68,7 @@ internal sealed class Elections
     /// <summary>Figure 2, RequestVote: once per term, and only for a log that is at least as up-to-date.</summary>
     public void OnVote(in Message message)
     {
-        bool grant = (_state.Vote == NodeId.None || _state.Vote == message.From)
-            && (IsUpToDate(message) || _state.Options.Has(RaftDefects.VotesForStaleLogs));
+        bool grant = (_state.Vote == NodeId.None || _state.Vote == message.From) && IsUpToDate(message);
         if (grant)
         {
             if (_state.Vote == NodeId.None)

@@ -37,14 +37,14 @@ internal sealed class Following(GroupState state)
         }
 
         // Figure 2, AppendEntries 5: never beyond what was compared just now.
-        _log.CommitTo(Math.Min(message.Commit, state.Options.Has(RaftDefects.CommitsUncomparedTail) ? _log.LastIndex : last));
+        _log.CommitTo(Math.Min(message.Commit, last));
         Acknowledge(message.From, Math.Max(last, Math.Min(_log.Commit, _log.LastIndex)));
     }
 
     public void OnHeartbeat(in Message message)
     {
         state.Hear(message.From);
-        _log.CommitTo(state.Options.Has(RaftDefects.CommitsUncomparedTail) ? Math.Min(message.Commit, _log.LastIndex) : message.Commit);
+        _log.CommitTo(message.Commit);
         state.IsQuiescent = message.Quiesce && _log.Last == new LogPosition(message.LogTerm, message.Index) && _log.Commit == message.Index;
         state.Send(new Message { Kind = MessageKind.HeartbeatReply, To = message.From, Context = message.Context });
     }

@@ -36,12 +36,9 @@ internal enum RaftDefects
     /// <summary>A pre-vote is granted whatever the candidate's log holds.</summary>
     PreVotesForStaleLogs = 256,
 
-    /// <summary>A vote is granted whatever the candidate's log holds.</summary>
-    VotesForStaleLogs = 512,
-
-    /// <summary>A follower commits what the leader has committed, though its own tail was not compared yet.</summary>
-    CommitsUncomparedTail = 1024,
+    /// <summary>A leader goes on reading by lease after it told another to campaign.</summary>
+    LeaseOutlivesTransfer = 512,
 
     /// <summary>After a restart a node votes at once, though its acknowledgement holds up a lease.</summary>
-    ForgetsLeaseOnRestart = 2048,
+    ForgetsLeaseOnRestart = 1024,
 }

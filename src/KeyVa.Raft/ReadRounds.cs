@@ -108,7 +108,7 @@ internal sealed class ReadRounds
     /// Leadership is offered to another, whose campaign followers will not resist; that message may be late, so this term has no
     /// lease any more, however the transfer ends.
     /// </summary>
-    public void EndLeases() => _mayLease = false;
+    public void EndLeases() => _mayLease &= _state.Options.Has(RaftDefects.LeaseOutlivesTransfer);
 
     public void Abandon()
     {

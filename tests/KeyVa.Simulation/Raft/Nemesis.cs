@@ -5,15 +5,49 @@ namespace KeyVa.Simulation.Raft;
 /// <summary>What goes wrong, and what operators ask for meanwhile. docs/testing.md describes the fault model.</summary>
 internal sealed class Nemesis(RaftSimulation world)
 {
-    private readonly Random _random = world.Random;
+    private const int WatchInterval = 3;
 
-    public void Begin() => world.Events.After(_random.Next(2 * world.Plan.FaultInterval), () =>
+    private readonly Random _random = world.Random;
+    private long _ambushed;
+
+    public void Begin()
+    {
+        PlanNext();
+        if (world.Plan.HasAmbushes)
+        {
+            Watch();
+        }
+    }
+
+    private void PlanNext() => world.Events.After(_random.Next(2 * world.Plan.FaultInterval), () =>
     {
         if (!world.IsHealed)
         {
             Act();
-            Begin();
+            PlanNext();
         }
+    });
+
+    /// <summary>The short times around an election are where terms and votes matter.</summary>
+    private void Watch() => world.Events.After(WatchInterval, () =>
+    {
+        if (world.IsHealed)
+        {
+            return;
+        }
+
+        if (world.LeaderOr(world.Nodes[0]) is { Group: { Role: Role.Leader } group } leader && group.Term > _ambushed && _random.Next(2) == 0)
+        {
+            _ambushed = group.Term;
+            world.Events.After(_random.Next(20), () => Kill(leader, 1 + _random.Next(150)));
+        }
+
+        if (world.Nodes.Any(static node => node.Group?.Role == Role.Candidate) && _random.Next(4) == 0)
+        {
+            Kill(world.Node(world.RandomNode()), 1 + _random.Next(3));
+        }
+
+        Watch();
     });
 
     private void Act()
@@ -42,6 +76,11 @@ internal sealed class Nemesis(RaftSimulation world)
                 Pause(any);
                 break;
             case 5 or 6:
+                if (_random.Next(2) == 0)
+                {
+                    world.Network.Split([leader.Id], world.Ids);
+                }
+
                 Pause(leader);
                 break;
             case 7:
@@ -72,7 +111,7 @@ internal sealed class Nemesis(RaftSimulation world)
                 break;
             case 17 or 18:
                 any.Compact(_random.Next(8));
-                any.Disk.HidesSnapshot = _random.Next(8) == 0;
+                any.Disk.HidesSnapshot = any.Group is not null && _random.Next(8) == 0;
                 break;
             default:
                 leader.Ask(static (group, now) => group.TryQuiesce(now));
@@ -100,6 +139,6 @@ internal sealed class Nemesis(RaftSimulation world)
     private void Pause(RaftNode node)
     {
         node.Pause();
-        world.Events.After(10 + _random.Next(350), node.Resume);
+        world.Events.After(10 + _random.Next(500), node.Resume);
     }
 }

@@ -5,7 +5,6 @@ namespace KeyVa.Simulation.Raft;
 /// <summary>A network that loses, doubles, delays and so reorders messages, and whose links are cut in one direction each.</summary>
 internal sealed class RaftNetwork(EventQueue events, Random random, RaftPlan plan, Func<long, RaftNode> nodes)
 {
-    private const int MostDelay = 4;
     private const int MostSlowDelay = 250;
 
     private readonly HashSet<(long From, long To)> _cut = [];
@@ -50,7 +49,7 @@ internal sealed class RaftNetwork(EventQueue events, Random random, RaftPlan pla
 
     private void Deliver(Message message, byte[]? state)
     {
-        int delay = 1 + random.Next(Happens(plan.Slow) ? MostSlowDelay : MostDelay);
+        int delay = 1 + random.Next(Happens(plan.Slow) ? MostSlowDelay : IsGood ? 4 : plan.Delay);
         events.After(delay, () => nodes(message.To).Receive(message, state));
     }
 }

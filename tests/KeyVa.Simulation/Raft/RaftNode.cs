@@ -100,7 +100,7 @@ internal sealed class RaftNode
         _deferred.Clear();
         if (_world.Random.Next(2) == 0)
         {
-            Array.Reverse(deferred);
+            _world.Random.Shuffle(deferred);
         }
 
         foreach (Action action in deferred)

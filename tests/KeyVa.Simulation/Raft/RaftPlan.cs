@@ -26,6 +26,12 @@ internal sealed record RaftPlan
     /// <summary>The share of messages that take much longer than the others.</summary>
     public required double Slow { get; init; }
 
+    /// <summary>How long the others take, at most.</summary>
+    public required int Delay { get; init; }
+
+    /// <summary>Whether whoever is elected is soon killed, and voters while there are candidates.</summary>
+    public required bool HasAmbushes { get; init; }
+
     public required int SlowDisk { get; init; }
 
     /// <summary>Between two things that go wrong.</summary>
@@ -44,9 +50,11 @@ internal sealed record RaftPlan
         Loss = random.Next(2) * random.NextDouble() * 0.1,
         Duplication = random.Next(2) * random.NextDouble() * 0.1,
         Slow = random.Next(2) * random.NextDouble() * 0.1,
+        Delay = random.Next(3) == 0 ? 40 : 4,
+        HasAmbushes = random.Next(3) == 0,
         SlowDisk = random.Next(3) == 0 ? 60 : 6,
         FaultInterval = 30 + random.Next(150),
-        Duration = 2500,
+        Duration = 3000,
         Options = new RaftOptions
         {
             Id = 1,
@@ -56,7 +64,7 @@ internal sealed record RaftPlan
             LeaseReads = random.Next(2) == 0,
             // The fastest clock against the slowest.
             MaxClockDriftPercent = 11,
-            MaxAppendBytes = random.Next(2) == 0 ? 200 : 1 << 16,
+            MaxAppendBytes = random.Next(3) switch { 0 => 1, 1 => 200, _ => 1 << 16 },
             MaxInflightMessages = 1 + random.Next(8),
             MaxInflightBytes = random.Next(2) == 0 ? 400 : 1 << 20,
             MaxUncommittedBytes = random.Next(4) == 0 ? 300 : 1 << 20,

@@ -19,6 +19,7 @@ internal sealed class SafetyChecker(Func<IEnumerable<RaftNode>> nodes)
 
     // By index: the entry's term, and the lowest term in which some node knew it to be committed.
     private readonly SortedList<long, (long Term, long KnownIn)> _committed = [];
+    private readonly Dictionary<long, Membership> _memberships = [];
     private readonly Dictionary<long, Seen> _seen = [];
 
     /// <summary>Entries that were committed, and elections that were won: a run without any has shown nothing.</summary>
@@ -95,6 +96,13 @@ internal sealed class SafetyChecker(Func<IEnumerable<RaftNode>> nodes)
         else if (group.Role != Role.Leader)
         {
             seen.LeaderOf = 0;
+        }
+
+        if (seen.Commit < group.CommitIndex)
+        {
+            Membership membership = group.MembershipAt(group.CommitIndex);
+            Membership known = _memberships.TryAdd(group.CommitIndex, membership) ? membership : _memberships[group.CommitIndex];
+            Check(known.Equals(membership), "state machine safety", node, $"has {membership} at commit index {group.CommitIndex}, where another has {known}");
         }
 
         for (; seen.Commit < group.CommitIndex; seen.Commit++)

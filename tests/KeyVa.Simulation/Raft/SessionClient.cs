@@ -10,7 +10,8 @@ namespace KeyVa.Simulation.Raft;
 /// </summary>
 internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workload, RegisterLog log)
 {
-    private const int MostAttempts = 8;
+    private const int ManyAttempts = 60;
+    private const int FewAttempts = 2;
     private const int MostPause = 30;
     private const int AttemptTimeout = 120;
 
@@ -20,6 +21,7 @@ internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workl
     private long _operation;
     private long _leader;
     private int _attempts;
+    private int _mostAttempts;
     private bool _maybeDone;
     private bool _isOpening;
 
@@ -41,6 +43,7 @@ internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workl
 
         _operation++;
         _attempts = 0;
+        _mostAttempts = world.Random.Next(16) == 0 ? FewAttempts : ManyAttempts;
         _maybeDone = false;
         _isOpening = _session == 0;
         if (_isOpening)
@@ -158,7 +161,7 @@ internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workl
         }
 
         _leader = leader;
-        if (_attempts < MostAttempts)
+        if (_attempts < _mostAttempts)
         {
             Attempt();
         }
