@@ -62,6 +62,12 @@ internal sealed class GroupState
 
     public bool IsVoter => Membership.IsVoter(Id);
 
+    /// <summary>
+    /// Whether it may ask for votes. While its removal is not committed it must, though its own vote counts no more: it may be the only one whose log is
+    /// long enough to be elected, and to bring the removal to those who stay (dissertation, §4.2.2).
+    /// </summary>
+    public bool MayCampaign => IsVoter || (Log.MembershipIndex > Log.Commit && Log.MembershipAt(Log.Commit).IsVoter(Id));
+
     public List<ConfirmedRead> Reads { get; } = [];
 
     /// <summary>The number of the last work that was handed out.</summary>

@@ -89,7 +89,7 @@ public sealed class RaftGroup
         }
         else if (_state.Now >= _state.ElectionDeadline)
         {
-            if (_state.IsVoter)
+            if (_state.MayCampaign)
             {
                 Ask();
             }
@@ -174,7 +174,7 @@ public sealed class RaftGroup
             return Refusal.LeaderIsAlive;
         }
 
-        if (!_state.IsVoter)
+        if (!_state.MayCampaign)
         {
             return Refusal.NotVoter;
         }
@@ -326,7 +326,7 @@ public sealed class RaftGroup
             case MessageKind.Append or MessageKind.Heartbeat or MessageKind.InstallSnapshot:
                 OnLeader(message);
                 break;
-            case MessageKind.TimeoutNow when _leadership is null && _state.IsVoter:
+            case MessageKind.TimeoutNow when _leadership is null && _state.MayCampaign:
                 Stand(force: true);
                 break;
             case MessageKind.AppendReply:

@@ -36,10 +36,10 @@ internal sealed class Nemesis(RaftSimulation world)
             return;
         }
 
-        if (world.LeaderOr(world.Nodes[0]) is { Group: { Role: Role.Leader } group } leader && group.Term > _ambushed && _random.Next(2) == 0)
+        if (world.LeaderOr(world.Nodes[0]) is { Group: { Role: Role.Leader } group } leader && group.Term > _ambushed && _random.Next(4) != 0)
         {
             _ambushed = group.Term;
-            world.Events.After(_random.Next(20), () => Kill(leader, 1 + _random.Next(150)));
+            world.Events.After(_random.Next(20), () => Kill(leader, 1 + _random.Next(250)));
         }
 
         if (world.Nodes.Any(static node => node.Group?.Role == Role.Candidate) && _random.Next(4) == 0)
@@ -54,7 +54,7 @@ internal sealed class Nemesis(RaftSimulation world)
     {
         RaftNode any = world.Node(world.RandomNode());
         RaftNode leader = world.LeaderOr(any);
-        switch (_random.Next(20))
+        switch (_random.Next(24))
         {
             case 0:
                 Kill(any, 5 + _random.Next(300));
@@ -78,24 +78,25 @@ internal sealed class Nemesis(RaftSimulation world)
             case 5 or 6:
                 if (_random.Next(2) == 0)
                 {
-                    world.Network.Split([leader.Id], world.Ids);
+                    Split([leader.Id]);
                 }
 
                 Pause(leader);
                 break;
             case 7:
                 world.Network.Heal();
-                world.Network.Split([.. world.Ids.Where(_ => _random.Next(2) == 0)], world.Ids);
+                Split([.. world.Ids.Where(_ => _random.Next(2) == 0)]);
                 break;
             case 8:
-                world.Network.Split([leader.Id], world.Ids);
+                Split([leader.Id]);
                 break;
             case 9:
                 // The leader and one other, who may hold on to each other.
-                world.Network.Split([leader.Id, any.Id], world.Ids);
+                Split([leader.Id, any.Id]);
                 break;
             case 10:
                 world.Network.Cut(_random.Next(2) == 0 ? leader.Id : world.RandomNode(), any.Id);
+                PlanHealing();
                 break;
             case 11 or 12:
                 world.Network.Heal();
@@ -113,11 +114,47 @@ internal sealed class Nemesis(RaftSimulation world)
                 any.Compact(_random.Next(8));
                 any.Disk.HidesSnapshot = any.Group is not null && _random.Next(8) == 0;
                 break;
+            case 19 or 20:
+                HandOverAndCutOff(leader, any);
+                break;
+            case 21:
+                Desert(leader, any);
+                break;
             default:
                 leader.Ask(static (group, now) => group.TryQuiesce(now));
                 any.Ask(static (group, now) => group.Wake(now));
                 break;
         }
+    }
+
+    /// <summary>A leader offers leadership and is cut off before it can see what came of it.</summary>
+    private void HandOverAndCutOff(RaftNode leader, RaftNode other)
+    {
+        leader.Ask((group, now) => group.Transfer(other.Id, now));
+        world.Events.After(1 + _random.Next(10), () =>
+        {
+            if (!world.IsHealed)
+            {
+                Split([leader.Id]);
+            }
+        });
+    }
+
+    /// <summary>One follower loses its leader, and later all others are restarted while the leader is cut off: who remembers it?</summary>
+    private void Desert(RaftNode leader, RaftNode rival)
+    {
+        world.Network.Cut(leader.Id, rival.Id);
+        world.Events.After((RaftPlan.ElectionTimeout / 2) + _random.Next(150), () =>
+        {
+            if (!world.IsHealed)
+            {
+                Split([leader.Id]);
+                foreach (RaftNode node in world.Nodes.Where(node => node != leader && node != rival))
+                {
+                    Kill(node, 1 + _random.Next(3));
+                }
+            }
+        });
     }
 
     /// <summary>Any nodes, though mostly a few more than one, so that a change may leave none of the old majority.</summary>
@@ -129,6 +166,14 @@ internal sealed class Nemesis(RaftSimulation world)
         int learners = Math.Min(shuffled.Length - voters, _random.Next(2));
         return new Membership(shuffled[..voters], shuffled[voters..(voters + learners)]);
     }
+
+    private void Split(long[] side)
+    {
+        world.Network.Split(side, world.Ids);
+        PlanHealing();
+    }
+
+    private void PlanHealing() => world.Events.After(50 + _random.Next(500), world.Network.Heal);
 
     private void Kill(RaftNode node, int downFor)
     {

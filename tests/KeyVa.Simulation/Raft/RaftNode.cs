@@ -15,7 +15,7 @@ internal sealed class RaftNode
     private readonly int _drift;
     private readonly long _clockStart;
     private readonly Work _work = new();
-    private readonly List<Action> _deferred = [];
+    private readonly List<(Action Action, bool IsRead)> _deferred = [];
 
     // What is in hand, and gone with a crash.
     private readonly Dictionary<long, (long Term, Action<RegisterResult?> Done)> _proposals = [];
@@ -87,7 +87,10 @@ internal sealed class RaftNode
 
     public void Pause() => IsPaused = Group is not null;
 
-    /// <summary>Goes on. What has come meanwhile is met in any order, since it comes from several sockets and timers.</summary>
+    /// <summary>
+    /// Goes on. What has come meanwhile is met in any order, since it comes from several sockets and timers; often what clients want
+    /// first, before the news that somebody else leads.
+    /// </summary>
     public void Resume()
     {
         if (!IsPaused)
@@ -96,14 +99,19 @@ internal sealed class RaftNode
         }
 
         IsPaused = false;
-        Action[] deferred = [.. _deferred];
+        (Action Action, bool IsRead)[] deferred = [.. _deferred];
         _deferred.Clear();
-        if (_world.Random.Next(2) == 0)
+        switch (_world.Random.Next(3))
         {
-            _world.Random.Shuffle(deferred);
+            case 0:
+                deferred = [.. deferred.OrderByDescending(static one => one.IsRead)];
+                break;
+            case 1:
+                _world.Random.Shuffle(deferred);
+                break;
         }
 
-        foreach (Action action in deferred)
+        foreach ((Action action, _) in deferred)
         {
             action();
         }
@@ -151,7 +159,7 @@ internal sealed class RaftNode
         }
 
         Drive();
-    });
+    }, isRead: true);
 
     /// <summary>Something that an operator or the driver asks of the group.</summary>
     public void Ask(Action<RaftGroup, long> what) => Run(() =>
@@ -180,7 +188,7 @@ internal sealed class RaftNode
         refused(refusal, Group.Leader);
     }
 
-    private void Run(Action action)
+    private void Run(Action action, bool isRead = false)
     {
         if (Group is null)
         {
@@ -190,13 +198,16 @@ internal sealed class RaftNode
         if (IsPaused)
         {
             int life = _life;
-            _deferred.Add(() =>
+            _deferred.Add((Again, isRead));
+
+            void Again()
             {
                 if (life == _life)
                 {
                     Run(action);
                 }
-            });
+            }
+
             return;
         }
 

@@ -41,7 +41,15 @@ internal sealed record RaftPlan
 
     public required RaftOptions Options { get; init; }
 
-    public static RaftPlan Draw(Random random, RaftDefects defects) => new()
+    public static RaftPlan Draw(Random random, RaftDefects defects)
+    {
+        bool hasAmbushes = random.Next(2) == 0;
+        return Draw(random, defects, hasAmbushes);
+    }
+
+    public static int DrawDrift(Random random) => random.Next(-MostDrift, MostDrift + 1);
+
+    private static RaftPlan Draw(Random random, RaftDefects defects, bool hasAmbushes) => new()
     {
         Voters = random.Next(3) == 0 ? 5 : random.Next(4) == 0 ? 4 : 3,
         Blank = random.Next(3),
@@ -50,11 +58,11 @@ internal sealed record RaftPlan
         Loss = random.Next(2) * random.NextDouble() * 0.1,
         Duplication = random.Next(2) * random.NextDouble() * 0.1,
         Slow = random.Next(2) * random.NextDouble() * 0.1,
-        Delay = random.Next(3) == 0 ? 40 : 4,
-        HasAmbushes = random.Next(3) == 0,
+        Delay = random.Next(hasAmbushes ? 2 : 4) == 0 ? 40 : 4,
+        HasAmbushes = hasAmbushes,
         SlowDisk = random.Next(3) == 0 ? 60 : 6,
-        FaultInterval = 30 + random.Next(150),
-        Duration = 3000,
+        FaultInterval = 30 + random.Next(random.Next(2) == 0 ? 100 : 400),
+        Duration = 5000,
         Options = new RaftOptions
         {
             Id = 1,
@@ -64,7 +72,7 @@ internal sealed record RaftPlan
             LeaseReads = random.Next(2) == 0,
             // The fastest clock against the slowest.
             MaxClockDriftPercent = 11,
-            MaxAppendBytes = random.Next(3) switch { 0 => 1, 1 => 200, _ => 1 << 16 },
+            MaxAppendBytes = random.Next(hasAmbushes ? 6 : 3) switch { 1 => 200, 2 => 1 << 16, _ => 1 },
             MaxInflightMessages = 1 + random.Next(8),
             MaxInflightBytes = random.Next(2) == 0 ? 400 : 1 << 20,
             MaxUncommittedBytes = random.Next(4) == 0 ? 300 : 1 << 20,
@@ -73,6 +81,4 @@ internal sealed record RaftPlan
             Defects = defects,
         },
     };
-
-    public static int DrawDrift(Random random) => random.Next(-MostDrift, MostDrift + 1);
 }

@@ -6,9 +6,9 @@ namespace KeyVa.Simulation.Raft;
 
 public sealed class RaftSimulationTests(ITestOutputHelper output)
 {
-    private const int UsualSeeds = 500;
+    private const int UsualSeeds = 1000;
 
-    /// <summary>500 seeds, or as many as KEYVA_RAFT_SEEDS asks for; KEYVA_SEED begins at another seed, by itself with that one alone.</summary>
+    /// <summary>1,000 seeds, or as many as KEYVA_RAFT_SEEDS asks for; KEYVA_SEED begins at another seed, by itself with that one alone.</summary>
     [Fact]
     public void NoSeedBreaksRaft()
     {
