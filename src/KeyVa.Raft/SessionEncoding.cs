@@ -70,7 +70,7 @@ public static class SessionEncoding
     private static bool TryRead(ref ReadOnlySpan<byte> from, out Session? session)
     {
         session = null;
-        if (!TryRead(ref from, out long client) || !TryRead(ref from, out long floor) || !TryRead(ref from, out uint results))
+        if (!TryRead(ref from, out long client) || !TryRead(ref from, out long floor) || !TryRead(ref from, out uint results) || floor < 0)
         {
             return false;
         }

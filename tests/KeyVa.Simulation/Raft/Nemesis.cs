@@ -54,7 +54,7 @@ internal sealed class Nemesis(RaftSimulation world)
     {
         RaftNode any = world.Node(world.RandomNode());
         RaftNode leader = world.LeaderOr(any);
-        switch (_random.Next(24))
+        switch (_random.Next(26))
         {
             case 0:
                 Kill(any, 5 + _random.Next(300));
@@ -117,8 +117,11 @@ internal sealed class Nemesis(RaftSimulation world)
             case 19 or 20:
                 HandOverAndCutOff(leader, any);
                 break;
-            case 21:
+            case 21 or 22:
                 Desert(leader, any);
+                break;
+            case 23 or 24:
+                Contest(leader);
                 break;
             default:
                 leader.Ask(static (group, now) => group.TryQuiesce(now));
@@ -140,21 +143,66 @@ internal sealed class Nemesis(RaftSimulation world)
         });
     }
 
-    /// <summary>One follower loses its leader, and later all others are restarted while the leader is cut off: who remembers it?</summary>
+    /// <summary>One follower loses its leader, and when it campaigns all others are restarted and the leader is cut off: who remembers it?</summary>
     private void Desert(RaftNode leader, RaftNode rival)
     {
         world.Network.Cut(leader.Id, rival.Id);
-        world.Events.After((RaftPlan.ElectionTimeout / 2) + _random.Next(150), () =>
+        When(() => rival.Group?.Role == Role.PreCandidate, 3 * RaftPlan.ElectionTimeout, () =>
         {
-            if (!world.IsHealed)
+            Split([leader.Id]);
+            foreach (RaftNode node in world.Nodes.Where(node => node != leader && node != rival))
             {
-                Split([leader.Id]);
-                foreach (RaftNode node in world.Nodes.Where(node => node != leader && node != rival))
-                {
-                    Kill(node, 1 + _random.Next(3));
-                }
+                Kill(node, 1 + _random.Next(2));
             }
         });
+    }
+
+    /// <summary>
+    /// Figure 8: a leader is cut off with what it has, so is its successor as soon as it is elected, and the third as soon as it may have
+    /// brought something of an old term to a majority; then the second comes back.
+    /// </summary>
+    private void Contest(RaftNode first)
+    {
+        long term = first.Group?.Term ?? 0;
+        Split([first.Id]);
+        When(() => LeadsAfter(term), 4 * RaftPlan.ElectionTimeout, () =>
+        {
+            RaftNode second = world.LeaderOr(first);
+            long secondTerm = second.Group!.Term;
+            world.Network.Heal();
+            Split([second.Id]);
+            When(() => LeadsAfter(secondTerm), 4 * RaftPlan.ElectionTimeout, () =>
+            {
+                RaftNode third = world.LeaderOr(first);
+                world.Events.After(4 + _random.Next(16), () =>
+                {
+                    if (!world.IsHealed)
+                    {
+                        world.Network.Heal();
+                        Split([third.Id]);
+                    }
+                });
+            });
+        });
+    }
+
+    private bool LeadsAfter(long term) => world.LeaderOr(world.Nodes[0]).Group is { Role: Role.Leader } group && group.Term > term;
+
+    private void When(Func<bool> condition, long patience, Action then)
+    {
+        if (world.IsHealed)
+        {
+            return;
+        }
+
+        if (condition())
+        {
+            then();
+        }
+        else if (patience > 0)
+        {
+            world.Events.After(1, () => When(condition, patience - 1, then));
+        }
     }
 
     /// <summary>Any nodes, though mostly a few more than one, so that a change may leave none of the old majority.</summary>

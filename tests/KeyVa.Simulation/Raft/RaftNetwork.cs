@@ -2,7 +2,7 @@ using KeyVa.Raft;
 
 namespace KeyVa.Simulation.Raft;
 
-/// <summary>A network that loses, doubles, delays and so reorders messages, and whose links are cut in one direction each.</summary>
+/// <summary>A network that loses, doubles, delays and so reorders messages, and whose links are cut in one direction each, with what is under way on them.</summary>
 internal sealed class RaftNetwork(EventQueue events, Random random, RaftPlan plan, Func<long, RaftNode> nodes)
 {
     private const int MostSlowDelay = 250;
@@ -50,6 +50,12 @@ internal sealed class RaftNetwork(EventQueue events, Random random, RaftPlan pla
     private void Deliver(Message message, byte[]? state)
     {
         int delay = 1 + random.Next(Happens(plan.Slow) ? MostSlowDelay : IsGood ? 4 : plan.Delay);
-        events.After(delay, () => nodes(message.To).Receive(message, state));
+        events.After(delay, () =>
+        {
+            if (!_cut.Contains((message.From, message.To)))
+            {
+                nodes(message.To).Receive(message, state);
+            }
+        });
     }
 }
