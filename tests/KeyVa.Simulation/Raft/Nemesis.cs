@@ -6,9 +6,12 @@ namespace KeyVa.Simulation.Raft;
 internal sealed class Nemesis(RaftSimulation world)
 {
     private const int WatchInterval = 3;
+    private const int PlotTimeouts = 8;
 
     private readonly Random _random = world.Random;
     private long _ambushed;
+    private long _quietUntil;
+    private int _cuts;
 
     public void Begin()
     {
@@ -54,7 +57,18 @@ internal sealed class Nemesis(RaftSimulation world)
     {
         RaftNode any = world.Node(world.RandomNode());
         RaftNode leader = world.LeaderOr(any);
-        switch (_random.Next(26))
+        if (world.Events.Now < _quietUntil)
+        {
+            return;
+        }
+
+        if (world.Plan.HasPlots && _random.Next(3) == 0)
+        {
+            Plot(leader, any);
+            return;
+        }
+
+        switch (_random.Next(20))
         {
             case 0:
                 Kill(any, 5 + _random.Next(300));
@@ -84,7 +98,6 @@ internal sealed class Nemesis(RaftSimulation world)
                 Pause(leader);
                 break;
             case 7:
-                world.Network.Heal();
                 Split([.. world.Ids.Where(_ => _random.Next(2) == 0)]);
                 break;
             case 8:
@@ -99,7 +112,7 @@ internal sealed class Nemesis(RaftSimulation world)
                 PlanHealing();
                 break;
             case 11 or 12:
-                world.Network.Heal();
+                Heal();
                 break;
             case 13:
                 leader.Ask((group, now) => group.Transfer(any.Id, now));
@@ -114,18 +127,30 @@ internal sealed class Nemesis(RaftSimulation world)
                 any.Compact(_random.Next(8));
                 any.Disk.HidesSnapshot = any.Group is not null && _random.Next(8) == 0;
                 break;
-            case 19 or 20:
-                HandOverAndCutOff(leader, any);
-                break;
-            case 21 or 22:
-                Desert(leader, any);
-                break;
-            case 23 or 24:
-                Contest(leader);
-                break;
             default:
                 leader.Ask(static (group, now) => group.TryQuiesce(now));
                 any.Ask(static (group, now) => group.Wake(now));
+                break;
+        }
+    }
+
+    /// <summary>
+    /// What takes several steps to go wrong hardly ever happens by chance: these begin it, and nothing else interferes for a while.
+    /// </summary>
+    private void Plot(RaftNode leader, RaftNode other)
+    {
+        _quietUntil = world.Events.Now + (PlotTimeouts * RaftPlan.ElectionTimeout);
+        Heal();
+        switch (_random.Next(3))
+        {
+            case 0:
+                HandOverAndCutOff(leader, other);
+                break;
+            case 1:
+                Desert(leader, other);
+                break;
+            default:
+                Contest(leader);
                 break;
         }
     }
@@ -169,7 +194,7 @@ internal sealed class Nemesis(RaftSimulation world)
         {
             RaftNode second = world.LeaderOr(first);
             long secondTerm = second.Group!.Term;
-            world.Network.Heal();
+            Heal();
             Split([second.Id]);
             When(() => LeadsAfter(secondTerm), 4 * RaftPlan.ElectionTimeout, () =>
             {
@@ -178,7 +203,7 @@ internal sealed class Nemesis(RaftSimulation world)
                 {
                     if (!world.IsHealed)
                     {
-                        world.Network.Heal();
+                        Heal();
                         Split([third.Id]);
                     }
                 });
@@ -221,7 +246,24 @@ internal sealed class Nemesis(RaftSimulation world)
         PlanHealing();
     }
 
-    private void PlanHealing() => world.Events.After(50 + _random.Next(500), world.Network.Heal);
+    private void Heal()
+    {
+        _cuts++;
+        world.Network.Heal();
+    }
+
+    /// <summary>Links come back after a while, unless others were cut meanwhile.</summary>
+    private void PlanHealing()
+    {
+        int cuts = ++_cuts;
+        world.Events.After(50 + _random.Next(500), () =>
+        {
+            if (cuts == _cuts)
+            {
+                Heal();
+            }
+        });
+    }
 
     private void Kill(RaftNode node, int downFor)
     {

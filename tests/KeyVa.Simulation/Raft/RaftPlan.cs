@@ -32,6 +32,9 @@ internal sealed record RaftPlan
     /// <summary>Whether whoever is elected is soon killed, and voters while there are candidates.</summary>
     public required bool HasAmbushes { get; init; }
 
+    /// <summary>Whether some of what goes wrong is planned in several steps.</summary>
+    public required bool HasPlots { get; init; }
+
     public required int SlowDisk { get; init; }
 
     /// <summary>Between two things that go wrong.</summary>
@@ -60,6 +63,7 @@ internal sealed record RaftPlan
         Slow = random.Next(2) * random.NextDouble() * 0.1,
         Delay = random.Next(hasAmbushes ? 2 : 4) == 0 ? 40 : 4,
         HasAmbushes = hasAmbushes,
+        HasPlots = random.Next(3) == 0,
         SlowDisk = random.Next(3) == 0 ? 60 : 6,
         FaultInterval = 30 + random.Next(random.Next(2) == 0 ? 100 : 400),
         Duration = 5000,

@@ -51,6 +51,9 @@ internal sealed class RaftSimulation
 
     public int Answered => _clients.Sum(static client => client.Answered);
 
+    /// <summary>What the clients were told.</summary>
+    public RegisterHistory History => _recorder.ToHistory();
+
     public RaftNode Node(long id) => _nodes[id - 1];
 
     public long RandomNode() => Ids[Random.Next(Ids.Count)];
@@ -150,7 +153,7 @@ internal sealed class RaftSimulation
 
     private void CheckHistory()
     {
-        LinearizabilityResult result = LinearizabilityChecker.Check(_recorder.ToHistory());
+        LinearizabilityResult result = LinearizabilityChecker.Check(History);
         if (result.Verdict == Verdict.Violated)
         {
             Fail($"linearizability: {result.Explanation}");
