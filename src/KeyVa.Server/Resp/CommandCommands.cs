@@ -16,7 +16,7 @@ internal static class CommandCommands
             new() { Name = "command|list", Arity = 2, Session = Names },
             new() { Name = "command|info", Arity = -2, Session = Info },
             new() { Name = "command|docs", Arity = -2, Session = Documents },
-            new() { Name = "command|getkeys", Arity = -3, Session = Keys },
+            new() { Name = "command|getkeys", Arity = -4, Session = Keys },
         ],
     };
 

@@ -10,8 +10,8 @@ internal static class ConnectionCommands
     [
         new() { Name = "ping", Arity = -1, Flags = CommandFlags.Fast | CommandFlags.WhileSubscribed, Session = Ping },
         new() { Name = "echo", Arity = 2, Flags = CommandFlags.Fast, Session = static (session, command) => session.Output.Bulk(command[1]) },
-        new() { Name = "hello", Arity = -1, Flags = CommandFlags.Fast | CommandFlags.NoMulti, Session = Hello },
-        new() { Name = "auth", Arity = -2, Flags = CommandFlags.Fast | CommandFlags.NoMulti, Session = Authenticate },
+        new() { Name = "hello", Arity = -1, Flags = CommandFlags.Fast, Session = Hello },
+        new() { Name = "auth", Arity = -2, Flags = CommandFlags.Fast, Session = Authenticate },
         new() { Name = "select", Arity = 2, Flags = CommandFlags.Fast, Session = Select },
         new() { Name = "quit", Arity = -1, Flags = CommandFlags.Fast | CommandFlags.WhileSubscribed | CommandFlags.NotQueued, Session = Quit },
         new() { Name = "reset", Arity = 1, Flags = CommandFlags.Fast | CommandFlags.WhileSubscribed | CommandFlags.NotQueued, Session = Reset },
@@ -138,9 +138,9 @@ internal static class ConnectionCommands
 
     private static void Select(RespSession session, RespCommand command)
     {
-        if (!RespNumber.TryRead(command[1], out long database) || database is < int.MinValue or > int.MaxValue)
+        if (RespErrors.OfDatabase(command[1], out long database) is { } error)
         {
-            session.Output.Error(RespErrors.NoInteger);
+            session.Output.Error(error);
         }
         else if (database != 0)
         {

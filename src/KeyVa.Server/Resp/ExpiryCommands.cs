@@ -15,12 +15,15 @@ internal static class ExpiryCommands
         Setter("pexpire", static (call, command) => Expire(call, command, "pexpire", inSeconds: false, isRelative: true)),
         Setter("expireat", static (call, command) => Expire(call, command, "expireat", inSeconds: true, isRelative: false)),
         Setter("pexpireat", static (call, command) => Expire(call, command, "pexpireat", inSeconds: false, isRelative: false)),
-        Getter("ttl", static (call, expiresAt) => (Math.Max(0, expiresAt - call.Now) + 500) / 1000),
+        Getter("ttl", static (call, expiresAt) => Seconds(Math.Max(0, expiresAt - call.Now))),
         Getter("pttl", static (call, expiresAt) => Math.Max(0, expiresAt - call.Now)),
-        Getter("expiretime", static (_, expiresAt) => (expiresAt + 500) / 1000),
+        Getter("expiretime", static (_, expiresAt) => Seconds(expiresAt)),
         Getter("pexpiretime", static (_, expiresAt) => expiresAt),
         new() { Name = "persist", Arity = 2, Flags = Write, FirstKey = 1, LastKey = 1, Data = Persist },
     ];
+
+    /// <summary>Rounded, of times up to the last there is.</summary>
+    private static long Seconds(long milliseconds) => (long)(((ulong)milliseconds + 500) / 1000);
 
     private static CommandInfo Setter(string name, DataHandler handler) =>
         new() { Name = name, Arity = -3, Flags = Write, FirstKey = 1, LastKey = 1, Data = handler };

@@ -164,9 +164,9 @@ internal static class KeyCommands
             }
             else if (Ascii.EqualsIgnoreCase(command[i], "db"u8) && i + 1 < command.Count)
             {
-                if (!RespNumber.TryRead(command[++i], out long database))
+                if (RespErrors.OfDatabase(command[++i], out long database) is { } error)
                 {
-                    call.Output.Error(RespErrors.NoInteger);
+                    call.Output.Error(error);
                     return;
                 }
 

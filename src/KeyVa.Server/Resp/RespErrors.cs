@@ -24,6 +24,12 @@ internal static class RespErrors
         _ => $"ERR {detail ?? StatusNames.Title(status)}",
     };
 
+    /// <summary>Why a text is no number of a database; null: it is one.</summary>
+    public static string? OfDatabase(ReadOnlySpan<byte> text, out long database) =>
+        !RespNumber.TryRead(text, out database) ? NoInteger
+        : database is < int.MinValue or > int.MaxValue ? $"ERR value is out of range, value must between {int.MinValue} and {int.MaxValue}"
+        : null;
+
     public static string WrongArity(CommandInfo command) => $"ERR wrong number of arguments for '{command.Name}' command";
 
     public static string ExpireTime(string command) => $"ERR invalid expire time in '{command}' command";
