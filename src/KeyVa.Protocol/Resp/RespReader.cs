@@ -39,6 +39,9 @@ internal sealed class RespReader(RespLimits limits)
     /// <summary>The command that was read; valid until the next call.</summary>
     public RespCommand Command { get; } = new();
 
+    /// <summary>After <see cref="RespRead.Complete"/>: the arguments stand in memory of the reader's own, until the next call.</summary>
+    public bool IsInline { get; private set; }
+
     /// <summary>After <see cref="RespRead.Complete"/>: how many bytes it had on the wire.</summary>
     public int Consumed { get; private set; }
 
@@ -59,7 +62,8 @@ internal sealed class RespReader(RespLimits limits)
             return RespRead.Incomplete;
         }
 
-        if (bytes[0] != (byte)'*')
+        IsInline = bytes[0] != (byte)'*';
+        if (IsInline)
         {
             return ReadWords(bytes);
         }

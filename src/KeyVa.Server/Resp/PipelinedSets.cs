@@ -28,12 +28,14 @@ internal sealed class PipelinedSets
 
     private readonly Store _store;
     private readonly int[] _batchOf = new int[MaxSets];
+    private readonly ulong[] _hashes = new ulong[MaxSets];
     private readonly List<Batch> _batches = [];
 
     // An open-addressed set of hashes; a slot counts if its round is the present one, so that forgetting all costs nothing.
     private readonly (uint Round, ulong Hash)[] _seen = new (uint, ulong)[Slots];
     private uint _round = 1;
     private int _firstOpen;
+    private int _firstGathered;
     private int _started;
 
     public PipelinedSets(Store store) => _store = store;
@@ -50,26 +52,27 @@ internal sealed class PipelinedSets
             return false;
         }
 
-        PartitionMap map = ((PartitionRegistry)_store.Partitions).Map;
-        Partition? owner = map.Find(key);
-        if (owner is null)
+        ulong hash = XxHash64.Compute(key);
+        if (!TrySee(hash))
+        {
+            StartAll();
+            TrySee(hash);
+        }
+
+        long partition = _store.Prefetch(key, hash);
+        if (partition == 0)
         {
             return false;
         }
 
-        if (!TrySee(XxHash64.Compute(key)))
-        {
-            StartAll();
-            TrySee(XxHash64.Compute(key));
-        }
-
-        int batch = OpenBatch(owner.Id, key.Length + value.Length, limits.MaxBatchBytes);
+        int batch = OpenBatch(partition, key.Length + value.Length, limits.MaxBatchBytes);
         if (batch < 0)
         {
             return false;
         }
 
         _batches[batch].Writes.Put(key, value, options);
+        _hashes[Count] = hash;
         _batchOf[Count++] = batch;
         return true;
     }
@@ -179,6 +182,13 @@ internal sealed class PipelinedSets
 
     private void StartAll()
     {
+        if (Count - _firstGathered > 1)
+        {
+            // Of several partitions the last one is fetched from alone: a hint, no more.
+            _store.Prefetch(_batches[_started - 1].Partition, _hashes.AsSpan(_firstGathered, Count - _firstGathered));
+        }
+
+        _firstGathered = Count;
         while (_firstOpen < _started)
         {
             _batches[_firstOpen++].Start(_store);
@@ -205,6 +215,7 @@ internal sealed class PipelinedSets
 
         _started = 0;
         _firstOpen = 0;
+        _firstGathered = 0;
         Count = 0;
     }
 

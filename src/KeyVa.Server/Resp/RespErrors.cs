@@ -42,7 +42,8 @@ internal static class RespErrors
         StringBuilder arguments = new();
         for (int i = 1; i < sent.Count && arguments.Length < MostShown; i++)
         {
-            arguments.Append('\'').Append(Shown(sent[i], MostShown - arguments.Length)).Append("' ");
+            int most = MostShown - arguments.Length;
+            arguments.Append('\'').Append(Shown(sent[i], most)).Append("' ");
         }
 
         return $"ERR unknown command '{Shown(sent[0], MostShown)}', with args beginning with: {arguments}";

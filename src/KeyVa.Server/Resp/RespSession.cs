@@ -99,9 +99,36 @@ internal sealed class RespSession : IDisposable
     public void Process(byte[] buffer, ref int start, int end)
     {
         NeedsInput = false;
+        PipelinedGets gets = PipelinedGets.OfThisThread;
         while (!IsClosing)
         {
             RespRead read = _reader.Read(buffer, start, end);
+            if (read == RespRead.Complete && IsPlainGet(_reader))
+            {
+                if (!TryFinishSets())
+                {
+                    return;
+                }
+
+                gets.Add(Door.Store, _reader.Command.Memory(1));
+                start += _reader.Consumed;
+                if (gets.IsFull)
+                {
+                    gets.Reply(this);
+                    if (Output.Length > HighWater)
+                    {
+                        return;
+                    }
+                }
+
+                continue;
+            }
+
+            if (!gets.IsEmpty)
+            {
+                gets.Reply(this);
+            }
+
             if (read == RespRead.Complete)
             {
                 if (_reader.Command.Count > 0 && !TryExecute(_reader.Command))
@@ -207,12 +234,6 @@ internal sealed class RespSession : IDisposable
             return false;
         }
 
-        if (info == CommandTable.Get && command.Count == 2 && _transaction.IsIdle && !Subscriptions.Restrict(Output) && !IsSilent && SkippedReplies == 0)
-        {
-            ReplyGet(command[1]);
-            return true;
-        }
-
         int place = Output.Length;
         try
         {
@@ -235,7 +256,13 @@ internal sealed class RespSession : IDisposable
         return true;
     }
 
-    private void ReplyGet(ReadOnlySpan<byte> key)
+    /// <summary>A GET that is answered where it stands, whose bytes stay where they are meanwhile.</summary>
+    private bool IsPlainGet(RespReader reader) =>
+        reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
+        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output);
+
+    /// <summary>Replies what a key holds now.</summary>
+    public void ReplyGet(ReadOnlySpan<byte> key)
     {
         int place = Output.Length;
         try
