@@ -30,6 +30,7 @@ internal sealed record BenchOptions
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
+          resp          redis-benchmark against the Redis protocol and against redis-server
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
           selftest      checks of the harness itself
 
@@ -44,6 +45,7 @@ internal sealed record BenchOptions
           --memtable-bytes N   memtable of each engine                            (64 MiB)
           --targets A,B        keyva-lsm rocksdb db_bench keyva-memory dictionary rest bare-kestrel grpc bare-http2
                                keyva keyva-pessimistic rocksdb-optimistic rocksdb-pessimistic (transactions)
+                               keyva-resp redis keyva-resp-interval redis-everysec (resp)
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95

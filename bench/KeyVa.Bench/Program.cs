@@ -14,6 +14,9 @@ try
         case FrontBench.KeyVaRole:
             await KeyVaRole.RunAsync(args[1], Port(args[2]), Port(args[3]), Port(args[4]));
             return 0;
+        case RespBench.KeyVaRole:
+            await RespRole.RunAsync(args[1], Port(args[2]), args[3]);
+            return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;
@@ -88,6 +91,9 @@ static int Run(BenchOptions options)
                     break;
                 case "transactions":
                     sections.Add(new TransferBench(options).Run());
+                    break;
+                case "resp":
+                    sections.Add(new RespBench(options).Run());
                     break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());

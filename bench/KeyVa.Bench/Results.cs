@@ -41,6 +41,8 @@ internal sealed class Section(string title, double askedRatio)
         ["keyva-memory"] = ["dictionary"],
         ["rest"] = ["bare-kestrel"],
         ["grpc"] = ["bare-http2"],
+        ["keyva-resp"] = ["redis"],
+        ["keyva-resp-interval"] = ["redis-everysec"],
     };
 
     private readonly List<Cell> _cells = [];

@@ -13,4 +13,7 @@ public sealed record NodeAddresses
 
     /// <summary>gRPC control plane.</summary>
     public required EndPoint Control { get; init; }
+
+    /// <summary>Redis clients.</summary>
+    public required EndPoint Resp { get; init; }
 }

@@ -5,6 +5,7 @@ using KeyVa.Cluster;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Resp;
 using KeyVa.Transactions;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -34,6 +35,7 @@ public sealed class KeyVaServer : IAsyncDisposable
 
     // written while starting
     private readonly List<Listener> _listeners = [];
+    private RespListener? _resp;
     private volatile HealthService[] _health = [];
 
     // the sampler's
@@ -67,6 +69,9 @@ public sealed class KeyVaServer : IAsyncDisposable
     /// <summary>Where the gRPC control plane listens.</summary>
     public IPEndPoint ControlAddress => _listeners[2].Address;
 
+    /// <summary>Where Redis clients are listened for.</summary>
+    public IPEndPoint RespAddress => _resp!.Address;
+
     /// <summary>Opens the store and starts to listen.</summary>
     /// <exception cref="ConfigurationException">An address cannot be listened on.</exception>
     /// <exception cref="StoreException">The data folder cannot be opened.</exception>
@@ -84,7 +89,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         try
         {
             await server.ListenAsync(cancellation);
-            server.Node.Announce(new NodeAddresses { Rest = server.RestAddress, Data = server.GrpcAddress, Control = server.ControlAddress });
+            server.Node.Announce(new NodeAddresses { Rest = server.RestAddress, Data = server.GrpcAddress, Control = server.ControlAddress, Resp = server.RespAddress });
             started = true;
             return server;
         }
@@ -107,6 +112,7 @@ public sealed class KeyVaServer : IAsyncDisposable
             $"  REST           http://{Shown(RestAddress)}",
             $"  gRPC data      {Shown(GrpcAddress)}",
             $"  gRPC control   {Shown(ControlAddress)}",
+            $"  Redis          {Shown(RespAddress)}",
             "Try, in another terminal:",
             $"  {program} set greeting hello",
             $"  {program} get greeting",
@@ -153,7 +159,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         Store.EndWatches();
         using (CancellationTokenSource patience = new(StopTimeout))
         {
-            await Task.WhenAll(_listeners.Select(listener => listener.StopAsync(patience.Token)));
+            await Task.WhenAll([.. _listeners.Select(listener => listener.StopAsync(patience.Token)), _resp?.StopAsync() ?? Task.CompletedTask]);
         }
 
         foreach (Listener listener in _listeners)
@@ -179,7 +185,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         RequestMeter restMeter = new("rest");
         RequestMeter grpcMeter = new("grpc");
         MetricList metrics = new(
-            Store, _rates, [restMeter, grpcMeter], () => _listeners.Select(static one => (one.Name, one.Connections)));
+            Store, _rates, [restMeter, grpcMeter], Connections);
         TransactionRegistry transactions = new(Store);
         RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures);
         GrpcGuard guard = new(grpcMeter, failures);
@@ -199,7 +205,13 @@ public sealed class KeyVaServer : IAsyncDisposable
             string shown = Shown(listener.Address);
             _log.Listening(plan.Name, shown);
         }
+
+        _resp = RespListener.Start(new RespDoor(Store, _options, failures), _options, _log);
+        _log.Listening(RespListener.Name, Shown(_resp.Address));
     }
+
+    private IEnumerable<(string Name, int Connections)> Connections() =>
+        [.. _listeners.Select(static one => (one.Name, one.Connections)), (RespListener.Name, _resp?.Connections ?? 0)];
 
     // A store that takes no writes any more is not serving, whatever it can still read.
     private void ShowFailure()

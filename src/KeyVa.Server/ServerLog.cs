@@ -22,4 +22,10 @@ internal sealed partial class ServerLog(ILogger log)
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Stopped")]
     public partial void Stopped();
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A defect in serving a Redis client; its connection was closed")]
+    public partial void RespDefect(Exception defect);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "A Redis client could not be accepted: {Reason}")]
+    public partial void RespNotAccepted(string reason);
 }

@@ -24,6 +24,21 @@ public sealed record ServerOptions
     /// <summary>Where the gRPC control plane listens. Default: 127.0.0.1:7402.</summary>
     public IPEndPoint ControlListen { get; init; } = new(IPAddress.Loopback, 7402);
 
+    /// <summary>Where Redis clients are listened for. Default: 127.0.0.1:7403.</summary>
+    public IPEndPoint RespListen { get; init; } = new(IPAddress.Loopback, 7403);
+
+    /// <summary>Connections of Redis clients that are open at once; the next one is told so and closed. Default: 10,000.</summary>
+    public int RespMaxClients { get; init; } = 10_000;
+
+    /// <summary>A Redis client that sends nothing for so long is cut off, unless it is subscribed. Default: zero, never.</summary>
+    public TimeSpan RespIdleTimeout { get; init; }
+
+    /// <summary>The longest command of a Redis client in bytes; one value of the largest size always fits. Default: 16 MiB.</summary>
+    public int RespMaxRequestBytes { get; init; } = 16 << 20;
+
+    /// <summary>Threads that serve Redis clients; 0: half as many as there are processors, at least one. Default: 0.</summary>
+    public int RespThreads { get; init; }
+
     /// <summary>The least important messages that are still logged. Default: information.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 

@@ -43,6 +43,20 @@ public static class SettingsSchema
             static (options, address) => options with { GrpcListen = address }),
         Address("control-listen", "Where the gRPC control plane listens.", new ServerOptions().ControlListen,
             static (options, address) => options with { ControlListen = address }),
+        Address("resp-listen", "Where Redis clients are listened for.", new ServerOptions().RespListen,
+            static (options, address) => options with { RespListen = address }),
+        Number("resp-max-clients", new ServerOptions().RespMaxClients, 1, 1_000_000,
+            "Connections of Redis clients that are open at once; the next one is told so and closed.",
+            static (options, count) => options with { RespMaxClients = count }),
+        Size("resp-max-request-bytes", new ServerOptions().RespMaxRequestBytes, 64 << 10, 512 * MiB,
+            "The longest command of a Redis client; one value of the largest size always fits.",
+            static (options, bytes) => options with { RespMaxRequestBytes = (int)bytes }),
+        Duration("resp-idle-timeout", new ServerOptions().RespIdleTimeout, 0, 24L * 3600 * 1000,
+            "A Redis client that sends nothing for so long is cut off, unless it is subscribed; 0s: never.",
+            static (options, time) => options with { RespIdleTimeout = time }),
+        Number("resp-threads", new ServerOptions().RespThreads, 0, 256,
+            "Threads that serve Redis clients; 0: half as many as there are processors, at least one.",
+            static (options, count) => options with { RespThreads = count }),
         Size("max-value-bytes", new StoreOptions().MaxValueBytes, 1, 64 * MiB, "The longest value.",
             static (store, bytes) => store with { MaxValueBytes = (int)bytes }),
         Size("max-batch-bytes", new StoreOptions().MaxBatchBytes, 1, 64 * MiB,
@@ -177,6 +191,12 @@ public static class SettingsSchema
     private static Setting Size(
         string name, long defaultBytes, long min, long max, string description,
         Func<StoreOptions, long, StoreOptions> apply) =>
+        Size(name, defaultBytes, min, max, description,
+            (ServerOptions options, long bytes) => options with { Store = apply(options.Store, bytes) });
+
+    private static Setting Size(
+        string name, long defaultBytes, long min, long max, string description,
+        Func<ServerOptions, long, ServerOptions> apply) =>
         new(name, SettingKind.Size, Units.FormatSize(defaultBytes),
             $"{Units.FormatSize(min)} to {Units.FormatSize(max)}: {Units.SizeForms}", description,
             (ref ServerOptions options, string text) =>
@@ -186,13 +206,19 @@ public static class SettingsSchema
                     return false;
                 }
 
-                options = options with { Store = apply(options.Store, bytes) };
+                options = apply(options, bytes);
                 return true;
             });
 
     private static Setting Duration(
         string name, TimeSpan defaultTime, long minMilliseconds, long maxMilliseconds, string description,
         Func<StoreOptions, TimeSpan, StoreOptions> apply) =>
+        Duration(name, defaultTime, minMilliseconds, maxMilliseconds, description,
+            (ServerOptions options, TimeSpan time) => options with { Store = apply(options.Store, time) });
+
+    private static Setting Duration(
+        string name, TimeSpan defaultTime, long minMilliseconds, long maxMilliseconds, string description,
+        Func<ServerOptions, TimeSpan, ServerOptions> apply) =>
         new(name, SettingKind.Duration, Units.FormatDuration(defaultTime),
             $"{minMilliseconds}ms to {maxMilliseconds}ms: {Units.DurationForms}", description,
             (ref ServerOptions options, string text) =>
@@ -206,12 +232,17 @@ public static class SettingsSchema
                     return false;
                 }
 
-                options = options with { Store = apply(options.Store, TimeSpan.FromMilliseconds(milliseconds)) };
+                options = apply(options, TimeSpan.FromMilliseconds(milliseconds));
                 return true;
             });
 
     private static Setting Number(
         string name, int defaultNumber, int min, int max, string description, Func<StoreOptions, int, StoreOptions> apply) =>
+        Number(name, defaultNumber, min, max, description,
+            (ServerOptions options, int number) => options with { Store = apply(options.Store, number) });
+
+    private static Setting Number(
+        string name, int defaultNumber, int min, int max, string description, Func<ServerOptions, int, ServerOptions> apply) =>
         new(name, SettingKind.Number, defaultNumber.ToString(CultureInfo.InvariantCulture),
             $"a whole number from {min} to {max}", description,
             (ref ServerOptions options, string text) =>
@@ -222,7 +253,7 @@ public static class SettingsSchema
                     return false;
                 }
 
-                options = options with { Store = apply(options.Store, number) };
+                options = apply(options, number);
                 return true;
             });
 

@@ -506,6 +506,12 @@ public sealed class Store : IStore
         _counters.Close();
     }
 
+    /// <summary>A key will be read or written soon; see <see cref="Engines.Engine.Prefetch"/>. Returns its partition's number, 0 if there is none.</summary>
+    internal long Prefetch(ReadOnlySpan<byte> key, ulong hash) => _reads.Prefetch(key, hash);
+
+    /// <summary>The second step, for keys of one partition.</summary>
+    internal void Prefetch(long partition, ReadOnlySpan<ulong> hashes) => _reads.Prefetch(partition, hashes);
+
     /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
     internal void EndWatches() => _context.Watches.End();
 

@@ -65,6 +65,46 @@ internal readonly struct StoreReads(PartitionRegistry registry, StoreContext con
         }
     }
 
+    /// <summary>A key will be read or written soon; the first step of <see cref="Engine.Prefetch"/>. Returns the partition's number, 0 if there is none.</summary>
+    public long Prefetch(ReadOnlySpan<byte> key, ulong hash)
+    {
+        Epochs.Enter();
+        try
+        {
+            if (_registry.Map.Find(key) is not { } partition)
+            {
+                return 0;
+            }
+
+            partition.Engine.Prefetch(hash, isPlaceHere: false);
+            return partition.Id;
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
+    /// <summary>The second step, for keys of one partition.</summary>
+    public void Prefetch(long partition, ReadOnlySpan<ulong> hashes)
+    {
+        Epochs.Enter();
+        try
+        {
+            if (_registry.Map.TryFind(partition, out Partition? found))
+            {
+                foreach (ulong hash in hashes)
+                {
+                    found.Engine.Prefetch(hash, isPlaceHere: true);
+                }
+            }
+        }
+        finally
+        {
+            Epochs.Exit();
+        }
+    }
+
     /// <summary>Reads keys at one version, and counts the reads.</summary>
     public async ValueTask<MultiReadResult> ReadAll(IReadOnlyList<ReadOnlyMemory<byte>> keys, CancellationToken cancellation)
     {

@@ -47,7 +47,7 @@ public sealed class LiveFuzzTests : Fuzzing, IAsyncLifetime
         IPEndPoint any = new(IPAddress.Loopback, 0);
         Store store = Store.Open("/data", new StoreOptions { JournalSegmentBytes = 1 << 20 }, new StoreEnvironment { FileSystem = new MemoryFileSystem() });
         _server = await KeyVaServer.StartAsync(
-            new ServerOptions { RestListen = any, GrpcListen = any, ControlListen = any, Logs = _log }, store, CancellationToken.None);
+            new ServerOptions { RestListen = any, GrpcListen = any, ControlListen = any, RespListen = any, Logs = _log }, store, CancellationToken.None);
     }
 
     public async Task DisposeAsync()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the stock gRPC clients that the tests drive the server with (Debian's for Python, npm's for Node.js) and the
-# compression libraries.
+# Installs the stock gRPC and Redis clients that the tests drive the server with (Debian's for Python, npm's for Node.js), the
+# Redis server that replies are compared with, and the compression libraries.
 # Does nothing that was done before, so it needs neither network nor rights the second time.
 set -eu
 cd "$(dirname "$0")"
@@ -16,6 +16,9 @@ command -v npm >/dev/null 2>&1 || missing="$missing npm"
 /usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
 /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || missing="$missing python3-protobuf"
 /usr/bin/python3 -c 'import grpc_tools.protoc' 2>/dev/null || missing="$missing python3-grpc-tools"
+/usr/bin/python3 -c 'import redis' 2>/dev/null || missing="$missing python3-redis"
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v redis-cli >/dev/null 2>&1 || missing="$missing redis-tools"
 # The codecs of compressed tables.
 for package in liblz4-1 libsnappy1v5 libzstd1; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"

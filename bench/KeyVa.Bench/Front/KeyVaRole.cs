@@ -18,6 +18,7 @@ internal static class KeyVaRole
             RestListen = new IPEndPoint(IPAddress.Loopback, restPort),
             GrpcListen = new IPEndPoint(IPAddress.Loopback, grpcPort),
             ControlListen = new IPEndPoint(IPAddress.Loopback, controlPort),
+            RespListen = new IPEndPoint(IPAddress.Loopback, 0),
             LogLevel = LogLevel.Warning,
         });
         await ServerProcess.ServeUntilInputEndsAsync();

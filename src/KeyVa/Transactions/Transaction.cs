@@ -339,7 +339,7 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     }
 
     /// <summary>Waits for the lock of a key and until it can be read; what follows does not wait.</summary>
-    private async ValueTask<Status> PrepareAsync(ReadOnlyMemory<byte> key, LockMode mode)
+    internal async ValueTask<Status> PrepareAsync(ReadOnlyMemory<byte> key, LockMode mode)
     {
         TransactionBody body = Body;
         if (key.Length is 0 or > Limits.MaxKeyBytes)

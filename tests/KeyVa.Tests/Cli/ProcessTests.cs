@@ -238,7 +238,7 @@ public sealed partial class ProcessTests : IAsyncLifetime
         _server?.Dispose();
         _server = Start(
             "serve", "--data", Path.Combine(_directory, "data"), "--journal-segment", "4MiB", "--rest-listen", $"127.0.0.1:{_port}",
-            "--grpc-listen", Server, "--control-listen", $"127.0.0.1:{_port + 2}", "--log-level", "error");
+            "--grpc-listen", Server, "--control-listen", $"127.0.0.1:{_port + 2}", "--resp-listen", "127.0.0.1:0", "--log-level", "error");
         using CancellationTokenSource patience = new(Patience);
         string? line;
         do

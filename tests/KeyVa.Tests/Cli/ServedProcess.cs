@@ -55,7 +55,7 @@ internal sealed class ServedProcess : IDisposable
         string[] command =
         [
             .. launcher, dotnet, Path.Combine(AppContext.BaseDirectory, "KeyVa.Cli.dll"), "serve", "--data", data,
-            "--rest-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0",
+            "--rest-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--resp-listen", "127.0.0.1:0",
             "--log-level", "warning", .. settings,
         ];
         ProcessStartInfo start = new(command[0], command[1..])

@@ -35,6 +35,7 @@ internal sealed class TestServer : IAsyncDisposable
             RestListen = new IPEndPoint(IPAddress.Loopback, 0),
             GrpcListen = new IPEndPoint(IPAddress.Loopback, 0),
             ControlListen = new IPEndPoint(IPAddress.Loopback, 0),
+            RespListen = new IPEndPoint(IPAddress.Loopback, 0),
             LogLevel = LogLevel.None,
         };
         return new TestServer(options, await KeyVaServer.StartAsync(options));

@@ -33,6 +33,14 @@ internal static class StockClient
         await RunScriptAsync("node", Path.Combine(folder, script), arguments);
     }
 
+    /// <summary>Runs a script of tests/clients/python that needs nothing but the interpreter, and python3-redis if it says so, and requires success.</summary>
+    internal static Task RunRedisPythonAsync(string script, params string[] arguments) =>
+        RunScriptAsync("/usr/bin/python3", Path.Combine(Root, "tests", "clients", "python", script), arguments);
+
+    /// <summary>Runs a script of tests/clients/redis and requires success.</summary>
+    internal static Task RunRedisShellAsync(string script, params string[] arguments) =>
+        RunScriptAsync("/bin/bash", Path.Combine(Root, "tests", "clients", "redis", script), arguments);
+
     /// <summary>Runs a script of tests/clients/curl and requires success.</summary>
     internal static Task RunCurlAsync(string script, params string[] arguments) =>
         RunScriptAsync("/bin/bash", Path.Combine(Root, "tests", "clients", "curl", script), arguments);

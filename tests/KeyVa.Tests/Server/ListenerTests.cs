@@ -58,8 +58,9 @@ public sealed class ListenerTests(ServerFixture server) : IClassFixture<ServerFi
             ServerFixture.AnyPorts with { RestListen = address },
             ServerFixture.AnyPorts with { GrpcListen = address },
             ServerFixture.AnyPorts with { ControlListen = address },
+            ServerFixture.AnyPorts with { RespListen = address },
         ];
-        string[] settings = ["--rest-listen", "--grpc-listen", "--control-listen"];
+        string[] settings = ["--rest-listen", "--grpc-listen", "--control-listen", "--resp-listen"];
         for (int i = 0; i < cases.Length; i++)
         {
             // The same folder each time: a start that failed must have closed its store.

@@ -34,6 +34,7 @@ public sealed class ServerFixture : IAsyncLifetime
         RestListen = new IPEndPoint(IPAddress.Loopback, 0),
         GrpcListen = new IPEndPoint(IPAddress.Loopback, 0),
         ControlListen = new IPEndPoint(IPAddress.Loopback, 0),
+        RespListen = new IPEndPoint(IPAddress.Loopback, 0),
     };
 
     public Task InitializeAsync() => StartAsync(new StoreOptions());

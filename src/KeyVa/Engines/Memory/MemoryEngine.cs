@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Numerics;
+using System.Runtime.Intrinsics.X86;
 using KeyVa.Io;
 using KeyVa.Partitions;
 
@@ -224,6 +226,29 @@ internal sealed unsafe class MemoryEngine : Engine
     }
 
     internal override void Release(nint pin) => Epochs.Exit();
+
+    /// <summary>The place in the index, and when that has come, the newest version: header, key and the beginning of the value.</summary>
+    public override void Prefetch(ulong hash, bool isPlaceHere)
+    {
+        if (Sse.IsSupported)
+        {
+            ulong* line = Segment.LineOf(Index.SegmentOf(hash), hash);
+            if (!isPlaceHere)
+            {
+                Sse.Prefetch0(line);
+                return;
+            }
+
+            uint slots = Segment.Match(line, Segment.Tag(hash));
+            if (slots != 0)
+            {
+                byte* node = (byte*)Segment.NodeAt(line + BitOperations.TrailingZeroCount(slots));
+                Sse.Prefetch0(node);
+                Sse.Prefetch0(node + Segment.LineBytes);
+                Sse.Prefetch0(node + (2 * Segment.LineBytes));
+            }
+        }
+    }
 
     public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true)
     {

@@ -1,0 +1,59 @@
+using System.Diagnostics;
+using KeyVa.Partitions;
+using KeyVa.Protocol.Resp;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>
+/// The GETs that stand one behind the other in a pipeline. A read of one random key among millions is mostly waiting for memory; so the places of
+/// several are fetched first, then what stands there, and then they are read one by one as if alone. One thread at a time.
+/// </summary>
+/// <remarks>Each is a read of its own, at its own moment: nothing but the waiting is shared.</remarks>
+internal sealed class PipelinedGets
+{
+    /// <summary>As many as the processor's buffers for lines under way can serve, about.</summary>
+    private const int MaxGets = 32;
+
+    [ThreadStatic]
+    private static PipelinedGets? _ofThisThread;
+
+    private readonly ReadOnlyMemory<byte>[] _keys = new ReadOnlyMemory<byte>[MaxGets];
+    private readonly ulong[] _hashes = new ulong[MaxGets];
+    private int _count;
+    private long _partition;
+
+    /// <summary>Empty between two calls of <see cref="RespSession.Process"/>, so one per thread is enough.</summary>
+    public static PipelinedGets OfThisThread => _ofThisThread ??= new PipelinedGets();
+
+    public bool IsEmpty => _count == 0;
+
+    public bool IsFull => _count == MaxGets;
+
+    /// <summary>Takes a key, whose bytes must stay until <see cref="Reply"/>.</summary>
+    public void Add(Store store, ReadOnlyMemory<byte> key)
+    {
+        Debug.Assert(!IsFull, "the caller replies when it is full");
+        ulong hash = XxHash64.Compute(key.Span);
+        long partition = store.Prefetch(key.Span, hash);
+
+        // Of several partitions the last one is fetched from alone: a hint, no more.
+        _partition = partition;
+        _hashes[_count] = hash;
+        _keys[_count++] = key;
+    }
+
+    public void Reply(RespSession session)
+    {
+        if (_count > 1)
+        {
+            session.Door.Store.Prefetch(_partition, _hashes.AsSpan(0, _count));
+        }
+
+        for (int i = 0; i < _count; i++)
+        {
+            session.ReplyGet(_keys[i].Span);
+        }
+
+        _count = 0;
+    }
+}

@@ -1,0 +1,278 @@
+using System.Diagnostics.CodeAnalysis;
+using KeyVa.Io;
+using KeyVa.Partitions;
+using KeyVa.Protocol.Resp;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>
+/// Gathers the plain SETs that stand one behind the other in a pipeline into batches, one per partition, so that they share the work of a write and,
+/// if the store syncs, one sync. Their replies come when all are as durable as the store promises.
+/// </summary>
+/// <remarks>
+/// <para>Belongs to one session at a time, from its first SET of a pipeline until the last is answered.</para>
+/// <para>Invariants.
+/// 1. No key stands twice in batches that have not been started: batches of a partition are started in the order of their SETs, and a
+///    partition's writer keeps that order.
+/// 2. A batch that is refused changed nothing. Its SETs are done one by one then, so that each has the answer it would have had alone.</para>
+/// </remarks>
+internal sealed class PipelinedSets
+{
+    /// <summary>SETs that are gathered at most.</summary>
+    private const int MaxSets = 1024;
+
+    /// <summary>Batches under way at most.</summary>
+    private const int MaxBatches = 64;
+
+    private const int Slots = MaxSets * 4;
+
+    private readonly Store _store;
+    private readonly int[] _batchOf = new int[MaxSets];
+    private readonly ulong[] _hashes = new ulong[MaxSets];
+    private readonly List<Batch> _batches = [];
+
+    // An open-addressed set of hashes; a slot counts if its round is the present one, so that forgetting all costs nothing.
+    private readonly (uint Round, ulong Hash)[] _seen = new (uint, ulong)[Slots];
+    private uint _round = 1;
+    private int _firstOpen;
+    private int _firstGathered;
+    private int _started;
+
+    public PipelinedSets(Store store) => _store = store;
+
+    /// <summary>SETs that have not been answered.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Takes a SET; false: it is one that the store would refuse, or there are too many already.</summary>
+    public bool TryAdd(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
+    {
+        StoreOptions limits = _store.Options;
+        if (Count == MaxSets || (uint)(key.Length - 1) >= Limits.MaxKeyBytes || value.Length > limits.MaxValueBytes)
+        {
+            return false;
+        }
+
+        ulong hash = XxHash64.Compute(key);
+        if (!TrySee(hash))
+        {
+            StartAll();
+            TrySee(hash);
+        }
+
+        long partition = _store.Prefetch(key, hash);
+        if (partition == 0)
+        {
+            return false;
+        }
+
+        int batch = OpenBatch(partition, key.Length + value.Length, limits.MaxBatchBytes);
+        if (batch < 0)
+        {
+            return false;
+        }
+
+        _batches[batch].Writes.Put(key, value, options);
+        _hashes[Count] = hash;
+        _batchOf[Count++] = batch;
+        return true;
+    }
+
+    /// <summary>Has everything written and replies, if that needs no waiting; false: <see cref="FinishAsync"/> does it.</summary>
+    public bool TryFinish(RespOutput output)
+    {
+        StartAll();
+        for (int i = 0; i < _started; i++)
+        {
+            if (!_batches[i].IsDone)
+            {
+                return false;
+            }
+        }
+
+        for (int i = 0; i < _started; i++)
+        {
+            if (!_batches[i].Take().IsOk)
+            {
+                return false;
+            }
+        }
+
+        for (int i = 0; i < Count; i++)
+        {
+            output.Ok();
+        }
+
+        Clear();
+        return true;
+    }
+
+    /// <summary>Waits for what <see cref="TryFinish"/> did not, and replies.</summary>
+    public async Task FinishAsync(RespOutput output)
+    {
+        for (int i = 0; i < _started; i++)
+        {
+            Batch batch = _batches[i];
+            await batch.WaitAsync();
+            if (!batch.Take().IsOk)
+            {
+                await batch.WriteOneByOneAsync(_store);
+            }
+        }
+
+        Span<int> next = stackalloc int[MaxBatches];
+        for (int i = 0; i < Count; i++)
+        {
+            int batch = _batchOf[i];
+            WriteResult result = _batches[batch].ResultOf(next[batch]++);
+            if (result.IsOk)
+            {
+                output.Ok();
+            }
+            else
+            {
+                output.Error(RespErrors.Of(result.Status, result.Detail));
+            }
+        }
+
+        Clear();
+    }
+
+    /// <summary>False: a key with this hash is among those of open batches.</summary>
+    private bool TrySee(ulong hash)
+    {
+        for (int slot = (int)(hash & (Slots - 1)); ; slot = (slot + 1) & (Slots - 1))
+        {
+            ref (uint Round, ulong Hash) seen = ref _seen[slot];
+            if (seen.Round != _round)
+            {
+                seen = (_round, hash);
+                return true;
+            }
+
+            if (seen.Hash == hash)
+            {
+                return false;
+            }
+        }
+    }
+
+    private int OpenBatch(long partition, int bytes, int maxBytes)
+    {
+        for (int i = _firstOpen; i < _started; i++)
+        {
+            if (_batches[i].Partition == partition && _batches[i].Writes.Bytes + bytes <= maxBytes)
+            {
+                return i;
+            }
+        }
+
+        if (_started == MaxBatches)
+        {
+            return -1;
+        }
+
+        if (_started == _batches.Count)
+        {
+            _batches.Add(new Batch());
+        }
+
+        _batches[_started].Partition = partition;
+        return _started++;
+    }
+
+    private void StartAll()
+    {
+        if (Count - _firstGathered > 1)
+        {
+            // Of several partitions the last one is fetched from alone: a hint, no more.
+            _store.Prefetch(_batches[_started - 1].Partition, _hashes.AsSpan(_firstGathered, Count - _firstGathered));
+        }
+
+        _firstGathered = Count;
+        while (_firstOpen < _started)
+        {
+            _batches[_firstOpen++].Start(_store);
+        }
+
+        ForgetSeen();
+    }
+
+    private void ForgetSeen()
+    {
+        if (++_round == 0)
+        {
+            Array.Clear(_seen);
+            _round = 1;
+        }
+    }
+
+    private void Clear()
+    {
+        for (int i = 0; i < _started; i++)
+        {
+            _batches[i].Clear();
+        }
+
+        _started = 0;
+        _firstOpen = 0;
+        _firstGathered = 0;
+        Count = 0;
+    }
+
+    private sealed class Batch
+    {
+        private ValueTask<WriteResult> _write;
+        private WriteResult? _result;
+        private List<WriteResult>? _each;
+
+        public WriteBatch Writes { get; } = new();
+
+        public long Partition { get; set; }
+
+        public bool IsDone => _result is not null || _write.IsCompleted;
+
+        public void Start(Store store) => _write = store.WriteAsync(Writes);
+
+        [SuppressMessage("Reliability", "CA2012", Justification = "taken once: the result is kept")]
+        public WriteResult Take() => _result ??= _write.GetAwaiter().GetResult();
+
+        public async ValueTask WaitAsync() => _result ??= await _write;
+
+        public WriteResult ResultOf(int set) => _each is null ? _result!.Value : _each[set];
+
+        public async Task WriteOneByOneAsync(Store store)
+        {
+            _each = [];
+            using WriteBatch one = new();
+            int offset = 0;
+            while (TryCopyNext(one, ref offset))
+            {
+                _each.Add(await store.WriteAsync(one));
+                one.Clear();
+            }
+        }
+
+        public void Clear()
+        {
+            Writes.Clear();
+            _write = default;
+            _result = null;
+            _each = null;
+        }
+
+        private bool TryCopyNext(WriteBatch one, ref int offset)
+        {
+            NativeBuffer commands = Writes.Commands.Buffer;
+            ReadOnlySpan<byte> rest = commands.Written[offset..];
+            if (!OperationEncoding.TryRead(ref rest, out KeyVa.Partitions.Operation put))
+            {
+                return false;
+            }
+
+            offset = commands.Length - rest.Length;
+            Expiry expiry = put.Expiry == 0 ? default : put.IsExpiryRelative ? Expiry.InMilliseconds(put.Expiry) : Expiry.AtUnixMilliseconds(put.Expiry);
+            one.Put(put.Key, put.Value, new WriteOptions { Expiry = expiry });
+            return true;
+        }
+    }
+}

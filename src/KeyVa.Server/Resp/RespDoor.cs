@@ -1,0 +1,150 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using KeyVa.Partitions;
+using KeyVa.Protocol.Resp;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>What all Redis connections of a server share. Thread-safe.</summary>
+internal sealed class RespDoor : IAsyncDisposable
+{
+    /// <summary>The Redis whose commands and words these are; clients choose what they send by it.</summary>
+    public const string RedisVersion = "7.0.15";
+
+    /// <summary>What unfinished commands of all connections may hold together, beyond what each has without asking.</summary>
+    private const long MaxUnfinishedBytes = 1L << 30;
+
+    /// <summary>Gathering places kept for the next pipelines.</summary>
+    private const int MaxPooledSets = 16;
+
+    private readonly ConcurrentDictionary<long, RespSession> _sessions = new();
+    private readonly PipelinedSets?[] _sets = new PipelinedSets?[MaxPooledSets];
+    private readonly long _began = Stopwatch.GetTimestamp();
+    private readonly PartitionRegistry _partitions;
+    private long _lastId;
+    private long _unfinishedBytes;
+
+    public RespDoor(Store store, ServerOptions options, FailureLog failures)
+    {
+        Store = store;
+        Clock = options.Clock;
+        Failures = failures;
+        MaxClients = options.RespMaxClients;
+        IdleTimeout = options.RespIdleTimeout;
+        int longest = Math.Max(options.RespMaxRequestBytes, store.Options.MaxValueBytes + RespLimits.MaxLineBytes);
+        Limits = new RespLimits { MaxBulkBytes = longest, MaxCommandBytes = longest };
+        Events = new KeyspaceEvents(this);
+        _partitions = (PartitionRegistry)store.Partitions;
+    }
+
+    public Store Store { get; }
+
+    public TimeProvider Clock { get; }
+
+    public FailureLog Failures { get; }
+
+    public RespLimits Limits { get; }
+
+    /// <summary>Connections open at once; the next one is told so and closed.</summary>
+    public int MaxClients { get; }
+
+    /// <summary>A connection that sends nothing for so long is closed; zero: never.</summary>
+    public TimeSpan IdleTimeout { get; }
+
+    public int Port { get; set; }
+
+    public PubSubHub Hub { get; } = new();
+
+    public KeyspaceEvents Events { get; }
+
+    public ScanCursors Cursors { get; } = new();
+
+    public SlowLog SlowLog { get; } = new();
+
+    public IEnumerable<RespSession> Sessions => _sessions.Values;
+
+    public int Connections => _sessions.Count;
+
+    public long TotalConnections => Interlocked.Read(ref _lastId);
+
+    public TimeSpan Uptime => Stopwatch.GetElapsedTime(_began);
+
+    public bool HasOnePartition => _partitions.Map.Partitions.Length == 1;
+
+    /// <summary>Whether every partition keeps its keys in order.</summary>
+    public bool IsOrdered => AllPartitions(static partition => partition.Engine.IsOrdered);
+
+    /// <summary>Whether every partition knows how many keys it has.</summary>
+    public bool CountsExactly => AllPartitions(static partition => !partition.Engine.IsOrdered);
+
+    public bool IsVolatile => AllPartitions(static partition => partition.Writer.IsVolatile);
+
+    /// <summary>Milliseconds since 1970-01-01 UTC.</summary>
+    public long Now() => Clock.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Takes in a connection; null: there are too many.</summary>
+    public RespSession? TryOpen(System.Net.EndPoint? peer, Action wake)
+    {
+        if (_sessions.Count >= MaxClients)
+        {
+            return null;
+        }
+
+        RespSession session = new(this, Interlocked.Increment(ref _lastId), peer, wake);
+        _sessions[session.Id] = session;
+        return session;
+    }
+
+    public void Forget(RespSession session) => _sessions.TryRemove(session.Id, out _);
+
+    /// <summary>A connection wants to hold so many bytes more of an unfinished command (or fewer); false: all together hold too many.</summary>
+    public bool TryHold(long bytes)
+    {
+        if (Interlocked.Add(ref _unfinishedBytes, bytes) <= MaxUnfinishedBytes || bytes < 0)
+        {
+            return true;
+        }
+
+        Interlocked.Add(ref _unfinishedBytes, -bytes);
+        return false;
+    }
+
+    public PipelinedSets RentSets()
+    {
+        foreach (ref PipelinedSets? place in _sets.AsSpan())
+        {
+            if (place is not null && Interlocked.Exchange(ref place, null) is { } sets)
+            {
+                return sets;
+            }
+        }
+
+        return new PipelinedSets(Store);
+    }
+
+    public void ReturnSets(PipelinedSets sets)
+    {
+        foreach (ref PipelinedSets? place in _sets.AsSpan())
+        {
+            if (place is null && Interlocked.CompareExchange(ref place, sets, null) is null)
+            {
+                return;
+            }
+        }
+    }
+
+    public ValueTask DisposeAsync() => Events.DisposeAsync();
+
+    private bool AllPartitions(Func<Partition, bool> holds)
+    {
+        foreach (Partition partition in _partitions.Map.Partitions)
+        {
+            if (!holds(partition))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,112 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>
+/// Accepts Redis clients and hands them to the loops, one after the other. Thread-safe once started.
+/// </summary>
+internal sealed class RespListener
+{
+    /// <summary>What it is called in metrics and messages.</summary>
+    public const string Name = "resp";
+
+    private const int Backlog = 512;
+    private const int KeepAliveSeconds = 300;
+
+    private readonly RespDoor _door;
+    private readonly ServerLog _log;
+    private readonly Socket _socket;
+    private readonly RespLoop[] _loops;
+    private readonly Task _accepting;
+
+    private RespListener(RespDoor door, Socket socket, int threads, ServerLog log)
+    {
+        _door = door;
+        _log = log;
+        _socket = socket;
+        Address = (IPEndPoint)socket.LocalEndPoint!;
+        door.Port = Address.Port;
+        _loops = [.. Enumerable.Range(0, threads).Select(number => new RespLoop(door, log, number))];
+        _accepting = AcceptAsync();
+    }
+
+    public IPEndPoint Address { get; }
+
+    public int Connections => _door.Connections;
+
+    /// <summary>Starts to listen.</summary>
+    /// <exception cref="ConfigurationException">The address cannot be listened on.</exception>
+    public static RespListener Start(RespDoor door, ServerOptions options, ServerLog log)
+    {
+        Socket socket = new(options.RespListen.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            if (options.RespListen.Address.Equals(IPAddress.IPv6Any))
+            {
+                socket.DualMode = true;
+            }
+
+            socket.Bind(options.RespListen);
+            socket.Listen(Backlog);
+        }
+        catch (SocketException e)
+        {
+            socket.Dispose();
+            throw new ConfigurationException(
+                $"cannot listen on {options.RespListen} for {Name}: {e.Message}; "
+                + "free the address, or choose another one with the setting 'resp-listen' (--resp-listen)", e);
+        }
+
+        int threads = options.RespThreads > 0 ? options.RespThreads : Math.Max(1, Environment.ProcessorCount / 2);
+        return new RespListener(door, socket, threads, log);
+    }
+
+    /// <summary>Takes no more connections and closes those there are; when it ends, none of them uses the store any more.</summary>
+    public async Task StopAsync()
+    {
+        _socket.Dispose();
+        await _accepting;
+        await Task.WhenAll(_loops.Select(static loop => loop.StopAsync()));
+        await _door.DisposeAsync();
+    }
+
+    private async Task AcceptAsync()
+    {
+        for (int next = 0; ; next = (next + 1) % _loops.Length)
+        {
+            Socket client;
+            try
+            {
+                client = await _socket.AcceptAsync();
+            }
+            catch (ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.OperationAborted)
+            {
+                return;
+            }
+            catch (SocketException e)
+            {
+                // One that went away again, or no descriptor left: those that are here go on.
+                _log.RespNotAccepted(e.Message);
+                continue;
+            }
+
+            try
+            {
+                client.NoDelay = true;
+                client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+                client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, KeepAliveSeconds);
+                _loops[next].Add(client);
+            }
+            catch (SocketException e)
+            {
+                _log.RespNotAccepted(e.Message);
+                client.Dispose();
+            }
+        }
+    }
+}

@@ -1,0 +1,327 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>
+/// One thread that serves its share of the Redis connections: it waits for those that have something (epoll(7), edge-triggered), receives, has the session
+/// answer, and sends. A request that needs no disk costs one receive and one send, and no other thread.
+/// </summary>
+/// <remarks>
+/// <para>The plain design, Kestrel's connection handlers, gives each request to the thread pool, and reached three quarters of Redis's rate with one
+/// request at a time before it did anything at all (docs/decisions/resp.md).</para>
+/// <para>Invariants.
+/// 1. A connection is touched by its loop's thread alone; others post it. A posted connection is looked at once for any number of posts.
+/// 2. Edge-triggered: the kernel tells once. Whoever has been told notes it (<see cref="RespConnection.IsReadable"/>) until a receive came back short.
+/// 3. While a session's task runs, its connection receives nothing; while its client takes nothing, it does nothing.
+/// 4. A connection is served for a bounded time; what is left is posted behind the others.</para>
+/// </remarks>
+internal sealed class RespLoop
+{
+    private const int MaxEvents = 256;
+    private const int ReceiveBytes = 64 << 10;
+    private const int RoundsPerTurn = 8;
+    private const int HighWater = 1 << 20;
+    private const int TickMilliseconds = 1000;
+
+    /// <summary>Who has begun a command and sends nothing of it for so long is cut off.</summary>
+    private static readonly TimeSpan UnfinishedTimeout = TimeSpan.FromSeconds(60);
+
+    private readonly int _epoll;
+    private readonly int _wakeUp;
+    private readonly byte[] _events = Epoll.Events(MaxEvents);
+    private readonly byte[] _received = GC.AllocateUninitializedArray<byte>(ReceiveBytes, pinned: true);
+    private readonly ConcurrentQueue<RespConnection> _posted = new();
+    private readonly Dictionary<int, RespConnection> _connections = [];
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ServerLog _log;
+    private int _isWoken;
+    private volatile bool _isStopping;
+    private long _lastSweep = Stopwatch.GetTimestamp();
+
+    public RespLoop(RespDoor door, ServerLog log, int number)
+    {
+        Door = door;
+        _log = log;
+        _epoll = Checked(Epoll.Create());
+        _wakeUp = Checked(Epoll.CreateWakeUp());
+        Checked(Epoll.Add(_epoll, _wakeUp, Epoll.Readable));
+        new Thread(Run) { IsBackground = true, Name = $"keyva-resp-{number}" }.Start();
+    }
+
+    public RespDoor Door { get; }
+
+    /// <summary>Serves a connection from now on.</summary>
+    public void Add(Socket socket) => new RespConnection(socket, this, Door).Wake();
+
+    /// <summary>Looks at a connection soon; from any thread.</summary>
+    public void Post(RespConnection connection)
+    {
+        _posted.Enqueue(connection);
+        WakeUp();
+    }
+
+    /// <summary>Closes the connections, those that wait for the store when they have their answer, and ends the thread.</summary>
+    public Task StopAsync()
+    {
+        _isStopping = true;
+        WakeUp();
+        return _ended.Task;
+    }
+
+    private void WakeUp()
+    {
+        if (Interlocked.Exchange(ref _isWoken, 1) == 0)
+        {
+            Epoll.Wake(_wakeUp);
+        }
+    }
+
+    private void Run()
+    {
+        while (!_isStopping || _connections.Count > 0)
+        {
+            int count = Epoll.Wait(_epoll, _events, TickMilliseconds);
+            for (int i = 0; i < count; i++)
+            {
+                (int descriptor, uint events) = Epoll.EventAt(_events, i);
+                if (descriptor == _wakeUp)
+                {
+                    Epoll.Awake(_wakeUp);
+                }
+                else if (_connections.TryGetValue(descriptor, out RespConnection? connection))
+                {
+                    connection.IsReadable |= (events & ~Epoll.Writable) != 0;
+                    connection.IsBlocked &= (events & Epoll.Writable) == 0;
+                    Serve(connection);
+                }
+            }
+
+            Volatile.Write(ref _isWoken, 0);
+            Interlocked.MemoryBarrier();
+            TakePosted();
+            Sweep();
+        }
+
+        _ = Epoll.Close(_epoll);
+        _ = Epoll.Close(_wakeUp);
+        _ended.SetResult();
+    }
+
+    private void TakePosted()
+    {
+        // Those that are posted meanwhile have their turn when the kernel was asked again.
+        for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out RespConnection? connection); left--)
+        {
+            connection.NoteTaken();
+            if (connection.IsClosed)
+            {
+                continue;
+            }
+
+            if (_connections.TryAdd(connection.Descriptor, connection))
+            {
+                Register(connection);
+            }
+
+            Serve(connection);
+        }
+    }
+
+    private void Register(RespConnection connection)
+    {
+        connection.LastHeard = Stopwatch.GetTimestamp();
+        Checked(Epoll.Add(_epoll, connection.Descriptor, Epoll.Readable | Epoll.Writable | Epoll.PeerHungUp | Epoll.EdgeTriggered));
+        if (connection.Session is null)
+        {
+            _ = Epoll.Send(connection.Descriptor, "-ERR max number of clients reached\r\n"u8);
+            Close(connection);
+        }
+    }
+
+    private void Serve(RespConnection connection)
+    {
+        if (connection.IsClosed)
+        {
+            return;
+        }
+
+        try
+        {
+            if (!TryServe(connection))
+            {
+                Close(connection);
+            }
+        }
+        catch (Exception defect)
+        {
+            // Nothing that a client sends may lead here. It costs this client its connection, and nobody else anything.
+            _log.RespDefect(defect);
+            Close(connection);
+        }
+    }
+
+    /// <summary>False: the connection has ended.</summary>
+    private bool TryServe(RespConnection connection)
+    {
+        RespSession session = connection.Session!;
+        for (int round = 0; round < RoundsPerTurn; round++)
+        {
+            if (session.Busy is { } task)
+            {
+                if (!task.IsCompleted)
+                {
+                    Await(connection, task);
+                    return true;
+                }
+
+                connection.IsAwaited = false;
+                session.EndBusy();
+            }
+
+            session.Outbox.MoveTo(session.Output, HighWater);
+            if (!TrySend(connection) || session.IsKilled || session.Outbox.IsOverflown || session.Output.IsOverflown)
+            {
+                return false;
+            }
+
+            if (connection.IsBlocked)
+            {
+                return true;
+            }
+
+            if (session.IsClosing || _isStopping)
+            {
+                return false;
+            }
+
+            if (connection.HasInput && !session.NeedsInput)
+            {
+                connection.Process();
+            }
+            else if (connection.IsReadable)
+            {
+                if (!TryReceive(connection))
+                {
+                    return false;
+                }
+            }
+            else if (session.Outbox.IsEmpty)
+            {
+                return true;
+            }
+        }
+
+        connection.Wake();
+        return true;
+    }
+
+    private static void Await(RespConnection connection, Task task)
+    {
+        if (!connection.IsAwaited)
+        {
+            connection.IsAwaited = true;
+            task.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted(connection.WakeAction);
+        }
+    }
+
+    /// <summary>Receives once and has the session answer; false: the connection has ended.</summary>
+    private bool TryReceive(RespConnection connection)
+    {
+        bool ownRoom = connection.HasInput;
+        Span<byte> room = _received;
+        if (ownRoom && !connection.TryRoom(out room))
+        {
+            _ = Epoll.Send(connection.Descriptor, "-ERR too many bytes of unfinished commands, try again later\r\n"u8);
+            return false;
+        }
+
+        int received = Epoll.Receive(connection.Descriptor, room);
+        if (received <= 0)
+        {
+            connection.IsReadable = false;
+            return received < 0 && Marshal.GetLastSystemError() is Epoll.WouldBlock or Epoll.Interrupted;
+        }
+
+        connection.IsReadable = received == room.Length;
+        connection.LastHeard = Stopwatch.GetTimestamp();
+        if (ownRoom)
+        {
+            connection.NoteReceived(received);
+            connection.Process();
+            return true;
+        }
+
+        int start = 0;
+        connection.Session!.Process(_received, ref start, received);
+        return start == received || connection.Session.IsClosing || connection.TryKeep(_received.AsSpan(start, received - start));
+    }
+
+    private static bool TrySend(RespConnection connection)
+    {
+        RespSession session = connection.Session!;
+        while (!session.Output.IsEmpty && !connection.IsBlocked)
+        {
+            int sent = Epoll.Send(connection.Descriptor, session.Output.Unsent);
+            if (sent >= 0)
+            {
+                session.Output.Sent(sent);
+                continue;
+            }
+
+            int error = Marshal.GetLastSystemError();
+            if (error == Epoll.WouldBlock)
+            {
+                connection.IsBlocked = true;
+            }
+            else if (error != Epoll.Interrupted)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private void Close(RespConnection connection)
+    {
+        if (connection.Session?.Busy is { IsCompleted: false } task)
+        {
+            // Its task still writes into the output: the end comes when that has ended.
+            connection.Session.Kill();
+            Await(connection, task);
+            return;
+        }
+
+        _connections.Remove(connection.Descriptor);
+        connection.Dispose();
+    }
+
+    /// <summary>About once a second: who has been silent for too long, and the end of all.</summary>
+    private void Sweep()
+    {
+        if (!_isStopping && Stopwatch.GetElapsedTime(_lastSweep).TotalMilliseconds < TickMilliseconds)
+        {
+            return;
+        }
+
+        _lastSweep = Stopwatch.GetTimestamp();
+        foreach (RespConnection connection in _connections.Values.ToArray())
+        {
+            RespSession session = connection.Session!;
+            TimeSpan silent = Stopwatch.GetElapsedTime(connection.LastHeard);
+            bool isIdle = Door.IdleTimeout > TimeSpan.Zero && silent > Door.IdleTimeout && session.Subscriptions.Count == 0;
+            bool isStuck = connection.HasInput && !connection.IsBlocked && silent > UnfinishedTimeout;
+            if (_isStopping || (session.Busy is null && (isIdle || isStuck)))
+            {
+                Close(connection);
+            }
+        }
+    }
+
+    private static int Checked(int result) => result >= 0
+        ? result
+        : throw new StorageException("epoll", "resp", Marshal.GetLastSystemError(), Marshal.GetPInvokeErrorMessage(Marshal.GetLastSystemError()));
+}

@@ -1,0 +1,507 @@
+using System.Diagnostics;
+using System.Net;
+using KeyVa.Protocol.Resp;
+
+namespace KeyVa.Server.Resp;
+
+/// <summary>
+/// One connection's conversation: bytes in, calls on the store, bytes out, in the order in which the commands came. It knows nothing of sockets.
+/// </summary>
+/// <remarks>
+/// <para>Reads are answered where they are read; plain SETs are gathered (<see cref="PipelinedSets"/>); everything else that may have to wait for the
+/// disk is a task, <see cref="Busy"/>, and nothing else of this connection is looked at before it has ended.</para>
+/// <para>Thread-safety. One thread at a time calls <see cref="Process"/>, the next one after <see cref="Busy"/> has ended. Shared: <see cref="Outbox"/>,
+/// <see cref="Kill"/>, and what CLIENT LIST shows.</para>
+/// </remarks>
+internal sealed class RespSession : IDisposable
+{
+    /// <summary>With so many bytes to send nothing more is read: a client that does not take its replies gets no others.</summary>
+    private const int HighWater = 1 << 20;
+
+    private readonly RespReader _reader;
+    private readonly SessionTransaction _transaction;
+    private PipelinedSets? _sets;
+    private volatile bool _isKilled;
+
+    public RespSession(RespDoor door, long id, EndPoint? peer, Action wake)
+    {
+        Door = door;
+        Id = id;
+        Peer = peer?.ToString() ?? "";
+        _reader = new RespReader(door.Limits);
+        Call = new DataCall(door, Output);
+        _transaction = new SessionTransaction(this);
+        Outbox = new Outbox(wake);
+        Subscriptions = new Subscriptions(this);
+        Wake = wake;
+        Created = door.Now();
+        LastCommand = CommandTable.Get;
+    }
+
+    public RespDoor Door { get; }
+
+    public long Id { get; }
+
+    public string Peer { get; }
+
+    public RespOutput Output { get; } = new();
+
+    /// <summary>For reads outside of transactions, and for the transaction that runs.</summary>
+    public DataCall Call { get; }
+
+    public SessionTransaction Transaction => _transaction;
+
+    /// <summary>Messages of channels that wait to be sent.</summary>
+    public Outbox Outbox { get; }
+
+    public Subscriptions Subscriptions { get; }
+
+    /// <summary>What the next bytes wait for; null: nothing.</summary>
+    public Task? Busy { get; private set; }
+
+    /// <summary>The connection ends when what is written has been sent.</summary>
+    public bool IsClosing { get; set; }
+
+    public bool IsKilled => _isKilled;
+
+    /// <summary>Tells the connection's thread to look at it.</summary>
+    public Action Wake { get; }
+
+    public string Name { get; set; } = "";
+
+    public string User { get; } = "default";
+
+    public long Created { get; }
+
+    /// <summary>The command that came last, for CLIENT LIST.</summary>
+    public CommandInfo LastCommand { get; private set; }
+
+    /// <summary>CLIENT REPLY: replies are dropped.</summary>
+    public bool IsSilent { get; set; }
+
+    /// <summary>CLIENT REPLY SKIP: so many replies are dropped, that of SKIP itself among them.</summary>
+    public int SkippedReplies { get; set; }
+
+    /// <summary>What was given and not taken is no whole command.</summary>
+    public bool NeedsInput { get; private set; }
+
+    /// <summary>Ends the connection, from any thread.</summary>
+    public void Kill()
+    {
+        _isKilled = true;
+        Wake();
+    }
+
+    /// <summary>
+    /// Does the commands that are there, from <paramref name="start"/> on, which moves behind them. It ends early if it has to wait
+    /// (<see cref="Busy"/>), if there is much to send, or at the end of the conversation; what is left must be given again.
+    /// </summary>
+    public void Process(byte[] buffer, ref int start, int end)
+    {
+        NeedsInput = false;
+        PipelinedGets gets = PipelinedGets.OfThisThread;
+        while (!IsClosing)
+        {
+            RespRead read = _reader.Read(buffer, start, end);
+            if (read == RespRead.Complete && IsPlainGet(_reader))
+            {
+                if (!TryFinishSets())
+                {
+                    return;
+                }
+
+                gets.Add(Door.Store, _reader.Command.Memory(1));
+                start += _reader.Consumed;
+                if (gets.IsFull)
+                {
+                    gets.Reply(this);
+                    if (Output.Length > HighWater)
+                    {
+                        return;
+                    }
+                }
+
+                continue;
+            }
+
+            if (!gets.IsEmpty)
+            {
+                gets.Reply(this);
+            }
+
+            if (read == RespRead.Complete)
+            {
+                if (_reader.Command.Count > 0 && !TryExecute(_reader.Command))
+                {
+                    return;
+                }
+
+                start += _reader.Consumed;
+                if (Busy is not null || Output.Length > HighWater)
+                {
+                    return;
+                }
+
+                continue;
+            }
+
+            NeedsInput = read == RespRead.Incomplete;
+            if (!TryFinishSets())
+            {
+                return;
+            }
+
+            if (read == RespRead.Broken)
+            {
+                Output.Error("ERR " + _reader.Error);
+                IsClosing = true;
+            }
+
+            return;
+        }
+    }
+
+    /// <summary><see cref="Busy"/> has ended. What it threw is a defect, and belongs to whoever runs this connection.</summary>
+    public void EndBusy()
+    {
+        Task? task = Busy;
+        Busy = null;
+        task?.GetAwaiter().GetResult();
+    }
+
+    /// <summary>Runs a command of keys in a transaction of its own, again if it meets others.</summary>
+    public void RunInTransaction(CommandInfo info, RespCommand command) => Start(_transaction.RunAsync(info, command.Copy()));
+
+    /// <summary>Replies when a write has ended.</summary>
+    public void Await(ValueTask<WriteResult> write, Action<RespOutput, WriteResult> reply) => Await(write, null, reply);
+
+    /// <summary>As the other; what the write needs is disposed behind it.</summary>
+    public void Await(ValueTask<WriteResult> write, IDisposable? needed, Action<RespOutput, WriteResult> reply)
+    {
+        if (!write.IsCompletedSuccessfully)
+        {
+            Start(ReplyLaterAsync(write, needed, reply));
+            return;
+        }
+
+        reply(Output, write.Result);
+        needed?.Dispose();
+    }
+
+    /// <summary>Nothing else is done before a task has ended.</summary>
+    public void Start(Task task)
+    {
+        if (!task.IsCompleted)
+        {
+            Busy = task;
+        }
+        else
+        {
+            // What it could not do is a defect, and belongs to whoever runs this connection.
+            task.GetAwaiter().GetResult();
+        }
+    }
+
+    /// <summary>As a new connection.</summary>
+    public void Reset()
+    {
+        _transaction.Discard();
+        Subscriptions.Clear();
+        Output.Version = 2;
+        Name = "";
+        IsSilent = false;
+        SkippedReplies = 0;
+    }
+
+    public void Dispose()
+    {
+        Subscriptions.Clear();
+        Door.Forget(this);
+        Output.Dispose();
+    }
+
+    /// <summary>False: SETs that came before must be done first.</summary>
+    private bool TryExecute(RespCommand command)
+    {
+        CommandInfo? info = CommandTable.Find(command[0]);
+        if (info == CommandTable.Set && _transaction.IsIdle && !Subscriptions.Restrict(Output) && TryGather(command))
+        {
+            return true;
+        }
+
+        if (!TryFinishSets())
+        {
+            return false;
+        }
+
+        int place = Output.Length;
+        try
+        {
+            Dispatch(info, command);
+        }
+        catch (StoreException failure)
+        {
+            Refuse(failure, place);
+        }
+
+        if (Busy is null)
+        {
+            SkipReply(place);
+        }
+        else if (IsSilent || SkippedReplies > 0)
+        {
+            Busy = SkipLaterAsync(Busy, place);
+        }
+
+        return true;
+    }
+
+    /// <summary>A GET that is answered where it stands, whose bytes stay where they are meanwhile.</summary>
+    private bool IsPlainGet(RespReader reader) =>
+        reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
+        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output);
+
+    /// <summary>Replies what a key holds now.</summary>
+    public void ReplyGet(ReadOnlySpan<byte> key)
+    {
+        int place = Output.Length;
+        try
+        {
+            using ValueLease lease = Door.Store.Get(key);
+            if (lease.Found)
+            {
+                Output.Bulk(lease.Value);
+            }
+            else if (lease.Status is Status.NotFound or Status.Invalid or Status.TooLarge)
+            {
+                Output.Null();
+            }
+            else
+            {
+                Output.Error(RespErrors.Of(lease.Status, null));
+            }
+        }
+        catch (StoreException failure)
+        {
+            Refuse(failure, place);
+        }
+    }
+
+    private bool TryGather(RespCommand command)
+    {
+        if (command.Count < 3 || IsSilent || SkippedReplies > 0)
+        {
+            return false;
+        }
+
+        WriteOptions write = default;
+        if (command.Count > 3)
+        {
+            if (!SetOptions.TryParse(command, 3, isGetEx: false, out SetOptions options)
+                || options.Get || options.KeepTtl || options.IfAbsent || options.IfPresent
+                || !options.TryExpiry(command, Door.Now(), "set", out Expiry expiry, out _))
+            {
+                return false;
+            }
+
+            write = new WriteOptions { Expiry = expiry };
+        }
+
+        _sets ??= Door.RentSets();
+        return _sets.TryAdd(command[1], command[2], write);
+    }
+
+    private bool TryFinishSets()
+    {
+        if (_sets is not { } sets)
+        {
+            return true;
+        }
+
+        if (!sets.TryFinish(Output))
+        {
+            Start(FinishSetsAsync(sets));
+            return Busy is null;
+        }
+
+        _sets = null;
+        Door.ReturnSets(sets);
+        return true;
+    }
+
+    private async Task FinishSetsAsync(PipelinedSets sets)
+    {
+        await sets.FinishAsync(Output);
+        _sets = null;
+        Door.ReturnSets(sets);
+    }
+
+    private void Dispatch(CommandInfo? info, RespCommand command)
+    {
+        if (info is null)
+        {
+            if (IsBrowser(command[0]))
+            {
+                // A web page that makes a browser speak to this port; what follows could hold commands.
+                IsClosing = true;
+                return;
+            }
+
+            Reject(RespErrors.UnknownCommand(command));
+            return;
+        }
+
+        if (info.Subcommands.Length > 0 && command.Count > 1)
+        {
+            CommandInfo? subcommand = CommandTable.FindSubcommand(info, command[1]);
+            if (subcommand is null)
+            {
+                Reject(RespErrors.UnknownSubcommand(info, command));
+                return;
+            }
+
+            info = subcommand;
+        }
+
+        if (!info.TakesArguments(command.Count))
+        {
+            Reject(RespErrors.WrongArity(info));
+            return;
+        }
+
+        if (Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed))
+        {
+            Reject($"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context");
+            return;
+        }
+
+        LastCommand = info;
+        if (_transaction.IsQueuing && !info.Is(CommandFlags.NotQueued))
+        {
+            if (info.Is(CommandFlags.NoMulti))
+            {
+                Reject("ERR Command not allowed inside a transaction");
+            }
+            else
+            {
+                _transaction.Queue(info, command);
+            }
+
+            return;
+        }
+
+        long began = Stopwatch.GetTimestamp();
+        Run(info, command);
+        if (Busy is null)
+        {
+            Door.SlowLog.Note(this, command, began);
+        }
+        else
+        {
+            Busy = NoteLaterAsync(Busy, command.Copy(), began);
+        }
+    }
+
+    private void Run(CommandInfo info, RespCommand command)
+    {
+        if (info.Session is { } handler)
+        {
+            handler(this, command);
+        }
+        else if (info.IsWrite)
+        {
+            RunInTransaction(info, command);
+        }
+        else if (info.Is(CommandFlags.ReadsAll))
+        {
+            // As long as there are keys: not on a thread that others wait for.
+            RespCommand copy = command.Copy();
+            Start(Task.Run(() => ReadAll(info, copy)));
+        }
+        else if (info.LastKeyOf(command.Count) > info.FirstKey)
+        {
+            // Of one partition a snapshot can be read at once; of several it may have to wait, and this buffer does not.
+            Start(_transaction.ReadAsync(info, Door.HasOnePartition ? command : command.Copy()));
+        }
+        else
+        {
+            Call.Begin(null);
+            Call.Run(info, command);
+        }
+    }
+
+    private void ReadAll(CommandInfo info, RespCommand command)
+    {
+        int place = Output.Length;
+        try
+        {
+            Call.Begin(null);
+            Call.Run(info, command);
+        }
+        catch (StoreException failure)
+        {
+            Refuse(failure, place);
+        }
+    }
+
+    private async Task ReplyLaterAsync(ValueTask<WriteResult> write, IDisposable? needed, Action<RespOutput, WriteResult> reply)
+    {
+        int place = Output.Length;
+        try
+        {
+            WriteResult result = await write;
+            reply(Output, result);
+        }
+        catch (StoreException failure)
+        {
+            Refuse(failure, place);
+        }
+
+        needed?.Dispose();
+    }
+
+    private async Task NoteLaterAsync(Task task, RespCommand command, long began)
+    {
+        await task;
+        Door.SlowLog.Note(this, command, began);
+    }
+
+    private async Task SkipLaterAsync(Task task, int place)
+    {
+        await task;
+        SkipReply(place);
+    }
+
+    private void SkipReply(int place)
+    {
+        if (IsSilent || SkippedReplies > 0)
+        {
+            SkippedReplies = Math.Max(0, SkippedReplies - 1);
+            Output.Truncate(place);
+        }
+    }
+
+    /// <summary>An error that also spoils the transaction that is being queued.</summary>
+    private void Reject(string error)
+    {
+        _transaction.Spoil();
+        Output.Error(error);
+    }
+
+    /// <summary>The store failed under a command: its reply is the failure.</summary>
+    public void Refuse(StoreException failure, int place)
+    {
+        Output.Truncate(place);
+        if (failure is RefusedException refused)
+        {
+            Output.Error(RespErrors.Of(refused.Status, refused.Message));
+            return;
+        }
+
+        Door.Failures.Report(failure, LastCommand.Name, "resp");
+        Output.Error(RespErrors.Of(Status.Failed, failure.Message));
+    }
+
+    private static bool IsBrowser(ReadOnlySpan<byte> name) =>
+        System.Text.Ascii.EqualsIgnoreCase(name, "post"u8) || System.Text.Ascii.EqualsIgnoreCase(name, "host:"u8);
+}
