@@ -31,6 +31,7 @@ internal sealed record BenchOptions
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
+          index         what a secondary index adds to a put, against a get, a delete and a put
           selftest      checks of the harness itself
 
         options

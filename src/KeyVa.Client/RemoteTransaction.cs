@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Transactions;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -84,6 +85,34 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
             }
 
             scan.After = page.Resume;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        Wire.QueryRequest rest = WireIndex.ToRequest(query);
+        while (true)
+        {
+            Reply<Wire.QueryResponse> reply = await CallAsync(Methods.TxnQuery, new Wire.TxnQueryRequest { Id = Id, Query = rest }, isRead: true, cancellation);
+            if (reply.Message is not { } page)
+            {
+                throw new RefusedException(reply.Status, reply.Detail ?? "the query was refused");
+            }
+
+            foreach (Wire.IndexedRecord record in page.Records)
+            {
+                yield return WireIndex.ToRecord(record);
+            }
+
+            bool isDone = rest.Limit > 0 && (rest.Limit -= page.Records.Count) <= 0;
+            if (isDone || page.Resume.IsEmpty)
+            {
+                yield break;
+            }
+
+            rest.After = page.Resume;
         }
     }
 

@@ -72,7 +72,7 @@ internal static class GrpcRefusal
     /// <summary>Refuses a commit; after a conflict its trailer is the key.</summary>
     internal static GrpcStatus Of(GrpcCallContext call, in CommitResult result)
     {
-        if (result.Status == Status.Conflict)
+        if (result is { Status: Status.Conflict, ConflictKey.IsEmpty: false })
         {
             call.ResponseTrailers.Add(ConflictTrailer, result.ConflictKey.Span);
         }
