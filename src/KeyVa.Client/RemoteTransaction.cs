@@ -15,6 +15,9 @@ namespace KeyVa.Client;
 /// <remarks>A commit whose answer is lost throws <see cref="ServerUnreachableException"/>: whether it happened is unknown.</remarks>
 public sealed class RemoteTransaction : ITransaction, IAttempt
 {
+    /// <summary>What it is that was not found, if not the transaction.</summary>
+    private const string NotFoundTrailer = "keyva-not-found";
+
     private readonly Connection _connection;
     private bool _isOver;
     private bool _missedLock;
@@ -257,7 +260,7 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
         }
 
         Reply<TResponse> reply = await _connection.CallAsync(method, request, isRead, cancellation, waits: Options.LockTimeout);
-        if (reply.Message is null && reply.Status == Status.NotFound)
+        if (reply.Message is null && reply.Status == Status.NotFound && reply.Trailers.Get(NotFoundTrailer) is null)
         {
             reply = reply with { Status = Status.Expired };
         }

@@ -66,7 +66,7 @@ internal sealed class Problem
         StatusNames.Http(result.Status), StatusNames.Wire(result.Status), StatusNames.Title(result.Status),
         result.Detail ?? StatusNames.Detail(result.Status))
     {
-        ConflictKey = result is { Status: Status.Conflict, ConflictKey.IsEmpty: false } ? result.ConflictKey : null,
+        ConflictKey = result is { Status: Status.Conflict, ConflictKey.IsEmpty: false } ? result.ConflictKey : default(ReadOnlyMemory<byte>?),
     };
 
     /// <summary>The id of no transaction.</summary>

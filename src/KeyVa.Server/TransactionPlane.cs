@@ -116,7 +116,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         using IndexCursor cursor = await transaction.OpenQueryAsync(query);
         if (cursor.Status != Status.Ok)
         {
-            return GrpcRefusal.Of(call, cursor.Status, cursor.Detail);
+            return GrpcRefusal.OfQuery(call, cursor.Status, cursor.Detail);
         }
 
         QueryResponse page = new();

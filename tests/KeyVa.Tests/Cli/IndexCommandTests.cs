@@ -1,5 +1,7 @@
 using System.Text;
 using KeyVa.Cli;
+using KeyVa.Cli.Shell;
+using KeyVa.Client;
 using KeyVa.Tests.Client;
 using Xunit;
 
@@ -44,7 +46,10 @@ public sealed class IndexCommandTests : IAsyncLifetime
         await Expect(0, "index city: dropped\n", "", "index", "drop", "city");
         await Expect(1, "", "keyva: there is no index 'city'\n", "index", "drop", "city");
         await Expect(0, "index sku: created\n", null, "index", "create", "sku", "n", "--unique", "--sparse", "--json=false");
-        (int code, output, string error) = await Run("index query sku --from 2 -k\nindex drop sku\n", "shell");
+        (int code, output, string error) = await Run("begin\nset d {\\\"n\\\":9}\nindex query sku --from 2 -k\nindex query none\nindex query sku --from 9 -k\ncommit\nindex query sku --from 9 -k\ndel d\n", "shell");
+        Assert.Matches("^transaction [0-9]+\nwritten, to be committed\nb\nd\nd\ncommitted, version [0-9]+\nd\nremoved\n$", output);
+        Assert.Contains("there is no index 'none'", error, StringComparison.Ordinal);
+        (code, output, error) = await Run("index query sku --from 2 -k\nindex drop sku\n", "shell");
         Assert.True(code == 0, error);
         Assert.StartsWith("b\nindex sku: dropped\n", output, StringComparison.Ordinal);
     }
@@ -68,6 +73,23 @@ public sealed class IndexCommandTests : IAsyncLifetime
         await Expect(2, "", "keyva: VALUE is '\"x', which begins with a double quote and is no JSON string\n", "index", "query", "n", "\"x");
         await Expect(2, "", null, "index", "query", "n", "[1]");
         await Expect(2, "", null, "index", "create", "n");
+    }
+
+    [Fact]
+    public async Task TheShellCompletesNamesOfIndexes()
+    {
+        await Expect(0, "index city: created\n", "", "index", "create", "city", "c");
+        await Expect(0, "index count: created\n", "", "index", "create", "count", "n");
+        using MemoryStream output = new();
+        using Terminal terminal = new(new MemoryStream(), output, TextWriter.Null);
+        using Interrupts interrupts = new(listen: false);
+        await using Session session = new(terminal, interrupts);
+        await using RemoteStore store = _server.Connect();
+        Completer completer = new(CommandTree.Create(session), () => store);
+        Assert.Equal(["create", "drop", "list", "query", "show", "wait"], completer.Complete("index ").Candidates);
+        Assert.Equal(["city", "count"], completer.Complete("index drop ").Candidates);
+        Assert.Equal(["count"], completer.Complete("index query co").Candidates);
+        Assert.Empty(completer.Complete("index create c").Candidates);
     }
 
     private async Task WriteAsync()

@@ -122,6 +122,60 @@ public sealed class RemoteIndexTests
         Assert.Equal((5L, true), (last.FilledRecords, last.Done));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task TransactionsAskIndexes(bool isRemote)
+    {
+        await using TestServer server = await TestServer.StartAsync(new StoreOptions { Durability = Durability.Os });
+        await using RemoteStore remote = server.Connect();
+        IStore store = isRemote ? remote : server.Server.Store;
+        await FillAsync(store);
+        Assert.True((await store.Indexes.CreateAsync(ByCity)).IsOk);
+        Assert.True((await store.Indexes.WaitAsync("by-city")).IsOk);
+        IndexQuery oslo = new() { Index = "by-city", Equal = ["Oslo"] };
+        await using (ITransaction txn = await store.BeginAsync())
+        {
+            await txn.PutAsync(Bytes("new"), Bytes("{\"city\":\"Oslo\",\"age\":35}"));
+            await txn.RemoveAsync(Bytes("bo"));
+            Assert.Equal(["ada", "new", "eve"], await InAsync(txn, oslo));
+            Assert.Equal(["eve", "new"], await InAsync(txn, oslo with { Reverse = true, Limit = 2 }));
+            RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => InAsync(txn, oslo with { Index = "none" }));
+            Assert.Equal((Status.NotFound, "there is no index 'none'"), (refused.Status, refused.Message));
+            Assert.True((await txn.CommitAsync()).IsOk);
+        }
+
+        await using (ITransaction txn = await store.BeginAsync())
+        {
+            Assert.Equal(["ada", "new", "eve"], await InAsync(txn, oslo));
+            await txn.PutAsync(Bytes("count"), Bytes("3"));
+            Assert.True((await store.UpsertAsync(Bytes("late"), Bytes("{\"city\":\"Oslo\",\"age\":99}"))).IsOk);
+            CommitResult result = await txn.CommitAsync();
+            Assert.Equal((Status.Conflict, "another has changed what the index 'by-city' has shown to the transaction", 0), (result.Status, result.Detail, result.ConflictKey.Length));
+        }
+
+        // Several pages of one query.
+        string pad = new('x', 300_000);
+        for (int i = 0; i < 6; i++)
+        {
+            Assert.True((await store.UpsertAsync(Bytes($"p{i}"), Bytes($"{{\"city\":\"Rome\",\"age\":{i},\"pad\":\"{pad}\"}}"))).IsOk);
+        }
+
+        await using ITransaction pages = await store.BeginAsync(new TransactionOptions { Isolation = IsolationLevel.RepeatableRead });
+        Assert.Equal(["p0", "p1", "p2", "p3", "p4"], await InAsync(pages, new IndexQuery { Index = "by-city", Equal = ["Rome"], Limit = 5 }));
+
+        static async Task<string[]> InAsync(ITransaction txn, IndexQuery query)
+        {
+            List<string> keys = [];
+            await foreach (IndexedRecord record in txn.QueryAsync(query))
+            {
+                keys.Add(Text(record.Record.Key));
+            }
+
+            return [.. keys];
+        }
+    }
+
     [Fact]
     public async Task LargeAnswersComeInPages()
     {

@@ -191,6 +191,36 @@ public sealed class IndexTests : IAsyncLifetime
         Assert.Equal(GrpcStatusCode.NotFound, (await _server.Control.CallAsync(Methods.DropIndex, new DropIndexRequest { Name = "city" })).Status.Code);
     }
 
+    [Fact]
+    public async Task TransactionsOverRestAskIndexes()
+    {
+        await WriteAsync();
+        await CreateAsync("city", "\"c\",\"n\"");
+        string txn = await BeginAsync();
+        using HttpResponseMessage written = await _server.SendAsync(
+            "POST", txn + "/write", ServerFixture.Json("{\"operations\":[{\"op\":\"put\",\"key\":\"d\",\"value\":\"{\\\"c\\\":\\\"Oslo\\\",\\\"n\\\":1.5}\"},{\"op\":\"remove\",\"key\":\"b\"}]}"));
+        Assert.Equal(HttpStatusCode.OK, written.StatusCode);
+        JsonElement found = await JsonAsync(txn + "/indexes/city/records?equal=%22Oslo%22&limit=1");
+        Assert.Equal(["a"], Keys(found));
+        found = await JsonAsync(txn + "/indexes/city/records?equal=%22Oslo%22&after=" + found.GetProperty("resume").GetString());
+        Assert.Equal(["d"], Keys(found));
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", txn + "/indexes/none/records"), 404, "not-found");
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", txn + "/indexes/city/records?equal=x"), 400, "invalid");
+        await ServerFixture.ProblemAsync(await _server.SendAsync("POST", txn + "/indexes/city/records"), 405, "invalid");
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", txn + "/indexes/city"), 404, "invalid");
+        _server.Store.Upsert("e"u8, "{\"c\":\"Oslo\"}"u8);
+        JsonElement conflict = await ServerFixture.ProblemAsync(await _server.SendAsync("POST", txn + "/commit"), 409, "conflict");
+        Assert.False(conflict.TryGetProperty("conflictKey", out _));
+        Assert.Contains("the index 'city'", conflict.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        await ServerFixture.ProblemAsync(await _server.SendAsync("GET", txn + "/indexes/city/records"), 404, "not-found");
+    }
+
+    private async Task<string> BeginAsync()
+    {
+        using HttpResponseMessage begun = await _server.SendAsync("POST", "/txn", ServerFixture.Json("{}"));
+        return begun.Headers.Location!.ToString();
+    }
+
     private async Task WriteAsync()
     {
         using WriteBatch batch = new();
