@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 
 namespace KeyVa.Cli;
 
@@ -9,6 +10,8 @@ namespace KeyVa.Cli;
 internal sealed class TransactionStore(ITransaction transaction) : IStore
 {
     public ITransaction Transaction { get; } = transaction;
+
+    public IIndexes Indexes => throw Outside("changes of indexes");
 
     public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default) => Transaction.GetAsync(key, cancellation);
 
@@ -44,6 +47,8 @@ internal sealed class TransactionStore(ITransaction transaction) : IStore
 
     public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
         throw Outside("increments");
+
+    public IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default) => Transaction.QueryAsync(query, cancellation);
 
     public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default) => throw Outside("watches");
 

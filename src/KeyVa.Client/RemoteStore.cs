@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
@@ -16,15 +17,23 @@ namespace KeyVa.Client;
 public sealed class RemoteStore : IStore
 {
     private readonly Connection _connection;
+    private readonly Connection _control;
 
     private RemoteStore(ServerAddress address, RemoteOptions options)
     {
         Address = address;
         _connection = new Connection(address, options);
+        _control = new Connection(options.Control ?? address.Control(), options);
+        Indexes = new RemoteIndexes(_connection, _control);
     }
 
     /// <summary>The server.</summary>
     public ServerAddress Address { get; }
+
+    /// <summary>The secondary indexes.</summary>
+    public RemoteIndexes Indexes { get; }
+
+    IIndexes IStore.Indexes => Indexes;
 
     /// <summary>
     /// A client of the data plane at an address such as <c>127.0.0.1:7401</c>; <see cref="FormatException"/> if it is no
@@ -157,6 +166,13 @@ public sealed class RemoteStore : IStore
     }
 
     /// <inheritdoc/>
+    public IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        return RemoteIndexes.QueryAsync(_connection, query, cancellation);
+    }
+
+    /// <inheritdoc/>
     /// <remarks>
     /// A watch that loses its connection goes on over a new one by itself, where it was; only if that fails, or if the
     /// connection broke in the midst of a version of many messages, does it end with <see cref="ServerUnreachableException"/>.
@@ -259,6 +275,7 @@ public sealed class RemoteStore : IStore
     public ValueTask DisposeAsync()
     {
         _connection.Dispose();
+        _control.Dispose();
         return ValueTask.CompletedTask;
     }
 

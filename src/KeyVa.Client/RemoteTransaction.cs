@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Transactions;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -14,6 +15,9 @@ namespace KeyVa.Client;
 /// <remarks>A commit whose answer is lost throws <see cref="ServerUnreachableException"/>: whether it happened is unknown.</remarks>
 public sealed class RemoteTransaction : ITransaction, IAttempt
 {
+    /// <summary>What it is that was not found, if not the transaction.</summary>
+    private const string NotFoundTrailer = "keyva-not-found";
+
     private readonly Connection _connection;
     private bool _isOver;
     private bool _missedLock;
@@ -84,6 +88,34 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
             }
 
             scan.After = page.Resume;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        Wire.QueryRequest rest = WireIndex.ToRequest(query);
+        while (true)
+        {
+            Reply<Wire.QueryResponse> reply = await CallAsync(Methods.TxnQuery, new Wire.TxnQueryRequest { Id = Id, Query = rest }, isRead: true, cancellation);
+            if (reply.Message is not { } page)
+            {
+                throw new RefusedException(reply.Status, reply.Detail ?? "the query was refused");
+            }
+
+            foreach (Wire.IndexedRecord record in page.Records)
+            {
+                yield return WireIndex.ToRecord(record);
+            }
+
+            bool isDone = rest.Limit > 0 && (rest.Limit -= page.Records.Count) <= 0;
+            if (isDone || page.Resume.IsEmpty)
+            {
+                yield break;
+            }
+
+            rest.After = page.Resume;
         }
     }
 
@@ -228,7 +260,7 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
         }
 
         Reply<TResponse> reply = await _connection.CallAsync(method, request, isRead, cancellation, waits: Options.LockTimeout);
-        if (reply.Message is null && reply.Status == Status.NotFound)
+        if (reply.Message is null && reply.Status == Status.NotFound && reply.Trailers.Get(NotFoundTrailer) is null)
         {
             reply = reply with { Status = Status.Expired };
         }

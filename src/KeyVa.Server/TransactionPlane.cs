@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using KeyVa.Transactions;
@@ -20,6 +21,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         .Unary(Methods.Begin, guard.Unary<BeginRequest, BeginResponse>(Operation.Other, Begin))
         .Unary(Methods.TxnGet, guard.Unary<TxnGetRequest, GetResponse>(Operation.Get, (request, call) => WithAsync(request.Id, call, one => GetAsync(one, request, call))))
         .Unary(Methods.TxnScan, guard.Unary<TxnScanRequest, ScanResponse>(Operation.Scan, (request, call) => WithAsync(request.Id, call, one => ScanAsync(one, request, call))))
+        .Unary(Methods.TxnQuery, guard.Unary<TxnQueryRequest, QueryResponse>(Operation.Scan, (request, call) => WithAsync(request.Id, call, one => QueryAsync(one, request, call))))
         .Unary(Methods.TxnWrite, guard.Unary<TxnWriteRequest, WriteResponse>(Operation.Write, (request, call) => WithAsync(request.Id, call, one => WriteAsync(one, request, call))))
         .Unary(Methods.SetSavepoint, guard.Unary<SetSavepointRequest, SetSavepointResponse>(Operation.Other, (request, call) => WithAsync(request.Id, call, one => SetSavepoint(one, call))))
         .Unary(Methods.RollbackTo, guard.Unary<RollbackToRequest, RollbackToResponse>(Operation.Other, (request, call) => WithAsync(request.Id, call, one => RollbackTo(one, request, call))))
@@ -96,6 +98,35 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
             if (bytes >= PageBytes || page.Records.Count == scan.Limit)
             {
                 page.Resume = record.Key;
+                break;
+            }
+        }
+
+        return page;
+    }
+
+    private static async ValueTask<GrpcResult<QueryResponse>> QueryAsync(Transaction transaction, TxnQueryRequest request, GrpcCallContext call)
+    {
+        if (!ProtoIndex.TryRead(request.Query ?? new QueryRequest(), out IndexQuery query, out string wrong))
+        {
+            return GrpcRefusal.Malformed(call, wrong);
+        }
+
+        // As for a scan, not one more than asked for.
+        using IndexCursor cursor = await transaction.OpenQueryAsync(query);
+        if (cursor.Status != Status.Ok)
+        {
+            return GrpcRefusal.OfQuery(call, cursor.Status, cursor.Detail);
+        }
+
+        QueryResponse page = new();
+        long bytes = 0;
+        while (cursor.MoveNext())
+        {
+            bytes += IndexCalls.Add(page, cursor);
+            if (bytes >= PageBytes || page.Records.Count == query.Limit)
+            {
+                page.Resume = Google.Protobuf.ByteString.CopyFrom(cursor.ResumeToken);
                 break;
             }
         }

@@ -1,3 +1,5 @@
+using KeyVa.Indexes;
+
 namespace KeyVa;
 
 /// <summary>
@@ -9,6 +11,9 @@ namespace KeyVa;
 /// </summary>
 public interface IStore : IAsyncDisposable
 {
+    /// <summary>The secondary indexes: to create, list, wait for and drop them.</summary>
+    IIndexes Indexes { get; }
+
     /// <summary>Reads a key. Linearizable.</summary>
     ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default);
 
@@ -47,6 +52,13 @@ public interface IStore : IAsyncDisposable
     /// enumeration if the scan is refused.
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Asks a secondary index, at one snapshot: goes through the records it finds in the order of the index. Throws
+    /// <see cref="RefusedException"/> from the enumeration if the query is refused: there is no such index (<see cref="Status.NotFound"/>), it is being
+    /// filled (<see cref="Status.NotReady"/>), or it has not so many fields (<see cref="Status.Invalid"/>).
+    /// </summary>
+    IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default);
 
     /// <summary>
     /// Follows the changes of a key, a prefix or a range, in commit order, none left out and none twice. The first event is a

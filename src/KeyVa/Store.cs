@@ -72,6 +72,8 @@ public sealed class Store : IStore
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
 
+    internal IReadOnlyList<IndexInfo> ListIndexes() => _indexes.List();
+
     internal MergeRegistry MergeFunctions => _context.MergeFunctions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
@@ -447,6 +449,16 @@ public sealed class Store : IStore
     }
 
     /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        using IndexCursor cursor = await OpenQueryAsync(query, cancellation).ConfigureAwait(false);
+        foreach (IndexedRecord record in IndexedRecord.All(cursor, cancellation))
+        {
+            yield return record;
+        }
+    }
+
+    /// <inheritdoc/>
     public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -512,8 +524,12 @@ public sealed class Store : IStore
     /// <summary>The second step, for keys of one partition.</summary>
     internal void Prefetch(long partition, ReadOnlySpan<ulong> hashes) => _reads.Prefetch(partition, hashes);
 
-    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
-    internal void EndWatches() => _context.Watches.End();
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>, and every wait for an index; no other watch can be opened.</summary>
+    internal void EndWatches()
+    {
+        _context.Watches.End();
+        _indexes.EndWaits();
+    }
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

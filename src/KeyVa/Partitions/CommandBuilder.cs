@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Merges;
 
@@ -162,6 +163,16 @@ internal sealed class CommandBuilder : IDisposable
         Format = GroupEntry.ExtendedFormat;
         DataBytes += check.From.Length + check.To.Length;
         CheckEncoding.AppendRange(Buffer, check);
+        Count++;
+    }
+
+    /// <summary>Adds the condition that an index of one partition holds what it held.</summary>
+    public void Check(in IndexCheck check)
+    {
+        NoteOffset(NoKey);
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += check.From.Length + check.To.Length;
+        CheckEncoding.AppendIndex(Buffer, check);
         Count++;
     }
 

@@ -478,7 +478,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(State, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
+        if (CommandApplier.Check(State, bytes, version, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
             CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);

@@ -1,3 +1,5 @@
+using KeyVa.Indexes;
+
 namespace KeyVa;
 
 /// <summary>
@@ -27,6 +29,12 @@ public interface ITransaction : IAsyncDisposable
     /// enumeration if the scan is refused or the transaction ends.
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Asks a secondary index, with what this transaction has written until now; see <see cref="IStore.QueryAsync"/>. In a serializable transaction the
+    /// commit finds what was read of the index unchanged, or ends with <see cref="Status.Conflict"/>.
+    /// </summary>
+    IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default);
 
     /// <summary>Writes a key. A condition is evaluated now, against what this transaction sees; that it still holds is checked when it commits.</summary>
     ValueTask<WriteResult> PutAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default);

@@ -100,9 +100,9 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     public ScanCursor Scan(ScanOptions options) => TransactionScans.Open(Body, options);
 
     /// <summary>
-    /// Asks a secondary index at this transaction's snapshot (a new one for each call, if its level has none); check the cursor's
-    /// <see cref="IndexCursor.Status"/>. <see cref="Status.Unsupported"/> once the transaction has written, since a query does not see that, and at
-    /// <see cref="IsolationLevel.Serializable"/> unless it is <see cref="TransactionOptions.ReadOnly"/>: commits do not validate what an index has shown.
+    /// Asks a secondary index at this transaction's snapshot (a new one for each call, if its level has none), with what the transaction has
+    /// written until now; check the cursor's <see cref="IndexCursor.Status"/>. At <see cref="IsolationLevel.Serializable"/> the commit
+    /// finds what was read of the index unchanged, or ends with <see cref="Status.Conflict"/>; no locks are taken. Dispose it before the transaction.
     /// </summary>
     public IndexCursor Query(IndexQuery query) => TransactionQueries.Open(Body, query);
 
@@ -189,6 +189,16 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             yield return StoreReads.Copy(cursor);
+        }
+    }
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        using IndexCursor cursor = await OpenQueryAsync(query, cancellation).ConfigureAwait(false);
+        foreach (IndexedRecord record in IndexedRecord.All(cursor, cancellation))
+        {
+            yield return record;
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using KeyVa.Engines;
+using KeyVa.Indexes;
 using KeyVa.Partitions;
 using KeyVa.Transactions.Locks;
 
@@ -59,6 +60,9 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
     /// <summary>Cursors that are open, by <see cref="TransactionCursor.Next"/>.</summary>
     public TransactionCursor? Cursors { get; set; }
+
+    /// <summary>Cursors over indexes that are open and note what they read.</summary>
+    public List<IndexCursor> Queries { get; } = [];
 
     public WriteOrder KeyOrder => field ??= new WriteOrder(Writes, byHash: false);
 
@@ -270,6 +274,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         Debug.Assert((State & StateMask) == Ended, "its owner has ended it");
         Generation++;
         Cursors = null;
+        Queries.Clear();
         lock (Writes.Gate)
         {
             Writes.Clear();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using KeyVa.Indexes;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
 
@@ -69,6 +70,8 @@ internal static class TransactionCommit
         {
             cursor.NoteRead();
         }
+
+        body.Queries.ForEach(static query => query.NoteRead());
 
         // Reads at one snapshot are as they were at its version, whatever came later. Reads under locks were made one by
         // one, and a write that was on its way when a lock was taken may have come between.
@@ -192,6 +195,11 @@ internal static class TransactionCommit
         {
             body.Command.Check(reads.RangeAt(range));
         }
+
+        for (int index = 0; index < reads.IndexCount; index++)
+        {
+            body.Command.Check(reads.IndexAt(index));
+        }
     }
 
     private static CommitResult Result(TransactionBody body, in WriteResult written)
@@ -215,6 +223,12 @@ internal static class TransactionCommit
         for (int i = 0; i <= written.FailedOperation; i++)
         {
             OperationEncoding.TryRead(ref command, out operation);
+        }
+
+        if (operation.IsIndexCheck)
+        {
+            string index = body.Live.Indexes.NameOf(IndexCheck.Read(operation).Index) is { } name ? $"the index '{name}'" : "an index that was dropped";
+            return new CommitResult { Status = Status.Conflict, Detail = $"another has changed what {index} has shown to the transaction" };
         }
 
         string key = Describe(operation.Key);
