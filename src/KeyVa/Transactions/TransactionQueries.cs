@@ -40,6 +40,12 @@ internal static class TransactionQueries
 
         if (body.IsActive && body.At != ReadVersion.Latest)
         {
+            if (body.SeesKeys)
+            {
+                // Which records an index will show is not known here.
+                body.Seen.Add(default, default);
+            }
+
             at = new Snapshot();
             body.Live.Snapshots.Share(body.Snapshot, at);
         }

@@ -45,7 +45,8 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private readonly ChangeMemory _memory;
     private readonly PinnedLoads _loads;
     private readonly ChangeFeed _feed;
-    private readonly IChangeHistory[] _histories;
+    private readonly RecentChanges _recent;
+    private readonly RetainedChanges _retained;
     private readonly ITimer _sweepTimer;
     private readonly ITimer _lingerTimer;
     private readonly ITimer _restTimer;
@@ -80,7 +81,8 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         MemoryBudget budget = context.BlockCache.Memory;
         _memory = new ChangeMemory(Math.Min(_options.WatchHistoryBytes, budget.Bytes / MostOfBudget), budget);
         _loads = new PinnedLoads(context.Snapshots);
-        _histories = [new RecentChanges(this)];
+        _recent = new RecentChanges(this);
+        _retained = new RetainedChanges(this, context);
         _feed = new ChangeFeed(this, _oracle, _memory, _options.WatchHistoryAlways);
         _sweepTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Sweep(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _restTimer = context.Time.CreateTimer(static hub => ((IThreadPoolWorkItem)hub!).Execute(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -159,11 +161,15 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
                 cap = _delivered;
                 if (i == Tries)
                 {
-                    // So far the pump was always a little ahead: it waits for the rest.
-                    read = ReadOnce(watcher, cap);
+                    // So far the pump was always a little ahead: it waits for the rest, which is in memory by now.
+                    read = _recent.TryReadSince(watcher, cap);
+                    if (read.IsGone)
+                    {
+                        return 0;
+                    }
                 }
 
-                if (i > 0 && read == default && watcher.Position >= cap)
+                if (i > 0 && read == default && watcher.Position >= cap && IsKept(watcher.Target.Range, watcher.Position))
                 {
                     watcher.CatchUp();
                     return 0;
@@ -183,6 +189,9 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         PinnedLoad[] loads = _loads.Of(watcher, version);
         return loads.Length > 0 ? loads : throw Compacted(version + 1);
     }
+
+    /// <summary>Has a watcher read a version of the past like a load; false if that has been forgotten.</summary>
+    public bool TryPinVersion(Watcher watcher, ChangeLog[] logs, long version) => _loads.TryPinPast(watcher, logs, version, _oracle);
 
     public void DoneWithLoads(Watcher watcher, long version) => _loads.Release(watcher, version);
 
@@ -376,8 +385,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             }
 
             long after = startVersion == 0 ? newest : startVersion - 1;
-            ChangeLog[] logs = LogsOf(range);
-            watcher.Begin(after, after >= _delivered && Array.TrueForAll(logs, log => log.Floor <= after));
+            watcher.Begin(after, after >= _delivered && IsKept(range, after));
             _watchers.Add(watcher);
             _index.Add(watcher);
             Volatile.Write(ref _watcherCount, _watchers.Count);
@@ -385,20 +393,14 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
     }
 
-    /// <summary>Reads on from the first history that has what comes next.</summary>
+    /// <summary>Whether memory has all changes of a range above a version.</summary>
+    private bool IsKept(KeyRange range, long after) => Array.TrueForAll(LogsOf(range), log => log.Floor <= after);
+
+    /// <summary>Reads on from memory or, if that has forgotten what comes next, from what the engines retain.</summary>
     private HistoryRead ReadOnce(Watcher watcher, long cap)
     {
-        HistoryRead read = default;
-        foreach (IChangeHistory history in _histories)
-        {
-            read = history.TryReadSince(watcher, cap);
-            if (!read.IsGone)
-            {
-                break;
-            }
-        }
-
-        return read;
+        HistoryRead read = _recent.TryReadSince(watcher, cap);
+        return read.IsGone ? _retained.TryReadSince(watcher, cap) : read;
     }
 
     /// <summary>Delivers a bounded number of changes; true if more may be there.</summary>

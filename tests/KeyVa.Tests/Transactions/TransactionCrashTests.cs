@@ -53,6 +53,8 @@ public sealed class TransactionCrashTests
             int round = values[0] is { } text ? text[0] - 'A' : -1;
             Assert.Equal(round < 0 ? null : $"{(char)('A' + round)}", Get(store, "range")?[..1]);
             Assert.Null(Get(store, "gone"));
+            Assert.Equal(round < 0 ? null : $"{2 * (round + 1)}", Get(store, "b-count"));
+            Assert.Equal(round < 0 ? null : $"{-round - 1}", Get(store, "y-count"));
             Assert.True(round >= left[i].Acknowledged || durability == Durability.Os, $"operation {i}: round {left[i].Acknowledged} was acknowledged, {round} is there");
         }
     }
@@ -66,6 +68,10 @@ public sealed class TransactionCrashTests
             TransactionTests.Read(txn, key);
             txn.Put(Bytes(key), Bytes(value));
         }
+
+        txn.Increment("b-count"u8, 5);
+        txn.Increment("b-count"u8, -3);
+        txn.Increment("y-count"u8, -1);
 
         // A check that fails replays as it was decided: nothing of this one may ever be there.
         using (Transaction refused = store.Begin())

@@ -178,6 +178,18 @@ internal sealed class LockTable : IDisposable
         return listing.Locks;
     }
 
+    /// <summary>What an owner waits for and the newest <paramref name="most"/> of the locks that it holds. At any time, from any thread.</summary>
+    public LockListing Describe(LockOwner owner, int most)
+    {
+        LockListing listing = new(most);
+        using (_space.EnterAll())
+        {
+            listing.Fill(_space, owner);
+        }
+
+        return listing;
+    }
+
     /// <summary>Ends all waits with <see cref="LockOutcome.Aborted"/>, and all requests to come.</summary>
     public void Dispose()
     {
