@@ -179,8 +179,6 @@ public sealed class PastTests : IAsyncLifetime
         await ServerFixture.ProblemAsync(await _server.SendAsync("PUT", "/history/k", ServerFixture.Json("1")), 405, "invalid");
         await ServerFixture.ProblemAsync(await _server.SendAsync("GET", "/kv:rollback"), 405, "invalid");
         await ServerFixture.ProblemAsync(await _server.SendAsync("DELETE", "/kv/k?version=1"), 400, "invalid");
-        await ServerFixture.ProblemAsync(
-            await _server.SendAsync("POST", "/kv:get", ServerFixture.Proto(new GetRequest { Keys = { ByteString.CopyFromUtf8("k") }, AtVersion = 1 }.ToByteArray())), 400, "invalid");
     }
 
     [Fact]
