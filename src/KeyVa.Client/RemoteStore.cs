@@ -188,6 +188,13 @@ public sealed class RemoteStore : IStore
         at.IsSet ? RemotePast.GetAtAsync(_connection, key, at, cancellation) : GetAsync(key, cancellation);
 
     /// <inheritdoc/>
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        return at.IsSet ? RemotePast.GetAtAsync(_connection, keys, at, cancellation) : GetAsync(keys, cancellation);
+    }
+
+    /// <inheritdoc/>
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
         RemotePast.HistoryAsync(_connection, key, options ?? new HistoryOptions(), cancellation);
 

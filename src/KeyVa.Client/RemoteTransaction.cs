@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using KeyVa.Indexes;
+using KeyVa.Merges;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Transactions;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -127,6 +128,19 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
             WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
         return WriteAsync(new Wire.Operation { Put = put }, cancellation);
     }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        using WriteBatch batch = new();
+        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options), cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)

@@ -95,6 +95,14 @@ public static class Methods
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
 
+    /// <summary>ListTransactions, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ListTransactionsRequest, ListTransactionsResponse> ListTransactions =
+        new(ControlPlane, "ListTransactions", ListTransactionsRequest.Parser, ListTransactionsResponse.Parser);
+
+    /// <summary>EndTransaction, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<EndTransactionRequest, EndTransactionResponse> EndTransaction =
+        new(ControlPlane, "EndTransaction", EndTransactionRequest.Parser, EndTransactionResponse.Parser);
+
     /// <summary>Scrub, as control.proto describes it.</summary>
     public static readonly GrpcMethod<ScrubRequest, ScrubProgress> Scrub =
         new(ControlPlane, "Scrub", ScrubRequest.Parser, ScrubProgress.Parser);

@@ -86,13 +86,7 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
             return GrpcRefusal.Of(call, result.Status, result.Detail);
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        return response;
+        return ProtoRecord.Of(keys, result);
     }
 
     private async ValueTask<GrpcResult<WriteResponse>> UpsertAsync(UpsertRequest request, GrpcCallContext call)

@@ -116,7 +116,7 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
                 return _batches.WriteAsync(context);
             case RestRoutes.MultiGet when HttpMethods.IsPost(method):
                 operation = Operation.Get;
-                return _batches.GetAsync(context);
+                return _batches.GetAsync(context, target);
             case RestRoutes.RollBack when HttpMethods.IsPost(method):
                 return _past.RollBackAsync(context);
             case RestRoutes.Watch when HttpMethods.IsGet(method):

@@ -27,6 +27,9 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>PATCH /kv/{key}</c>.</summary>
     internal static readonly string[] MergeParameters = ["encoding", "ttl", "function", "function-version"];
 
+    /// <summary>The parameters of <c>POST /kv:get</c>.</summary>
+    internal static readonly string[] MultiGetParameters = ["version", "time"];
+
     /// <summary>The parameters of <c>GET /kv</c>.</summary>
     internal static readonly string[] ListParameters =
         ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding", "version", "time"];

@@ -49,7 +49,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        using OneShot plan = new();
+        using OneShot plan = new(store.MergeFunctions);
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
             ? JsonTransaction.TryReadOneShot(body.Memory.Span, plan, out wrong)
@@ -151,11 +151,17 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         }
 
         List<ReadOnlyMemory<byte>> keys = [];
+        AsOf at = AsOf.Now;
         bool forUpdate = false;
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
             ? JsonTransaction.TryReadKeys(body.Memory.Span, keys, out forUpdate, out wrong)
-            : RestBatches.TryReadProto(body.Memory, keys, out wrong);
+            : RestBatches.TryReadProto(body.Memory, keys, ref at, out wrong);
+        if (valid && at.IsSet)
+        {
+            (valid, wrong) = (false, "a transaction reads at its own snapshot; read the store itself for a version or time of the past");
+        }
+
         if (!valid || keys.Count > RestBatches.MaxGetKeys)
         {
             await (valid ? RestBatches.TooManyKeys(keys.Count) : Problem.Malformed(wrong)).WriteAsync(context);
@@ -169,13 +175,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        await RestBatches.AnswerAsync(context, response, static (json, message) => RestBatches.WriteRecords(json, message.Records));
+        await RestBatches.AnswerAsync(context, ProtoRecord.Of(keys, result), static (json, message) => RestBatches.WriteRecords(json, message.Records));
     }
 
     private static async Task ScanAsync(HttpContext context, Transaction transaction, RestQuery query)

@@ -64,13 +64,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
             return GrpcRefusal.Of(call, result.Status, result.Detail);
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        return response;
+        return ProtoRecord.Of(keys, result);
     }
 
     private static async ValueTask<GrpcResult<ScanResponse>> ScanAsync(Transaction transaction, TxnScanRequest request, GrpcCallContext call)
@@ -134,10 +128,10 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         return page;
     }
 
-    private static async ValueTask<GrpcResult<WriteResponse>> WriteAsync(Transaction transaction, TxnWriteRequest request, GrpcCallContext call)
+    private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(Transaction transaction, TxnWriteRequest request, GrpcCallContext call)
     {
         using WriteBatch batch = new();
-        if (!ProtoBatch.TryAdd(batch, request.Operations, out string wrong))
+        if (!ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions))
         {
             return GrpcRefusal.Malformed(call, wrong);
         }
@@ -171,7 +165,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
 
     private async ValueTask<GrpcResult<TransactResponse>> TransactAsync(TransactRequest request, GrpcCallContext call)
     {
-        using OneShot plan = new();
+        using OneShot plan = new(store.MergeFunctions);
         if (!ProtoTransaction.TryRead(request, plan, out string wrong))
         {
             return GrpcRefusal.Malformed(call, wrong);

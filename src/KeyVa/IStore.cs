@@ -74,6 +74,12 @@ public interface IStore : IAsyncDisposable
     /// </summary>
     ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Reads several keys as they were at a version or time: at one moment, since what was then does not change any more.
+    /// <see cref="Status.Compacted"/> if that has been forgotten of one of them.
+    /// </summary>
+    ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default);
+
     /// <summary>Lists the versions of a key that are still there, newest first unless asked for the reverse.</summary>
     ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default);
 

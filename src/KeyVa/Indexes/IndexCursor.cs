@@ -161,7 +161,7 @@ public sealed class IndexCursor : IDisposable
     }
 
     /// <summary>Lays what the transaction has written over the index, if it has written anything.</summary>
-    internal void LayOver(StoredIndex index, IReadOnlyList<IndexExtractor> extractors)
+    internal void LayOver(StoredIndex index, IReadOnlyList<IndexExtractor> extractors, long version)
     {
         _fields = index.Definition.Fields.Count;
         if (_scan is null)
@@ -172,7 +172,13 @@ public sealed class IndexCursor : IDisposable
         if (!_scan.Writes.IsEmpty)
         {
             var reader = new RecordReader(index.Definition, extractors.FirstOrDefault(known => known.Name == index.Definition.Extractor));
-            _overlay = new IndexOverlay(_scan.Writes, reader, _bounds);
+            _overlay = new IndexOverlay(_scan, reader, _bounds, version);
+            if (_overlay.Failure != Status.Ok)
+            {
+                Refuse(_overlay.Failure, _scan.Body.Detail ?? "a merge of the transaction cannot be done");
+                return;
+            }
+
             _sources.Add(new IndexSource(null, null, new OwnEntryCursor(_overlay.Entries, _reverse), _fields, null, notes: false));
         }
 

@@ -14,9 +14,13 @@ internal sealed class IndexOverlay
     private readonly List<(byte[] From, byte[] To)> _ranges = [];
     private readonly List<OwnEntry> _entries = [];
 
-    /// <summary>Reads the writes, in the entries of the bounds.</summary>
-    public IndexOverlay(WriteSet writes, RecordReader reader, IndexBounds bounds)
+    /// <summary>
+    /// Reads the writes, in the entries of the bounds. Merges that wait for the commit count with what they come to over the
+    /// state at <paramref name="version"/>, which is noted as read.
+    /// </summary>
+    public IndexOverlay(TransactionScan scan, RecordReader reader, IndexBounds bounds, long version)
     {
+        WriteSet writes = scan.Writes;
         _byKey = _keys.GetAlternateLookup<ReadOnlySpan<byte>>();
         var found = new IndexEntries();
         for (int number = 0; number < writes.Keys.Count; number++)
@@ -31,7 +35,21 @@ internal sealed class IndexOverlay
             _keys.Add(copy);
             if (write.IsPut)
             {
-                AddEntries(writes, write, copy, reader, found, bounds);
+                // A relative expiry counts from the commit, which is to come.
+                AddEntries(copy, writes.ValueOf(write).ToArray(), write.Expiry.IsRelative ? 0 : write.Expiry.Milliseconds, reader, found, bounds);
+            }
+            else if (write.IsMerge)
+            {
+                using ValueLease merged = TransactionReads.GetMerged(scan.Body, writes, copy, version, scan.NotesReads);
+                if (merged.Found)
+                {
+                    AddEntries(copy, merged.Value.ToArray(), merged.ExpiresAtUnixMilliseconds, reader, found, bounds);
+                }
+                else if (merged.Status != Status.NotFound)
+                {
+                    Failure = merged.Status;
+                    return;
+                }
             }
         }
 
@@ -42,6 +60,9 @@ internal sealed class IndexOverlay
 
         _entries.Sort(static (a, b) => a.Entry.AsSpan().SequenceCompareTo(b.Entry));
     }
+
+    /// <summary>Not Ok: a merge cannot be evaluated, for this reason, and the overlay is of no use.</summary>
+    public Status Failure { get; }
 
     /// <summary>The own entries, in order.</summary>
     public IReadOnlyList<OwnEntry> Entries => _entries;
@@ -65,17 +86,15 @@ internal sealed class IndexOverlay
         return false;
     }
 
-    private void AddEntries(WriteSet writes, in BufferedWrite write, byte[] key, RecordReader reader, IndexEntries found, IndexBounds bounds)
+    private void AddEntries(byte[] key, byte[] value, long expiresAt, RecordReader reader, IndexEntries found, IndexBounds bounds)
     {
-        byte[] value = writes.ValueOf(write).ToArray();
         reader.Read(key, value, found);
         for (int i = 0; i < found.Count; i++)
         {
             ReadOnlySpan<byte> entry = found[i];
             if (entry.SequenceCompareTo(bounds.From.Written) >= 0 && entry.SequenceCompareTo(bounds.To.Written) < 0)
             {
-                // A relative expiry counts from the commit, which is to come.
-                _entries.Add(new OwnEntry(entry.ToArray(), value, write.Expiry.IsRelative ? 0 : write.Expiry.Milliseconds));
+                _entries.Add(new OwnEntry(entry.ToArray(), value, expiresAt));
             }
         }
     }

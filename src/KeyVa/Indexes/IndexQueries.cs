@@ -51,7 +51,12 @@ internal static class IndexQueries
             return cursor;
         }
 
-        cursor.LayOver(index, context.Options.IndexExtractors);
+        cursor.LayOver(index, context.Options.IndexExtractors, version);
+        if (cursor.Status != Status.Ok)
+        {
+            return cursor;
+        }
+
         Epochs.Enter();
         try
         {

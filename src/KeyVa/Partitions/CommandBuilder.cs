@@ -92,15 +92,17 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>Makes a key's value from the one that it has and an operand.</summary>
     public void Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, in WriteOptions options)
     {
-        Note(key);
-        OnlyRemovals = false;
-        HasMerges = true;
-        Format = GroupEntry.ExtendedFormat;
-        DataBytes += key.Length + operand.Length;
-        LongestValue = Math.Max(LongestValue, operand.Length);
-        _mergeWeight += AssumedMergeBytes;
+        NoteMerge(key, operand.Length);
         int limit = MergeEncoding.Append(Buffer, key, function, operand, options);
         (_merges ??= []).Add(new MergeNote(Count, limit, function));
+        Count++;
+    }
+
+    /// <summary>Several merges of one key, one after the other (see <see cref="MergeStack"/>), of functions that are known to be registered.</summary>
+    public void MergeAll(ReadOnlySpan<byte> key, ReadOnlySpan<byte> stack, int limit, in WriteOptions options)
+    {
+        NoteMerge(key, stack.Length);
+        MergeEncoding.AppendStack(Buffer, key, stack, limit, options);
         Count++;
     }
 
@@ -223,7 +225,7 @@ internal sealed class CommandBuilder : IDisposable
         if (HasMerges)
         {
             HasMerges = false;
-            _merges!.Clear();
+            _merges?.Clear();
             _mergeWeight = 0;
         }
 
@@ -234,6 +236,17 @@ internal sealed class CommandBuilder : IDisposable
     }
 
     public void Dispose() => Buffer.Dispose();
+
+    private void NoteMerge(ReadOnlySpan<byte> key, int operandBytes)
+    {
+        Note(key);
+        OnlyRemovals = false;
+        HasMerges = true;
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += key.Length + operandBytes;
+        LongestValue = Math.Max(LongestValue, operandBytes);
+        _mergeWeight += AssumedMergeBytes;
+    }
 
     private static int Hash(ReadOnlySpan<byte> key)
     {

@@ -39,6 +39,17 @@ public interface ITransaction : IAsyncDisposable
     /// <summary>Writes a key. A condition is evaluated now, against what this transaction sees; that it still holds is checked when it commits.</summary>
     ValueTask<WriteResult> PutAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the transaction commits: over whatever is there then, so it never conflicts,
+    /// unless the transaction has read the key too. <see cref="WriteResult.Merged"/> is empty: what it comes to shows when the key is
+    /// read. <see cref="Status.MergeRefused"/> from here, a read or the commit, if the function refuses.
+    /// </summary>
+    ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default);
+
+    /// <summary>Adds to a counter when the transaction commits; see <see cref="MergeAsync"/>.</summary>
+    ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default);
+
     /// <summary>Removes a key, without a look whether it is there.</summary>
     ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default);
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using KeyVa.Indexes;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
@@ -120,6 +121,24 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     public WriteResult Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, WriteOptions options = default) =>
         TransactionWrites.Put(Body, key, value, options);
 
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the transaction commits: over whatever is there then, so it never conflicts, unless
+    /// the transaction has read the key too. What it comes to shows when the key is read. Over what this transaction has written itself it is done at once. Without an
+    /// expiry a key that is there keeps its own. <see cref="Status.MergeRefused"/> from here, a read or the commit, if the function refuses.
+    /// </summary>
+    public WriteResult Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        return TransactionMerges.Merge(Body, key, function, operand, options);
+    }
+
+    /// <summary>Adds to a counter when the transaction commits; see <see cref="Merge"/>.</summary>
+    public WriteResult Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> text = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, text), options);
+    }
+
     /// <summary>Removes a key, without a look whether it is there (unless a condition asks for one).</summary>
     public WriteResult Remove(ReadOnlySpan<byte> key, Condition condition = default) => TransactionWrites.Remove(Body, key, condition);
 
@@ -209,6 +228,19 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
         Status status = await PrepareAsync(key, LockMode.Exclusive).ConfigureAwait(false);
         return status == Status.Ok ? Put(key.Span, value.Span, options) : TransactionWrites.Refused(Body, status);
     }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        Status status = await PrepareAsync(key, LockMode.Exclusive).ConfigureAwait(false);
+        return status == Status.Ok ? Merge(key.Span, function, operand.Span, options) : TransactionWrites.Refused(Body, status);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public async ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)

@@ -140,7 +140,8 @@ internal static class TransactionCommit
 
             Condition condition = default;
             bool isChecked = body.Reads.TryGetVersion(key, out long version);
-            if (!isChecked && firstWins)
+            // A merge of a key that was not read goes over whatever is there then.
+            if (!isChecked && firstWins && (!write.IsMerge || body.Seen.Contains(key)))
             {
                 isChecked = TransactionReads.TryGetVersion(body, key, out version);
                 if (!isChecked)
@@ -155,7 +156,11 @@ internal static class TransactionCommit
                 condition = version == 0 ? Condition.IfAbsent : Condition.IfVersion(version);
             }
 
-            if (write.IsPut)
+            if (write.IsMerge)
+            {
+                TransactionMerges.Encode(body, key, condition);
+            }
+            else if (write.IsPut)
             {
                 command.Put(key, writes.ValueOf(write), new WriteOptions { Expiry = write.Expiry, Condition = condition });
             }
@@ -204,6 +209,11 @@ internal static class TransactionCommit
 
     private static CommitResult Result(TransactionBody body, in WriteResult written)
     {
+        if (written.Status == Status.MergeRefused)
+        {
+            return new CommitResult { Status = written.Status, Detail = $"{Describe(OperationAt(body, written.FailedOperation).Key)}: {written.Detail}" };
+        }
+
         if (written.Status != Status.ConditionFailed)
         {
             if (written.Status <= Status.NotFound)
@@ -218,13 +228,7 @@ internal static class TransactionCommit
         }
 
         body.Live.Counters.Add(Counter.Conflicts);
-        ReadOnlySpan<byte> command = body.Command.Buffer.Written;
-        Operation operation = default;
-        for (int i = 0; i <= written.FailedOperation; i++)
-        {
-            OperationEncoding.TryRead(ref command, out operation);
-        }
-
+        Operation operation = OperationAt(body, written.FailedOperation);
         if (operation.IsIndexCheck)
         {
             string index = body.Live.Indexes.NameOf(IndexCheck.Read(operation).Index) is { } name ? $"the index '{name}'" : "an index that was dropped";
@@ -242,5 +246,17 @@ internal static class TransactionCommit
                     ? $"another has removed {key}, which the transaction has read or written"
                     : string.Create(CultureInfo.InvariantCulture, $"another has changed {key} to version {written.CurrentVersion}, which the transaction has read or written"),
         };
+    }
+
+    private static Operation OperationAt(TransactionBody body, int number)
+    {
+        ReadOnlySpan<byte> command = body.Command.Buffer.Written;
+        Operation operation = default;
+        for (int i = 0; i <= number; i++)
+        {
+            OperationEncoding.TryRead(ref command, out operation);
+        }
+
+        return operation;
     }
 }

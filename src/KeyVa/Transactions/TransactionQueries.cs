@@ -35,6 +35,12 @@ internal static class TransactionQueries
         at = null;
         if (body.IsActive && body.At != ReadVersion.Latest)
         {
+            if (body.SeesKeys)
+            {
+                // Which records an index will show is not known here.
+                body.Seen.Add(default, default);
+            }
+
             at = new Snapshot();
             body.Live.Snapshots.Share(body.Snapshot, at);
         }

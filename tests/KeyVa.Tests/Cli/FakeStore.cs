@@ -157,6 +157,9 @@ internal sealed class FakeStore : IStore
 
     public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) => throw new NotSupportedException();
 
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
+
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
         throw new NotSupportedException();
 
