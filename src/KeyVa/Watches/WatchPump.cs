@@ -1,4 +1,3 @@
-using KeyVa.Engines;
 using KeyVa.Partitions;
 
 namespace KeyVa.Watches;
