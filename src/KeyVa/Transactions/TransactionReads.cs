@@ -154,7 +154,6 @@ internal static class TransactionReads
     }
 
     /// <summary>A key that is merged: what the merges make of what is below them, which is read as any key.</summary>
-    /// <summary>What a key comes to whose newest write in a set is a merge.</summary>
     public static ValueLease GetMerged(TransactionBody body, WriteSet writes, scoped ReadOnlySpan<byte> key, long at, bool notes)
     {
         using ValueLease stored = TransactionMerges.StandsOnWrite(body, writes, key) ? default : GetCommitted(body, key, at, notes);

@@ -83,6 +83,53 @@ public sealed class TransactionQueryTests
     }
 
     [Theory]
+    [InlineData(1, EngineKind.Lsm)]
+    [InlineData(3, EngineKind.Memory)]
+    public async Task MergesThatWaitForTheCommitCountWithWhatTheyComeTo(int partitions, EngineKind engine)
+    {
+        await using Store store = await Open(new StoreFixture(), engine, partitions);
+        foreach (string key in new[] { "a", "i", "q" })
+        {
+            Set(store, key, Document(key[0]));
+        }
+
+        // Not there, or no JSON to the patch: what comes of it is what the index has.
+        using (Transaction txn = store.Begin())
+        {
+            Assert.True(txn.Merge("i"u8, MergeFunction.JsonMergePatch, Bytes(Document('z'))).IsOk);
+            Assert.True(txn.Merge("b"u8, MergeFunction.JsonMergePatch, Bytes(Document('b'))).IsOk);
+            Assert.True(txn.Merge("q"u8, MergeFunction.JsonMergePatch, "{\"n\":null}"u8).IsOk);
+            Assert.Equal("a b i", Keys(txn, All));
+            Assert.Equal("i", Keys(txn, All with { Equal = ['z'] }));
+            Assert.Equal("", Keys(txn, All with { Equal = ['q'] }));
+            Assert.True(txn.Commit().IsOk);
+        }
+
+        using (IndexCursor after = store.Query(All with { KeysOnly = true }))
+        {
+            Assert.Equal("a b i", Keys(after));
+        }
+
+        // What a merge stands on was read by the query, so the commit finds it unchanged.
+        using (Transaction txn = store.Begin())
+        {
+            Assert.True(txn.Merge("a"u8, MergeFunction.JsonMergePatch, "{\"x\":1}"u8).IsOk);
+            Assert.Equal("a", Keys(txn, All with { Equal = ['a'] }));
+            Set(store, "a", Document('c'));
+            Assert.Equal(Status.Conflict, txn.Commit().Status);
+        }
+
+        // One that cannot be done ends the query, not the transaction.
+        using (Transaction txn = store.Begin())
+        {
+            Assert.True(txn.Merge("a"u8, MergeFunction.Increment, Bytes("1")).IsOk);
+            using IndexCursor refused = txn.Query(All);
+            Assert.Equal((Status.MergeRefused, false), (refused.Status, refused.MoveNext()));
+            Assert.NotNull(refused.Detail);
+        }
+    }
+
+    [Theory]
     [InlineData(1, EngineKind.Lsm, Concurrency.Optimistic)]
     [InlineData(3, EngineKind.Lsm, Concurrency.Optimistic)]
     [InlineData(3, EngineKind.Memory, Concurrency.Optimistic)]
