@@ -28,7 +28,11 @@ internal struct RoundPacing(bool syncs)
     /// <summary>Rounds over which the most callers at once are kept.</summary>
     private const int CallersWindow = 64;
 
-    private const int SpinIterations = 8;
+    /// <summary>The most that a leader waits where nothing is synced: about what others take to come back with their next write.</summary>
+    private static readonly long PlainPatienceTicks = Stopwatch.Frequency / 500_000;
+
+    /// <summary>Looks at the queue for one at the clock.</summary>
+    private const int LooksPerClock = 4;
 
     /// <summary>A round that is not synced is over by then; waking a caller that sleeps takes about as long.</summary>
     private static readonly long PlainSpinTicks = Environment.ProcessorCount > 1 ? Stopwatch.Frequency / 20_000 : 0;
@@ -58,9 +62,12 @@ internal struct RoundPacing(bool syncs)
         get
         {
             int callers = Volatile.Read(in _callers);
-            return _syncs && callers > 1 && callers <= Environment.ProcessorCount;
+            return callers > 1 && callers <= Environment.ProcessorCount;
         }
     }
+
+    /// <summary>Whether its partition's groups are synced before they are acknowledged.</summary>
+    public readonly bool Syncs => _syncs;
 
     /// <summary>How long a caller stays awake: two rounds, its predecessor's rest and its own, where the disk is that fast.</summary>
     public readonly long SpinTicks()
@@ -86,18 +93,18 @@ internal struct RoundPacing(bool syncs)
             return;
         }
 
-        long patience = Math.Min(_roundTicks / CompanyShare, LongestPatienceTicks);
+        long patience = _syncs ? Math.Min(_roundTicks / CompanyShare, LongestPatienceTicks) : PlainPatienceTicks;
         long begun = Stopwatch.GetTimestamp();
-        while (queue.Count < _callers)
+        for (int looks = 1; queue.Count < _callers; looks++)
         {
-            if (Stopwatch.GetTimestamp() - begun > patience)
+            if (looks % LooksPerClock == 0 && Stopwatch.GetTimestamp() - begun > patience)
             {
                 _companyMisses = Math.Min(_companyMisses + 1, MostCompanyMisses);
                 _companySkips = 1 << _companyMisses;
                 return;
             }
 
-            Thread.SpinWait(SpinIterations);
+            Thread.SpinWait(1);
         }
 
         _companyMisses = 0;
