@@ -308,6 +308,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             Encode();
             AppendOutcome outcome = _journal is null ? AppendOutcome.Appended : _pacing.Append(_journal, _entry);
             _turn.Await();
+            round.ApplyBegun = _pacing.BeginApply();
             if (outcome == AppendOutcome.Appended && TryMakeWay())
             {
                 Apply(round);
@@ -341,7 +342,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
 
         _companyRounds--;
-        if (_pacing.Syncs)
+        if (_journal is null || _pacing.Syncs || _pacing.InCompany)
         {
             return false;
         }
@@ -442,6 +443,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private void AppendAsynchronously()
     {
         Encode();
+        _round.ApplyBegun = 0;
         bool inline;
         if (_journal is null)
         {
@@ -585,6 +587,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
             State.EndGroup(round.Index, version - 1, round.Stamp);
             EndVersions(round);
+            _pacing.EndApply(round.ApplyBegun, (int)(version - round.Version));
         }
         catch (StoreException failure)
         {

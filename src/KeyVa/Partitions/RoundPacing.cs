@@ -9,9 +9,12 @@ namespace KeyVa.Partitions;
 /// keep each other company share more rounds if they do neither.
 /// </summary>
 /// <remarks>
+/// <para>Where nothing is synced, two things help callers that are no more than the processors, and exclude each other: to share a
+/// round, so that one write to the journal serves all, or to log the next group while one is applied. Which is better follows
+/// from what takes longer, logging or applying, and that is measured while there is company.</para>
 /// <para>A field of its <see cref="PartitionWriter"/>, never copied: a struct, so that a lone caller pays no indirection.</para>
 /// <para>Invariants.
-/// 1. All fields are written by the holder of the writer's role alone.
+/// 1. All fields are written by the holder of the writer's role alone; <c>_applyTicks</c> by whoever applies, one at a time.
 /// 2. <c>_roundTicks</c> and <c>_callers</c> are read by every caller at any time: a stale value costs a little time and
 ///    never a wake-up: who has waited here long enough goes to sleep or goes on.
 /// 3. Every wait has a bound in ticks; where nobody comes it is tried ever more rarely.</para>
@@ -31,6 +34,15 @@ internal struct RoundPacing(bool syncs)
     /// <summary>The most that a leader waits where nothing is synced: about what others take to come back with their next write.</summary>
     private static readonly long PlainPatienceTicks = Stopwatch.Frequency / 500_000;
 
+    /// <summary>One round in so many is timed while there is company.</summary>
+    private const int TimedEvery = 16;
+
+    /// <summary>A sample counts so much at most: a thread that was put aside says nothing about its work.</summary>
+    private static readonly long LongestSampleTicks = Stopwatch.Frequency / 50_000;
+
+    /// <summary>The weight of a sample in its average, as a shift.</summary>
+    private const int SampleShift = 3;
+
     /// <summary>Looks at the queue for one at the clock.</summary>
     private const int LooksPerClock = 4;
 
@@ -47,14 +59,21 @@ internal struct RoundPacing(bool syncs)
     private long _roundTicks;
     private int _callers;
 
+    private bool _shares = syncs;
+
+    // The one's that applies.
+    private long _applyTicks;
+
     // The role holder's.
+    private long _logTicks;
+    private int _rounds;
     private int _mostInWindow;
     private int _windowLeft;
     private int _companyMisses;
     private int _companySkips;
 
     /// <summary>
-    /// Whether others are expected to write at once. Not where they are more than the processors: they form large groups
+    /// Whether others are expected to write at once, and are better waited for than made way for. Not where they are more than the processors: they form large groups
     /// anyway, and whoever stays awake takes the processor from another.
     /// </summary>
     public readonly bool InCompany
@@ -62,7 +81,7 @@ internal struct RoundPacing(bool syncs)
         get
         {
             int callers = Volatile.Read(in _callers);
-            return callers > 1 && callers <= Environment.ProcessorCount;
+            return Volatile.Read(in _shares) && callers > 1 && callers <= Environment.ProcessorCount;
         }
     }
 
@@ -113,11 +132,17 @@ internal struct RoundPacing(bool syncs)
     /// <summary>Role held. Callers at once: the most of a window of rounds, or of the one before it.</summary>
     public void NoteCallers(int count)
     {
+        _rounds++;
         _mostInWindow = Math.Max(_mostInWindow, count);
         if (--_windowLeft <= 0)
         {
             _windowLeft = CallersWindow;
             Volatile.Write(ref _callers, _mostInWindow);
+            if (!_syncs)
+            {
+                ChooseSharing();
+            }
+
             _mostInWindow = count;
         }
         else if (count > _callers)
@@ -126,17 +151,60 @@ internal struct RoundPacing(bool syncs)
         }
     }
 
-    /// <summary>Role held. Appends a group and notes how long its round takes, if it is one that syncs.</summary>
+    /// <summary>Role held. Appends a group and notes how long that takes, if it matters to anybody.</summary>
     public AppendOutcome Append(Journal journal, JournalEntry entry)
     {
-        if (!_syncs)
+        if (!_syncs && !IsTimed)
         {
             return journal.Append(entry);
         }
 
         long begun = Stopwatch.GetTimestamp();
         AppendOutcome outcome = journal.Append(entry);
-        Volatile.Write(ref _roundTicks, Stopwatch.GetTimestamp() - begun);
+        long ticks = Stopwatch.GetTimestamp() - begun;
+        if (_syncs)
+        {
+            Volatile.Write(ref _roundTicks, ticks);
+        }
+        else
+        {
+            _logTicks = Averaged(_logTicks, ticks);
+        }
+
         return outcome;
+    }
+
+    /// <summary>Role held, behind <see cref="Append"/>: the time at which applying begins, if it is to be noted; 0 otherwise.</summary>
+    public readonly long BeginApply() => !_syncs && IsTimed ? Stopwatch.GetTimestamp() : 0;
+
+    /// <summary>By the thread that applies: a group of so many commands is applied.</summary>
+    public void EndApply(long begun, int commands)
+    {
+        if (begun != 0)
+        {
+            Volatile.Write(ref _applyTicks, Averaged(_applyTicks, (Stopwatch.GetTimestamp() - begun) / Math.Max(1, commands)));
+        }
+    }
+
+    private readonly bool IsTimed => _callers > 1 && _rounds % TimedEvery == 0;
+
+    private static long Averaged(long average, long sample) =>
+        average + ((Math.Min(sample, LongestSampleTicks) - average) >> SampleShift);
+
+    /// <summary>
+    /// A shared round logs once and applies one after the other; making way overlaps both, and moves what the journal has in a
+    /// processor's cache to another's with each round. Between the two bounds it stays as it is.
+    /// </summary>
+    private void ChooseSharing()
+    {
+        long apply = Volatile.Read(ref _applyTicks);
+        if (apply * 8 < _logTicks * 5)
+        {
+            Volatile.Write(ref _shares, true);
+        }
+        else if (apply * 8 > _logTicks * 7)
+        {
+            Volatile.Write(ref _shares, false);
+        }
     }
 }

@@ -24,6 +24,9 @@ internal sealed class WriteRound(RequestQueue queue)
 
     public long Stamp { get; set; }
 
+    /// <summary>See <see cref="RoundPacing.BeginApply"/>.</summary>
+    public long ApplyBegun { get; set; }
+
     /// <summary>The first version that it has taken and that is not visible yet; 0: there is none.</summary>
     public long InFlight
     {
