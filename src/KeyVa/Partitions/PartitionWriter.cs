@@ -64,6 +64,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private int _role;
     private ApplyTurn _turn;
     private RoundPacing _pacing;
+
+    // Written by whoever applies.
     private StoreException? _failure;
 
     // The role holder's: the round of the next group, and the one that is free or being applied.
@@ -255,7 +257,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
+    /// <summary>By whoever applies: it failed half-way; nothing more may be applied.</summary>
     public void Fail(StoreException failure)
     {
         _failure ??= failure;

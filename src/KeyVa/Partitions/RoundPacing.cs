@@ -58,14 +58,13 @@ internal struct RoundPacing(bool syncs)
     // Shared: the role holder's to write, everyone's to read.
     private long _roundTicks;
     private int _callers;
-
     private bool _shares = syncs;
 
-    // The one's that applies.
+    // Averages of one group logged and one command applied; the second is the applier's to write.
+    private long _logTicks;
     private long _applyTicks;
 
     // The role holder's.
-    private long _logTicks;
     private int _rounds;
     private int _mostInWindow;
     private int _windowLeft;
@@ -73,8 +72,8 @@ internal struct RoundPacing(bool syncs)
     private int _companySkips;
 
     /// <summary>
-    /// Whether others are expected to write at once, and are better waited for than made way for. Not where they are more than the processors: they form large groups
-    /// anyway, and whoever stays awake takes the processor from another.
+    /// Whether others are expected to write at once, and are better waited for than made way for. Not where they are more than
+    /// the processors: they form large groups anyway, and whoever stays awake takes the processor from another.
     /// </summary>
     public readonly bool InCompany
     {
@@ -87,6 +86,8 @@ internal struct RoundPacing(bool syncs)
 
     /// <summary>Whether its partition's groups are synced before they are acknowledged.</summary>
     public readonly bool Syncs => _syncs;
+
+    private readonly bool IsTimed => _callers > 1 && _rounds % TimedEvery == 0;
 
     /// <summary>How long a caller stays awake: two rounds, its predecessor's rest and its own, where the disk is that fast.</summary>
     public readonly long SpinTicks()
@@ -185,8 +186,6 @@ internal struct RoundPacing(bool syncs)
             Volatile.Write(ref _applyTicks, Averaged(_applyTicks, (Stopwatch.GetTimestamp() - begun) / Math.Max(1, commands)));
         }
     }
-
-    private readonly bool IsTimed => _callers > 1 && _rounds % TimedEvery == 0;
 
     private static long Averaged(long average, long sample) =>
         average + ((Math.Min(sample, LongestSampleTicks) - average) >> SampleShift);
