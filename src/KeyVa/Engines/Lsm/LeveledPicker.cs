@@ -30,7 +30,7 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
         }
 
         long newest = tables.Max(table => table.Id);
-        if (newest <= _waitedFor || tables.Sum(table => table.FileBytes) >= Below(superversion, tables).Sum(table => table.FileBytes))
+        if (newest <= _waitedFor || tables.Sum(TableWaste.WeightedBytes) >= Below(superversion, tables).Sum(table => table.FileBytes))
         {
             return 0;
         }
@@ -77,14 +77,10 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
             scores[level] = level < firstLevel ? 0 : Score(superversion, level);
         }
 
-        if (Level0WaitsBehind(superversion) != 0)
-        {
-            scores[0] = 0;
-        }
-
         // A level below that is worked on all the time must not keep level 0 waiting, which slows writers down.
         int output = superversion.Targets.Level0Output;
-        double level0 = Score(superversion, 0);
+        double level0 = Level0WaitsBehind(superversion) != 0 ? 0 : Score(superversion, 0);
+        scores[0] = firstLevel == 0 ? level0 : 0;
         bool slowing = level0 >= 1 && superversion.Level0.Length >= Options.Level0SlowdownTables;
         if (slowing || (level0 >= UrgentLevel0 && scores[output] < FarTooLarge))
         {
