@@ -26,7 +26,7 @@ internal sealed class GroupState
         Vote = state.Term >= term ? state.Vote : NodeId.None;
 
         // What was acknowledged before the restart may hold up a leader's lease, and nobody here knows any more.
-        StickyUntil = options.LeaseReads && !options.Has(RaftDefects.ForgetsLeaseOnRestart) ? now + options.ElectionTimeout : now;
+        StickyUntil = options.LeaseReads ? now + options.ElectionTimeout : now;
         ResetElectionDeadline();
     }
 

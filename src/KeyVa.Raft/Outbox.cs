@@ -8,8 +8,6 @@ internal sealed class Outbox(int maxHeld)
 {
     private readonly List<(long After, Message Message)> _held = [];
 
-    public bool IsEmpty => _held.Count == 0;
-
     public void Add(long after, in Message message)
     {
         if (_held.Count >= maxHeld)

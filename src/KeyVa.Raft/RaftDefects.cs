@@ -38,7 +38,4 @@ internal enum RaftDefects
 
     /// <summary>A leader goes on reading by lease after it told another to campaign.</summary>
     LeaseOutlivesTransfer = 512,
-
-    /// <summary>After a restart a node votes at once, though its acknowledgement holds up a lease.</summary>
-    ForgetsLeaseOnRestart = 1024,
 }

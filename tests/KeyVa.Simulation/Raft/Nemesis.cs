@@ -7,15 +7,20 @@ internal sealed class Nemesis(RaftSimulation world)
 {
     private const int WatchInterval = 3;
     private const int PlotTimeouts = 8;
+    private const int OperationInterval = 160;
 
     private readonly Random _random = world.Random;
     private long _ambushed;
     private long _quietUntil;
     private int _cuts;
 
+    /// <summary>Times at which a group fell silent.</summary>
+    public int Silences { get; private set; }
+
     public void Begin()
     {
         PlanNext();
+        Operate();
         if (world.Plan.HasAmbushes)
         {
             Watch();
@@ -68,7 +73,7 @@ internal sealed class Nemesis(RaftSimulation world)
             return;
         }
 
-        switch (_random.Next(20))
+        switch (_random.Next(14))
         {
             case 0:
                 Kill(any, 5 + _random.Next(300));
@@ -114,25 +119,47 @@ internal sealed class Nemesis(RaftSimulation world)
             case 11 or 12:
                 Heal();
                 break;
-            case 13:
-                leader.Ask((group, now) => group.Transfer(any.Id, now));
-                break;
-            case 14 or 15:
-                leader.Ask((group, now) => group.Change(NextMembership(), now));
-                break;
-            case 16:
-                any.Ask(static (group, now) => group.Campaign(now));
-                break;
-            case 17 or 18:
-                any.Compact(_random.Next(8));
-                any.Disk.HidesSnapshot = any.Group is not null && _random.Next(8) == 0;
-                break;
             default:
-                leader.Ask(static (group, now) => group.TryQuiesce(now));
-                any.Ask(static (group, now) => group.Wake(now));
+                any.Ask(static (group, now) => group.Campaign(now));
                 break;
         }
     }
+
+    /// <summary>What operators and drivers ask for, faults or not.</summary>
+    private void Operate() => world.Events.After(_random.Next(OperationInterval), () =>
+    {
+        if (world.IsHealed)
+        {
+            return;
+        }
+
+        if (world.Events.Now >= _quietUntil)
+        {
+            RaftNode any = world.Node(world.RandomNode());
+            RaftNode leader = world.LeaderOr(any);
+            switch (_random.Next(8))
+            {
+                case 0:
+                    leader.Ask((group, now) => group.Transfer(any.Id, now));
+                    break;
+                case 1 or 2:
+                    leader.Ask((group, now) => group.Change(NextMembership(), now));
+                    break;
+                case 3 or 4 or 5:
+                    any.Compact(_random.Next(8));
+                    any.Disk.HidesSnapshot = any.Group is not null && _random.Next(8) == 0;
+                    break;
+                case 6:
+                    leader.Ask((group, now) => Silences += group.TryQuiesce(now) ? 1 : 0);
+                    break;
+                default:
+                    any.Ask(static (group, now) => group.Wake(now));
+                    break;
+            }
+        }
+
+        Operate();
+    });
 
     /// <summary>
     /// What takes several steps to go wrong hardly ever happens by chance: these begin it, and nothing else interferes for a while.
@@ -141,13 +168,19 @@ internal sealed class Nemesis(RaftSimulation world)
     {
         _quietUntil = world.Events.Now + (PlotTimeouts * RaftPlan.ElectionTimeout);
         Heal();
-        switch (_random.Next(3))
+        switch (_random.Next(6))
         {
-            case 0:
+            case 0 or 1:
                 HandOverAndCutOff(leader, other);
                 break;
-            case 1:
+            case 2:
                 Desert(leader, other);
+                break;
+            case 3 or 4:
+                // Stopped until another leads and has served.
+                Split([leader.Id]);
+                leader.Pause();
+                world.Events.After((2 * RaftPlan.ElectionTimeout) + _random.Next(300), leader.Resume);
                 break;
             default:
                 Contest(leader);

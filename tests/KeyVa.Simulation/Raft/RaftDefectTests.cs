@@ -23,7 +23,6 @@ public sealed class RaftDefectTests(ITestOutputHelper output)
     [InlineData(nameof(RaftDefects.AcknowledgesUnpersisted))]
     [InlineData(nameof(RaftDefects.PreVotesForStaleLogs))]
     [InlineData(nameof(RaftDefects.LeaseOutlivesTransfer))]
-    [InlineData(nameof(RaftDefects.ForgetsLeaseOnRestart))]
     public void IsFound(string defect)
     {
         RaftDefects defects = Enum.Parse<RaftDefects>(defect);

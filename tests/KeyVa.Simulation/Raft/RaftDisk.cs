@@ -31,8 +31,6 @@ internal sealed class RaftDisk(SnapshotMetadata initial, byte[] state) : ILogSto
 
     public long TermAt(long index) => index == _base.Index ? _base.Term : _entries[(int)(index - FirstIndex)].Term;
 
-    public Entry EntryAt(long index) => _entries[(int)(index - FirstIndex)];
-
     public ReadOnlyMemory<Entry> Read(long first, long last, long maxBytes)
     {
         List<Entry> read = [];

@@ -19,6 +19,9 @@ internal sealed record RaftPlan
 
     public required int Keys { get; init; }
 
+    /// <summary>How long a client does nothing between two operations, at most.</summary>
+    public required int Rest { get; init; }
+
     public required double Loss { get; init; }
 
     public required double Duplication { get; init; }
@@ -56,14 +59,15 @@ internal sealed record RaftPlan
     {
         Voters = random.Next(3) == 0 ? 5 : random.Next(4) == 0 ? 4 : 3,
         Blank = random.Next(3),
-        Clients = 4,
+        Clients = 5,
+        Rest = random.Next(6) == 0 ? 200 : 25,
         Keys = 1 + random.Next(3),
         Loss = random.Next(2) * random.NextDouble() * 0.1,
         Duplication = random.Next(2) * random.NextDouble() * 0.1,
         Slow = random.Next(2) * random.NextDouble() * 0.1,
         Delay = random.Next(hasAmbushes ? 2 : 4) == 0 ? 40 : 4,
         HasAmbushes = hasAmbushes,
-        HasPlots = random.Next(3) == 0,
+        HasPlots = random.Next(2) == 0,
         SlowDisk = random.Next(3) == 0 ? 60 : 6,
         FaultInterval = 30 + random.Next(random.Next(2) == 0 ? 100 : 400),
         Duration = 5000,

@@ -25,6 +25,7 @@ internal sealed class RaftSimulation
         Plan = RaftPlan.Draw(Random, defects);
         Checker = new SafetyChecker(() => _nodes!);
         Network = new RaftNetwork(Events, Random, Plan, Node);
+        Nemesis = new Nemesis(this);
         Membership members = new(Enumerable.Range(1, Plan.Voters).Select(static id => (long)id));
         Ids = [.. Enumerable.Range(1, Plan.Voters + Plan.Blank).Select(static id => (long)id)];
         _nodes = [.. Ids.Select(id => new RaftNode(this, id, id <= Plan.Voters ? SnapshotMetadata.Initial(members) : SnapshotMetadata.None))];
@@ -41,6 +42,8 @@ internal sealed class RaftSimulation
     public RaftNetwork Network { get; }
 
     public SafetyChecker Checker { get; }
+
+    public Nemesis Nemesis { get; }
 
     public IReadOnlyList<long> Ids { get; }
 
@@ -77,7 +80,7 @@ internal sealed class RaftSimulation
             client.Begin();
         }
 
-        new Nemesis(this).Begin();
+        Nemesis.Begin();
         Events.RunUntil(Plan.Duration);
         Heal();
         CheckServes();

@@ -27,6 +27,12 @@ internal sealed class SafetyChecker(Func<IEnumerable<RaftNode>> nodes)
 
     public int Elections => _leaders.Count;
 
+    /// <summary>Snapshots that were installed.</summary>
+    public int Snapshots { get; private set; }
+
+    /// <summary>Memberships that were in force somewhere.</summary>
+    public int Changes { get; private set; }
+
     public void Started(RaftNode node)
     {
         RaftGroup group = node.Group!;
@@ -58,6 +64,7 @@ internal sealed class SafetyChecker(Func<IEnumerable<RaftNode>> nodes)
         {
             Check(!_committed.TryGetValue(snapshot.Index, out (long Term, long KnownIn) known) || known.Term == snapshot.Term, "state machine safety", node, $"installs snapshot {snapshot.Position}, and {known.Term} is committed there");
             seen.LastIndex = snapshot.Index;
+            Snapshots++;
         }
 
         NoteEntries(node, seen, work.Entries.Span);
@@ -134,7 +141,11 @@ internal sealed class SafetyChecker(Func<IEnumerable<RaftNode>> nodes)
         long before = log.TermAt(entries[0].Index - 1);
         foreach (Entry entry in entries)
         {
-            if (!_entries.TryAdd((entry.Index, entry.Term), (entry.Data, before)))
+            if (_entries.TryAdd((entry.Index, entry.Term), (entry.Data, before)))
+            {
+                Changes += entry.Kind == EntryKind.Membership ? 1 : 0;
+            }
+            else
             {
                 (ReadOnlyMemory<byte> data, long termBefore) = _entries[(entry.Index, entry.Term)];
                 Check(data.Span.SequenceEqual(entry.Data.Span), "log matching", node, $"has other bytes at {entry.Position}");

@@ -12,7 +12,6 @@ internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workl
 {
     private const int ManyAttempts = 60;
     private const int FewAttempts = 2;
-    private const int MostPause = 30;
     private const int AttemptTimeout = 120;
 
     private RegisterRequest _request;
@@ -32,7 +31,7 @@ internal sealed class SessionClient(RaftSimulation world, RegisterWorkload workl
 
     public bool IsStopped { get; set; }
 
-    public void Begin() => world.Events.After(world.Random.Next(MostPause), Next);
+    public void Begin() => world.Events.After(world.Random.Next(world.Plan.Rest), Next);
 
     private void Next()
     {
