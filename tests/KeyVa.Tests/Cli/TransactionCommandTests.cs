@@ -1,5 +1,3 @@
-using System.Text;
-using KeyVa.Cli;
 using KeyVa.Tests.Client;
 using Xunit;
 
@@ -189,14 +187,5 @@ public sealed class TransactionCommandTests : IAsyncLifetime
     private async Task Expect(int code, string output, string error, string input, params string[] arguments) =>
         Assert.Equal((code, output, error), await Run(input, arguments));
 
-    private async Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments)
-    {
-        using MemoryStream output = new();
-        using StringWriter error = new() { NewLine = "\n" };
-        using Terminal terminal = new(new MemoryStream(Encoding.UTF8.GetBytes(input)), output, error);
-        using Interrupts interrupts = new(listen: false);
-        await using Session session = new(terminal, interrupts);
-        int code = await CommandRunner.RunAsync(session, [.. arguments, "--server", _server.Data, "--control", _server.Control], CancellationToken.None);
-        return (code, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
-    }
+    private Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments) => CommandLine.RunAsync(_server, input, arguments);
 }

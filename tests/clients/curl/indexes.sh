@@ -1,18 +1,7 @@
 #!/bin/bash
 # Secondary indexes over REST with curl alone.
 # Usage: indexes.sh REST_ADDRESS
-set -u
-base="http://$1"
-checks=0
-json() { curl -gsS --noproxy '*' --max-time 40 -H 'Content-Type: application/json' "$@"; }
-expect() { # NAME PATTERN TEXT
-  if [[ "$3" != $2 ]]; then
-    echo "failed: $1: '$3' is not like '$2'"
-    exit 1
-  fi
-  checks=$((checks + 1))
-  echo "ok: $1"
-}
+source "$(dirname "$0")/checks.sh" "$1"
 query() { json -G "$base/indexes/curl/records" "$@"; }
 
 for i in 1 2 3; do
@@ -31,6 +20,11 @@ expect "no JSON" '*equal is '\''Oslo'\'', which is no JSON value*"keyva-status":
 expect "not unique" '*"keyva-status":"not-unique"}409' "$(
   json -X PUT -d '{"fields": ["city"], "unique": true}' "$base/indexes/curl-one" > /dev/null
   json -w '%{http_code}' "$base/indexes/curl-one?wait=30s")"
+txn="$base/txn/$(json -d '{}' "$base/txn" | grep -oE '"id":"[0-9a-f]{32}"' | cut -d'"' -f4)"
+json -d '{"operations": [{"op": "put", "key": "curl-idx-4", "value": "{\"city\": \"Oslo\", \"age\": 15}"}, {"op": "remove", "key": "curl-idx-1"}]}' "$txn/write" > /dev/null
+expect "a transaction sees what it has written" '{"records":[[]{"key":"curl-idx-4","fields":[[]"Oslo",15[]]},{"key":"curl-idx-2"*' "$(json "$txn/indexes/curl/records?keys-only")"
+json -X PUT --data-binary '{"city": "Oslo", "age": 16}' "$base/kv/curl-idx-5" > /dev/null
+expect "a conflict names the index" '*the index '\''curl'\'' has shown*"keyva-status":"conflict"}409' "$(json -w '%{http_code}' -X POST "$txn/commit")"
 expect "drop" 204 "$(json -o /dev/null -w '%{http_code}' -X DELETE "$base/indexes/curl")"
 expect "gone" '*"keyva-status":"not-found"}404' "$(query -w '%{http_code}')"
 echo "all $checks checks passed"
