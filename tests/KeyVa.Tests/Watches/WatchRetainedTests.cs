@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
 
