@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using KeyVa.Io;
+using KeyVa.Simulation;
 using Xunit;
 
 namespace KeyVa.Tests.Stores;
@@ -15,23 +16,26 @@ public sealed class ScrubTests
         FolderImage image = SmallStore.Image(killed: true);
         MemoryFileSystem files = image.Write();
         using var timers = new HandTimers();
-        Store store = Store.Open(SmallStore.Directory, SmallStore.Options, SmallStore.Environment(files, timers));
+        var work = new DeterministicWork(new Random(1));
+        Store store = Store.Open(SmallStore.Directory, SmallStore.Options, SmallStore.Environment(files, timers, work));
         try
         {
-            Pass(store, timers);
+            // What opening brings about is done before a file is chosen, so that no compaction takes that file away.
+            SmallStore.Settle(work);
+            Pass(store, timers, work);
             Assert.Empty(store.ScrubDamages);
             long bytes = store.GetStatistics().ScrubbedBytes;
             Assert.InRange(bytes, 8000, 1 << 20);
 
             string path = Files(files, SmallStore.Directory).First(path => path.Contains(kind, StringComparison.Ordinal) && Used(files, path) > 700);
             files.Corrupt(path, 600, 0x20);
-            Pass(store, timers);
+            Pass(store, timers, work);
             CorruptionException damage = Assert.Single(store.ScrubDamages);
             Assert.Equal(path, damage.File);
             Assert.InRange(damage.Offset, 0, 600);
 
             // The same place counts once, however often it is met.
-            Pass(store, timers);
+            Pass(store, timers, work);
             Assert.Single(store.ScrubDamages);
             Assert.Equal((3L, 1L), (store.GetStatistics().ScrubPasses, store.GetStatistics().ScrubDamages));
         }
@@ -98,20 +102,28 @@ public sealed class ScrubTests
     {
         FolderImage image = SmallStore.Image(killed: true);
         MemoryFileSystem files = image.Write();
-        Store store = SmallStore.Open(files);
-        ScrubResult clean = await store.BeginScrub(null, 1 << 30).Completion;
+        var work = new DeterministicWork(new Random(1));
+        Store store = Store.Open(SmallStore.Directory, SmallStore.Options, SmallStore.Environment(files, work: work));
+        SmallStore.Settle(work);
+        ScrubResult clean = await Ended(store.BeginScrub(null, 1 << 30));
         Assert.Equal((Status.Ok, 0L), (clean.Status, clean.DamageCount));
         Assert.InRange(clean.BytesRead, 8000, 1 << 20);
         string path = Files(files, SmallStore.Directory).First(path => path.Contains("checkpoint-", StringComparison.Ordinal) && Used(files, path) > 700);
         files.Corrupt(path, 600, 0x20);
-        ScrubResult found = await store.BeginScrub(2, 1 << 30).Completion;
+        ScrubResult found = await Ended(store.BeginScrub(2, 1 << 30));
         Assert.Equal(path, Assert.Single(found.Damages).File);
         Assert.Equal(path, Assert.Single(store.ScrubDamages).File);
         Assert.True(found.BytesRead < clean.BytesRead);
-        Assert.Equal(0, (await store.BeginScrub(1, 1 << 30).Completion).DamageCount);
-        Assert.Equal(Status.NotFound, (await store.BeginScrub(7).Completion).Status);
+        Assert.Equal(0, (await Ended(store.BeginScrub(1, 1 << 30))).DamageCount);
+        Assert.Equal(Status.NotFound, (await Ended(store.BeginScrub(7))).Status);
         Assert.Throws<ArgumentOutOfRangeException>(() => store.BeginScrub(null, 100));
         Close(store);
+
+        Task<ScrubResult> Ended(StoreScrub scrub)
+        {
+            SmallStore.Settle(work);
+            return scrub.Completion;
+        }
     }
 
     [Fact]
@@ -138,23 +150,28 @@ public sealed class ScrubTests
     }
 
     /// <summary>From the beginning of a pass to its end.</summary>
-    private static void Pass(Store store, HandTimers timers)
+    private static void Pass(Store store, HandTimers timers, DeterministicWork? work = null)
     {
         long before = store.GetStatistics().ScrubPasses;
         store.BeginScrub();
         for (int fired = 0; store.GetStatistics().ScrubPasses == before; fired++)
         {
             Assert.True(fired < 200, "the pass does not end");
-            Fire(store, timers);
+            Fire(store, timers, work);
         }
     }
 
     /// <summary>Lets the timer that waits fire, and waits until the piece it stands for was read.</summary>
-    private static void Fire(Store store, HandTimers timers)
+    private static void Fire(Store store, HandTimers timers, DeterministicWork? work = null)
     {
         int waits = timers.Waits.Count;
         long passes = store.GetStatistics().ScrubPasses;
         timers.Fire();
+        if (work is not null)
+        {
+            SmallStore.Settle(work);
+        }
+
         Assert.True(SpinWait.SpinUntil(() => timers.Waits.Count > waits || store.GetStatistics().ScrubPasses > passes, TimeSpan.FromSeconds(20)));
     }
 

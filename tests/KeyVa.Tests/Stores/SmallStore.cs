@@ -1,5 +1,7 @@
 using System.Text;
+using KeyVa.Engines;
 using KeyVa.Io;
+using KeyVa.Simulation;
 using Xunit;
 
 namespace KeyVa.Tests.Stores;
@@ -32,10 +34,14 @@ internal static class SmallStore
     /// <summary>As a clean close leaves it, or a kill right behind a write. Without the reserve: 16 MiB of zeros.</summary>
     public static FolderImage Image(bool killed) => killed ? Killed.Value : Closed.Value;
 
-    public static StoreEnvironment Environment(IFileSystem files, TimeProvider? time = null) => new()
+    /// <param name="files">The disk.</param>
+    /// <param name="time">The clock; null: the system's.</param>
+    /// <param name="work">Who runs flushes, compactions and checkpoints; null: threads of the store's own.</param>
+    public static StoreEnvironment Environment(IFileSystem files, TimeProvider? time = null, IBackgroundWork? work = null) => new()
     {
         FileSystem = files,
         Time = time ?? TimeProvider.System,
+        Background = work,
         Engine = static options => options with
         {
             MemtableBytes = 3 << 10,
@@ -113,7 +119,8 @@ internal static class SmallStore
     private static FolderImage Build(bool killed)
     {
         MemoryFileSystem files = new();
-        Store store = Open(files);
+        var work = new DeterministicWork(new Random(1));
+        Store store = Store.Open(Directory, Options, Environment(files, work: work));
         Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(default, "m"u8.ToArray()), EngineKind.Lsm).Status);
         Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange("m"u8.ToArray(), default), EngineKind.Memory).Status);
         for (int generation = 1; generation <= 3; generation++)
@@ -139,7 +146,7 @@ internal static class SmallStore
                 }
             }
 
-            Settle(store);
+            Settle(work);
         }
 
         MemoryFileSystem left = files;
@@ -171,15 +178,11 @@ internal static class SmallStore
         return image;
     }
 
-    /// <summary>Waits until flushes, compactions and checkpoints have nothing more to do.</summary>
-    private static void Settle(Store store)
+    /// <summary>Flushes, compacts and checkpoints until there is nothing more to do.</summary>
+    public static void Settle(DeterministicWork work)
     {
-        long before = -1;
-        for (long now = 0; now != before;)
+        while (work.RunOne())
         {
-            before = now;
-            SpinWait.SpinUntil(static () => false, 30);
-            now = store.Partitions.List().Sum(static partition => partition.StorageBytes + partition.DurableIndex);
         }
     }
 }
