@@ -145,7 +145,12 @@ public sealed class TransactionQueryModelTests
         {
             using IndexCursor cursor = transaction.Query(new IndexQuery
             {
-                Index = "n", From = [what.From], To = [what.To], Reverse = what.Reverse, Limit = what.Limit, KeysOnly = what.KeysOnly,
+                Index = "n",
+                From = [what.From],
+                To = [what.To],
+                Reverse = what.Reverse,
+                Limit = what.Limit,
+                KeysOnly = what.KeysOnly,
             });
             if (cursor.Status != Status.Ok)
             {
