@@ -207,7 +207,8 @@ public sealed class KeyVaServer : IAsyncDisposable
         }
 
         _resp = RespListener.Start(new RespDoor(Store, _options, failures), _options, _log);
-        _log.Listening(RespListener.Name, Shown(_resp.Address));
+        string address = Shown(_resp.Address);
+        _log.Listening(RespListener.Name, address);
     }
 
     private IEnumerable<(string Name, int Connections)> Connections() =>

@@ -92,7 +92,7 @@ internal static class ClientCommands
         int queued = one.Transaction.IsQueuing ? one.Transaction.Queued : -1;
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"id={one.Id} addr={one.Peer} name={one.Name} age={(asking.Door.Now() - one.Created) / 1000} flags={kind} db=0 sub={one.Subscriptions.Channels} psub={one.Subscriptions.Patterns} multi={queued} watch={one.Transaction.Watched} cmd={one.LastCommand.Name} user={one.User} resp={one.Output.Version}\n");
+            $"id={one.Id} addr={one.Peer} name={one.Name} age={(asking.Door.Now() - one.Created) / 1000} flags={kind} db=0 sub={one.Subscriptions.Channels} psub={one.Subscriptions.Patterns} multi={queued} watch={one.Transaction.Watched} omem={one.Output.Length} cmd={one.LastCommand.Name} user={one.User} resp={one.Output.Version}\n");
     }
 
     private static void Kill(RespSession session, RespCommand command)

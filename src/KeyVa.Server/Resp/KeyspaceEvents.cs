@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace KeyVa.Server.Resp;
 
 /// <summary>
@@ -75,7 +73,7 @@ internal sealed class KeyspaceEvents(RespDoor door) : IAsyncDisposable
             {
                 // Too slow: what was lost is lost, as these events promise nothing; it goes on from now.
             }
-            catch (OperationCanceledException)
+            catch (Exception e) when (e is OperationCanceledException or StoreClosedException)
             {
                 return;
             }

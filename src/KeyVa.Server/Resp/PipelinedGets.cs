@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using KeyVa.Partitions;
-using KeyVa.Protocol.Resp;
 
 namespace KeyVa.Server.Resp;
 
@@ -41,6 +40,9 @@ internal sealed class PipelinedGets
         _hashes[_count] = hash;
         _keys[_count++] = key;
     }
+
+    /// <summary>Forgets keys that will not be answered: their connection has failed.</summary>
+    public void Forget() => _count = 0;
 
     public void Reply(RespSession session)
     {

@@ -71,7 +71,7 @@ internal sealed class PipelinedSets
             return false;
         }
 
-        _batches[batch].Writes.Put(key, value, options);
+        _batches[batch].Writes.Commands.Put(key, value, options, isDistinct: true);
         _hashes[Count] = hash;
         _batchOf[Count++] = batch;
         return true;
@@ -231,6 +231,7 @@ internal sealed class PipelinedSets
 
         public bool IsDone => _result is not null || _write.IsCompleted;
 
+        [SuppressMessage("Reliability", "CA2012", Justification = "taken once: the result is kept")]
         public void Start(Store store) => _write = store.WriteAsync(Writes);
 
         [SuppressMessage("Reliability", "CA2012", Justification = "taken once: the result is kept")]

@@ -35,6 +35,7 @@ internal sealed class RespLoop
     private readonly byte[] _received = GC.AllocateUninitializedArray<byte>(ReceiveBytes, pinned: true);
     private readonly ConcurrentQueue<RespConnection> _posted = new();
     private readonly Dictionary<int, RespConnection> _connections = [];
+    private readonly List<RespConnection> _told = [];
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ServerLog _log;
     private int _isWoken;
@@ -95,9 +96,18 @@ internal sealed class RespLoop
                 {
                     connection.IsReadable |= (events & ~Epoll.Writable) != 0;
                     connection.IsBlocked &= (events & Epoll.Writable) == 0;
-                    Serve(connection);
+                    Serve(connection, isFirstPass: true);
+                    _told.Add(connection);
                 }
             }
+
+            // Replies are sent when all who had something were answered: a client of many connections wakes up once.
+            foreach (RespConnection connection in _told)
+            {
+                Serve(connection);
+            }
+
+            _told.Clear();
 
             Volatile.Write(ref _isWoken, 0);
             Interlocked.MemoryBarrier();
@@ -141,7 +151,7 @@ internal sealed class RespLoop
         }
     }
 
-    private void Serve(RespConnection connection)
+    private void Serve(RespConnection connection, bool isFirstPass = false)
     {
         if (connection.IsClosed)
         {
@@ -150,7 +160,7 @@ internal sealed class RespLoop
 
         try
         {
-            if (!TryServe(connection))
+            if (!(isFirstPass ? TryAnswer(connection) : TryServe(connection)))
             {
                 Close(connection);
             }
@@ -159,11 +169,20 @@ internal sealed class RespLoop
         {
             // Nothing that a client sends may lead here. It costs this client its connection, and nobody else anything.
             _log.RespDefect(defect);
+            PipelinedGets.OfThisThread.Forget();
             Close(connection);
         }
     }
 
-    /// <summary>False: the connection has ended.</summary>
+    /// <summary>Receives and answers, if nothing else is to be done before; false: the connection has ended.</summary>
+    private bool TryAnswer(RespConnection connection)
+    {
+        RespSession session = connection.Session!;
+        bool isIdle = session.Busy is null && session.Output.IsEmpty && session.Outbox.IsEmpty && !connection.HasInput && !session.IsClosing && !session.IsKilled;
+        return !isIdle || !connection.IsReadable || TryReceive(connection);
+    }
+
+    /// <summary>Sends, receives and answers until there is nothing left, or it was long enough; false: the connection has ended.</summary>
     private bool TryServe(RespConnection connection)
     {
         RespSession session = connection.Session!;

@@ -1,4 +1,3 @@
-using System.Text;
 using KeyVa.Protocol.Resp;
 
 namespace KeyVa.Server.Resp;
@@ -24,7 +23,7 @@ internal static class StringCommands
         new() { Name = "getrange", Arity = 4, Flags = CommandFlags.ReadOnly, FirstKey = 1, LastKey = 1, Data = GetRange },
         new() { Name = "substr", Arity = 4, Flags = CommandFlags.ReadOnly, FirstKey = 1, LastKey = 1, Data = GetRange },
         new() { Name = "setrange", Arity = 4, Flags = CommandFlags.Write, FirstKey = 1, LastKey = 1, Data = SetRange },
-        new() { Name = "lcs", Arity = -3, Flags = CommandFlags.ReadOnly, FirstKey = 1, LastKey = 2, Data = LongestCommonSubsequence.Run },
+        new() { Name = "lcs", Arity = -3, Flags = CommandFlags.ReadOnly, FirstKey = 1, LastKey = 2, Data = LcsCommand.Run },
     ];
 
     private static void Get(DataCall call, RespCommand command) => ReplyValue(call, command[1]);

@@ -70,9 +70,10 @@ internal sealed class CommandBuilder : IDisposable
 
     public NativeBuffer Buffer { get; } = new(256);
 
-    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
+    /// <summary><paramref name="isDistinct"/>: the caller has seen to it that no key stands in the command twice.</summary>
+    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options, bool isDistinct = false)
     {
-        Note(key);
+        Note(key, isDistinct);
         OnlyRemovals = false;
         DataBytes += key.Length + value.Length;
         LongestValue = Math.Max(LongestValue, value.Length);
@@ -255,12 +256,12 @@ internal sealed class CommandBuilder : IDisposable
         return (key.Length & 1) == 0 ? hash : HashCode.Combine(hash, key[^1]);
     }
 
-    private void Note(ReadOnlySpan<byte> key)
+    private void Note(ReadOnlySpan<byte> key, bool isDistinct = false)
     {
         ShortestKey = Math.Min(ShortestKey, key.Length);
         LongestKey = Math.Max(LongestKey, key.Length);
         NoteOffset(Buffer.Length);
-        if (DuplicateKey < 0 && Count > 0 && IsDuplicate(key))
+        if (!isDistinct && DuplicateKey < 0 && Count > 0 && IsDuplicate(key))
         {
             DuplicateKey = Count;
         }

@@ -20,6 +20,7 @@ public sealed class ConfigurationTests : IDisposable
         Assert.Equal("127.0.0.1:7400", options.RestListen.ToString());
         Assert.Equal("127.0.0.1:7401", options.GrpcListen.ToString());
         Assert.Equal("127.0.0.1:7402", options.ControlListen.ToString());
+        Assert.Equal("127.0.0.1:7403", options.RespListen.ToString());
         Assert.Equal(LogLevel.Information, options.LogLevel);
     }
 
@@ -100,6 +101,11 @@ public sealed class ConfigurationTests : IDisposable
         { "rest-listen", "7400" },
         { "grpc-listen", "127.1:7401" },
         { "control-listen", "::1:7402" },
+        { "resp-listen", "7403" },
+        { "resp-max-clients", "0" },
+        { "resp-max-request-bytes", "1KiB" },
+        { "resp-idle-timeout", "2d" },
+        { "resp-threads", "many" },
         { "max-value-bytes", "65MiB" },
         { "max-batch-bytes", "0" },
         { "max-transaction-bytes", "1KiB" },

@@ -4,7 +4,7 @@ using KeyVa.Protocol.Resp;
 namespace KeyVa.Server.Resp;
 
 /// <summary>LCS: the table of Wagner and Fischer, walked back as Redis does (t_string.c, lcsCommand), so that of several answers it is the same one. Stateless.</summary>
-internal static class LongestCommonSubsequence
+internal static class LcsCommand
 {
     /// <summary>The most bytes of the table; it stands in memory while the command runs.</summary>
     private const long MaxTableBytes = 64 << 20;
