@@ -43,7 +43,11 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
         int countdown = _random.Next(1, within);
         disk.Faults.Before = (_, _) =>
         {
-            _never.Wait(OperationTime);
+            if (OperationTime > TimeSpan.Zero)
+            {
+                _never.Wait(OperationTime);
+            }
+
             if (Interlocked.Decrement(ref countdown) == 0 && Interlocked.Exchange(ref crashed, 1) == 0)
             {
                 Volatile.Write(ref left, Crash(disk, lossSeed));
