@@ -78,6 +78,13 @@ internal sealed class RespReader(RespLimits limits)
         return read;
     }
 
+    /// <summary>Forgets what it has read of a command: the next call begins with one that it has read before.</summary>
+    public void Restart()
+    {
+        Error = "";
+        Reset();
+    }
+
     private RespRead ReadArray(ReadOnlySpan<byte> bytes)
     {
         if (_missing == NotBegun)

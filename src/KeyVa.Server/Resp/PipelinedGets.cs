@@ -18,6 +18,7 @@ internal sealed class PipelinedGets
 
     private readonly ReadOnlyMemory<byte>[] _keys = new ReadOnlyMemory<byte>[MaxGets];
     private readonly ulong[] _hashes = new ulong[MaxGets];
+    private readonly int[] _places = new int[MaxGets];
     private int _count;
     private long _partition;
 
@@ -28,8 +29,8 @@ internal sealed class PipelinedGets
 
     public bool IsFull => _count == MaxGets;
 
-    /// <summary>Takes a key, whose bytes must stay until <see cref="Reply"/>.</summary>
-    public void Add(Store store, ReadOnlyMemory<byte> key)
+    /// <summary>Takes a key, whose bytes must stay until <see cref="TryReply"/>, and the place in the buffer where its command begins.</summary>
+    public void Add(Store store, ReadOnlyMemory<byte> key, int place)
     {
         Debug.Assert(!IsFull, "the caller replies when it is full");
         ulong hash = XxHash64.Compute(key.Span);
@@ -37,6 +38,7 @@ internal sealed class PipelinedGets
 
         // Of several partitions the last one is fetched from alone: a hint, no more.
         _partition = partition;
+        _places[_count] = place;
         _hashes[_count] = hash;
         _keys[_count++] = key;
     }
@@ -44,18 +46,28 @@ internal sealed class PipelinedGets
     /// <summary>Forgets keys that will not be answered: their connection has failed.</summary>
     public void Forget() => _count = 0;
 
-    public void Reply(RespSession session)
+    /// <summary>
+    /// Replies to all; or, if that comes to more than is to wait for a client, to the first: false, and <paramref name="place"/> is where the others begin.
+    /// </summary>
+    public bool TryReply(RespSession session, int most, ref int place)
     {
-        if (_count > 1)
+        int count = _count;
+        _count = 0;
+        if (count > 1)
         {
-            session.Door.Store.Prefetch(_partition, _hashes.AsSpan(0, _count));
+            session.Door.Store.Prefetch(_partition, _hashes.AsSpan(0, count));
         }
 
-        for (int i = 0; i < _count; i++)
+        for (int i = 0; i < count; i++)
         {
             session.ReplyGet(_keys[i].Span);
+            if (session.Output.Length > most && i + 1 < count)
+            {
+                place = _places[i + 1];
+                return false;
+            }
         }
 
-        _count = 0;
+        return true;
     }
 }

@@ -110,23 +110,21 @@ internal sealed class RespSession : IDisposable
                     return;
                 }
 
-                gets.Add(Door.Store, _reader.Command.Memory(1));
+                gets.Add(Door.Store, _reader.Command.Memory(1), start);
                 start += _reader.Consumed;
-                if (gets.IsFull)
+                if (gets.IsFull && (!gets.TryReply(this, HighWater, ref start) || Output.Length > HighWater))
                 {
-                    gets.Reply(this);
-                    if (Output.Length > HighWater)
-                    {
-                        return;
-                    }
+                    return;
                 }
 
                 continue;
             }
 
-            if (!gets.IsEmpty)
+            if (!gets.IsEmpty && !gets.TryReply(this, HighWater, ref start))
             {
-                gets.Reply(this);
+                // What was read of the command behind them is read again when its turn comes.
+                _reader.Restart();
+                return;
             }
 
             if (read == RespRead.Complete)
