@@ -12,6 +12,7 @@ internal sealed unsafe class DiskFile : StorageFile
 {
     private readonly FileDescriptor _descriptor;
     private readonly bool _writable;
+    private readonly Lock _syncing = new();
 
     // Set once, by whichever thread's sync failed; read by all. Not zero: the errno of that sync.
     private volatile int _syncFailure;
@@ -118,21 +119,29 @@ internal sealed unsafe class DiskFile : StorageFile
         }
     }
 
+    // One at a time: the system tells of pages that it could not write once, to whoever syncs first. A second sync must not come to
+    // its end before that is noted.
     public override void SyncData()
     {
-        CheckWritable("fdatasync");
-        while (Posix.SyncData(_descriptor) != 0)
+        lock (_syncing)
         {
-            NoteSyncFailure("fdatasync");
+            CheckWritable("fdatasync");
+            while (Posix.SyncData(_descriptor) != 0)
+            {
+                NoteSyncFailure("fdatasync");
+            }
         }
     }
 
     public override void Sync()
     {
-        CheckWritable("fsync");
-        while (Posix.Sync(_descriptor) != 0)
+        lock (_syncing)
         {
-            NoteSyncFailure("fsync");
+            CheckWritable("fsync");
+            while (Posix.Sync(_descriptor) != 0)
+            {
+                NoteSyncFailure("fsync");
+            }
         }
     }
 

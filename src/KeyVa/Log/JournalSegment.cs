@@ -19,6 +19,7 @@ internal sealed class JournalSegment
     private int _pins;
     private bool _dropped;
     private volatile bool _headerSynced;
+    private long _end;
 
     public required string Path { get; init; }
 
@@ -29,8 +30,12 @@ internal sealed class JournalSegment
     /// <summary>Bytes of the file that groups may fill, header included.</summary>
     public required long Capacity { get; init; }
 
-    /// <summary>The absolute offset behind the last group.</summary>
-    public required long End { get; set; }
+    /// <summary>The absolute offset behind the last group. <see cref="Sync"/> reads it outside the gate.</summary>
+    public required long End
+    {
+        get => Volatile.Read(ref _end);
+        set => Volatile.Write(ref _end, value);
+    }
 
     /// <summary>The index range of each partition that has records here.</summary>
     public required Dictionary<long, IndexRange> Ranges { get; init; }
@@ -38,7 +43,7 @@ internal sealed class JournalSegment
     /// <summary>The last index of each partition in all segments before, as far as it is known. Immutable.</summary>
     public required Dictionary<long, long> Reached { get; init; }
 
-    /// <summary>The header is on the disk for good. Any thread; once set it stays.</summary>
+    /// <summary>The header and the first group, which says how far each partition had come, are on the disk for good. Any thread; once set it stays.</summary>
     public bool HeaderSynced => _headerSynced;
 
     /// <summary>The place in the file of an absolute offset.</summary>
@@ -57,8 +62,13 @@ internal sealed class JournalSegment
     /// <summary>Syncs the file. Any thread that has pinned it or is the flusher.</summary>
     public void Sync()
     {
+        // A header alone is not enough: the first group behind it is what tells that a segment before this one is missing.
+        bool begun = End > Header.Base;
         File.SyncData();
-        _headerSynced = true;
+        if (begun)
+        {
+            _headerSynced = true;
+        }
     }
 
     public void Pin() => _pins++;

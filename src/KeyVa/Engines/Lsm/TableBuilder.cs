@@ -420,7 +420,10 @@ internal sealed unsafe class TableBuilder : IDisposable
         _file.Write(_written, bytes);
         _written += bytes.Length;
         long whole = _written & -PageBytes;
-        _file.BeginWriteBack(_writeBack, whole - _writeBack);
-        _writeBack = whole;
+        if (whole > _writeBack)
+        {
+            _file.BeginWriteBack(_writeBack, whole - _writeBack);
+            _writeBack = whole;
+        }
     }
 }

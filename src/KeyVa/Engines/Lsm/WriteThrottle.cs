@@ -83,13 +83,17 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
         return Math.Max(0, (full - free) / Math.Max(1, options.MaxImmutableMemtables - free));
     }
 
-    /// <summary>Tables of level 0 beyond where they begin to count. Those in a compaction go all at once and soon: they count half.</summary>
+    /// <summary>
+    /// Tables of level 0 beyond where they begin to count. Those in a compaction go all at once and soon: they count half, as many as lie
+    /// between the slowdown and the stop.
+    /// </summary>
     private double TablePressure(Superversion current)
     {
         double tables = current.Level0.Length - options.Level0SlowdownTables;
         if (tables > 0)
         {
-            tables -= 0.5 * current.Level0.Count(table => table.BeingCompacted);
+            int range = options.Level0StopTables - options.Level0SlowdownTables;
+            tables -= 0.5 * Math.Min(range, current.Level0.Count(static table => table.BeingCompacted));
         }
 
         double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
