@@ -133,6 +133,7 @@ internal sealed unsafe class DiskFileSystem : IFileSystem
             return null;
         }
 
+        var held = new FileLock(descriptor);
         var file = new DiskFile(path, descriptor, writable: true);
         try
         {
@@ -145,17 +146,17 @@ internal sealed unsafe class DiskFileSystem : IFileSystem
         }
         catch
         {
-            file.Dispose();
+            held.Dispose();
             throw;
         }
 
-        return file;
+        return held;
     }
 
     public IDisposable? TryLockUnchanged(string path)
     {
         FileDescriptor descriptor = OpenDescriptor("open", path, Posix.ReadOnly);
-        return TryLock(descriptor, path) ? new DiskFile(path, descriptor, writable: false) : null;
+        return TryLock(descriptor, path) ? new FileLock(descriptor) : null;
     }
 
     // Closes the descriptor unless it holds the lock.

@@ -33,6 +33,7 @@ internal static unsafe partial class Posix
 
     public const int LockExclusive = 2;
     public const int LockNonBlocking = 4;
+    public const int Unlock = 8;
 
     public const int SeekEnd = 2;
 
