@@ -304,6 +304,50 @@ public sealed class TransactionQueryTests
     }
 
     [Fact]
+    public async Task APartitionThatIsOnlyLookedAtMayBeOfAnotherDurability()
+    {
+        var fixture = new StoreFixture();
+        fixture.Options = fixture.Options with { CreateDefaultPartition = false };
+        MemoryFileSystem left;
+        await using (Store store = fixture.Open())
+        {
+            Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(default, Bytes("m")), EngineKind.Lsm).Status);
+            Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(Bytes("m"), default), EngineKind.Memory, isVolatile: true).Status);
+            Assert.True((await store.Indexes.CreateAsync(new IndexDefinition { Name = "n", Fields = ["n"], Sparse = true })).IsOk);
+            Assert.True((await store.Indexes.WaitAsync("n")).IsOk);
+            Set(store, "x", Document('x'));
+            foreach ((string key, string other) in new[] { ("a", "y"), ("z", "b") })
+            {
+                using (Transaction txn = store.Begin())
+                {
+                    Assert.NotEqual("", Keys(txn, All));
+                    txn.Put(Bytes(key), "refused"u8);
+                    Set(store, other, Document(other[0]));
+                    Assert.Equal(Status.Conflict, txn.Commit().Status);
+                }
+
+                using Transaction again = store.Begin();
+                Assert.NotEqual("", Keys(again, All));
+                again.Put(Bytes(key), Bytes(Document(key[0])));
+                CommitResult done = again.Commit();
+                Assert.True(done.IsOk, done.Detail);
+                Assert.Equal(Document(key[0]), Get(store, key));
+            }
+
+            // What writes to both is refused as ever.
+            using Transaction mixed = store.Begin();
+            mixed.Put("a"u8, "1"u8);
+            mixed.Put("z"u8, "1"u8);
+            Assert.Equal(Status.Unsupported, mixed.Commit().Status);
+            left = fixture.Files.Kill();
+        }
+
+        await using Store opened = new StoreFixture { Files = left, Options = fixture.Options }.Open();
+        Assert.Equal((Document('a'), (string?)null), (Get(opened, "a"), Get(opened, "z")));
+        Assert.Equal(Document('b'), Get(opened, "b"));
+    }
+
+    [Fact]
     public async Task AConflictNamesTheIndex()
     {
         await using Store store = await Open(new StoreFixture(), EngineKind.Lsm, 1);
