@@ -74,6 +74,10 @@ internal static class IndexQueryCommand
             using JsonDocument quoted = JsonDocument.Parse(text);
             return quoted.RootElement.GetString()!;
         }
+        catch (InvalidOperationException)
+        {
+            throw CommandException.Usage($"{place} is '{text}', which holds half of a surrogate pair and so is no text");
+        }
         catch (JsonException)
         {
             throw CommandException.Usage($"{place} is '{text}', which begins with a double quote and is no JSON string");

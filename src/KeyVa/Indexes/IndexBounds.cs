@@ -27,6 +27,17 @@ internal sealed class IndexBounds : IDisposable
             return "a query has a prefix or a range, not both";
         }
 
+        if (query.Equal.Concat(query.From).Concat(query.To).Any(static value => value.Encoded.Length > IndexEntries.MaxTupleBytes)
+            || (query.Prefix is not null && Encoding.UTF8.GetByteCount(query.Prefix) > IndexEntries.MaxTupleBytes))
+        {
+            return $"a value of the query has more than {IndexEntries.MaxTupleBytes} bytes, and no record with such a one is in an index";
+        }
+
+        if (query.After.Length > IndexEntries.MaxTupleBytes + Limits.MaxKeyBytes)
+        {
+            return "the place to go on behind is longer than any that a query has given";
+        }
+
         if (query.Limit < 0)
         {
             return "the limit is negative";

@@ -347,6 +347,7 @@ public sealed class IndexCursor : IDisposable
             if (Notes)
             {
                 _scan!.Body.Reads.Note(key, lease.Version);
+                _scan.CheckRoom();
             }
 
             Record.Append(lease.Value);

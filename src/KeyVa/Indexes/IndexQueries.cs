@@ -14,34 +14,51 @@ internal static class IndexQueries
         PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly = true, Snapshot? at = null, TransactionScan? scan = null)
     {
         at ??= context.Snapshots.Open(context.Oracle);
-        IndexCursor cursor = Begin(registry, context, index, query, at, scan, out ValueTask closed);
-        if (!closed.IsCompletedSuccessfully)
+        var cursor = new IndexCursor(query, context.Oracle, at, scan);
+        try
         {
-            closed.AsTask().GetAwaiter().GetResult();
-        }
+            ValueTask closed = Begin(registry, index, query, at, cursor);
+            if (!closed.IsCompletedSuccessfully)
+            {
+                closed.AsTask().GetAwaiter().GetResult();
+            }
 
-        return OpenAt(registry, context, index, cursor, at.Version, wholeOnly);
+            return OpenAt(registry, context, index, cursor, at.Version, wholeOnly);
+        }
+        catch
+        {
+            // A merge function of the user's, a partition that has failed: nobody else has the cursor, and it pins the snapshot.
+            cursor.Dispose();
+            throw;
+        }
     }
 
     /// <summary>As above, without blocking.</summary>
     public static async ValueTask<IndexCursor> OpenAsync(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot? at = null, TransactionScan? scan = null)
     {
         at ??= context.Snapshots.Open(context.Oracle);
-        IndexCursor cursor = Begin(registry, context, index, query, at, scan, out ValueTask closed);
-        await closed.ConfigureAwait(false);
-        return OpenAt(registry, context, index, cursor, at.Version, wholeOnly: true);
+        var cursor = new IndexCursor(query, context.Oracle, at, scan);
+        try
+        {
+            await Begin(registry, index, query, at, cursor).ConfigureAwait(false);
+            return OpenAt(registry, context, index, cursor, at.Version, wholeOnly: true);
+        }
+        catch
+        {
+            cursor.Dispose();
+            throw;
+        }
     }
 
-    private static IndexCursor Begin(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot snapshot, TransactionScan? scan, out ValueTask closed)
+    /// <summary>Checks the query; the snapshot may be read when this ends.</summary>
+    private static ValueTask Begin(PartitionRegistry registry, StoredIndex index, IndexQuery query, Snapshot snapshot, IndexCursor cursor)
     {
-        var cursor = new IndexCursor(query, context.Oracle, snapshot, scan);
         if (cursor.Bounds.Set(query, index.Definition.Fields.Count) is { } refusal)
         {
             cursor.Refuse(Status.Invalid, refusal);
         }
 
-        closed = cursor.Status == Status.Ok ? WaitForAll(registry.Map, snapshot.Version) : default;
-        return cursor;
+        return cursor.Status == Status.Ok ? WaitForAll(registry.Map, snapshot.Version) : default;
     }
 
     private static IndexCursor OpenAt(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexCursor cursor, long version, bool wholeOnly)

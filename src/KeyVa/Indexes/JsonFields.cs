@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Text.Json;
+using System.Text.Unicode;
 using KeyVa.Io;
 
 namespace KeyVa.Indexes;
@@ -251,6 +252,13 @@ internal sealed class JsonFields
     private void AppendString(ref Utf8JsonReader reader)
     {
         ReadOnlySpan<byte> raw = reader.ValueSpan;
+        if (!Utf8.IsValid(raw))
+        {
+            // The reader lets it pass. What no string of a client can be equal to, and no message can carry, is no value of an index.
+            _rejected = true;
+            return;
+        }
+
         if (!reader.ValueIsEscaped)
         {
             IndexValueEncoding.AppendText(Values, IndexValueEncoding.Text, raw);

@@ -314,18 +314,31 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
                 continue;
             }
 
-            records += partition.Engine.GetStatistics().Keys;
-            if (found.TryPin())
+            try
             {
-                Engines.EngineStatistics figures = found.Companion.GetStatistics();
-                filled += found.Filled;
-                entries += figures.Keys;
-                bytes += figures.StorageBytes;
-                unindexed += CountUnindexed(found, MaxCountedUnindexed - unindexed, keys);
-                found.Unpin();
-            }
+                records += partition.Engine.GetStatistics().Keys;
+                if (!found.TryPin())
+                {
+                    continue;
+                }
 
-            partition.Unpin();
+                try
+                {
+                    Engines.EngineStatistics figures = found.Companion.GetStatistics();
+                    filled += found.Filled;
+                    entries += figures.Keys;
+                    bytes += figures.StorageBytes;
+                    unindexed += CountUnindexed(found, MaxCountedUnindexed - unindexed, keys);
+                }
+                finally
+                {
+                    found.Unpin();
+                }
+            }
+            finally
+            {
+                partition.Unpin();
+            }
         }
 
         return new IndexInfo

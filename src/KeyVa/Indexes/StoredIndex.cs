@@ -49,6 +49,12 @@ internal sealed record StoredIndex(long Id, IndexState State, IndexDefinition De
             return IsName(definition.Extractor) && definition.Fields.All(IsName) ? null : "extractors and the fields they give are named as indexes are";
         }
 
+        if (definition.ExtractorVersion != 0)
+        {
+            // The catalog would not keep it, and the same definition would be another one after the next opening.
+            return "the version of an extractor is given, and no extractor";
+        }
+
         int many = 0;
         foreach (string field in definition.Fields)
         {

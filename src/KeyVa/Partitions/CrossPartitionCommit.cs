@@ -11,12 +11,15 @@ namespace KeyVa.Partitions;
 /// in a ring), checks every condition and evaluates every merge, logs one record for all, applies it everywhere, makes it visible by one store
 /// (<see cref="PendingCommit"/>) and gives the roles back. The conditions are checked before the record is logged, not
 /// when it is applied: with all roles held nothing can change in between, and a replay of one partition alone could not
-/// evaluate what stood in another. What is in the journal is therefore a decided commit.
+/// evaluate what stood in another. What is in the journal is therefore a decided commit. A partition of which the batch only checks
+/// something takes no part in it: it is looked at with its role held, and then neither logs nor applies anything, so it may be volatile where the others
+/// are not, or the reverse.
 /// It never blocks: each step is run by whoever made it possible.
 /// </remarks>
 internal sealed class CrossPartitionCommit : JournalEntry
 {
     private readonly Part[] _parts;
+    private readonly Part[] _written;
     private readonly LogPosition[] _positions;
     private readonly int _operations;
     private readonly Journal? _journal;
@@ -31,10 +34,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private long _version;
     private long _stamp;
 
-    private CrossPartitionCommit(Part[] parts, int operations, Journal? journal, StoreContext context)
+    private CrossPartitionCommit(Part[] parts, Part[] written, int operations, Journal? journal, StoreContext context)
     {
         _parts = parts;
-        _positions = new LogPosition[parts.Length];
+        _written = written;
+        _positions = new LogPosition[written.Length];
         _operations = operations;
         _journal = journal;
         _context = context;
@@ -77,17 +81,19 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
-            PartOf(parts, owner).Add(before[..^bytes.Length], i, operation.IsMerge);
+            PartOf(parts, owner).Add(before[..^bytes.Length], i, operation);
         }
 
         Part[] ordered = [.. parts.Values];
-        if (ordered.Length > 1 && ordered.Any(p => p.Writer.IsVolatile != ordered[0].Writer.IsVolatile))
+        Part[] written = Array.FindAll(ordered, static part => part.HasWrites);
+        written = written.Length == 0 ? ordered : written;
+        if (Array.Exists(written, part => part.Writer.IsVolatile != written[0].Writer.IsVolatile))
         {
             return Task.FromResult(Refusals.MixedDurability);
         }
 
-        Journal? log = ordered[0].Writer.IsVolatile ? null : journal;
-        var commit = new CrossPartitionCommit(ordered, command.Count, log, context)
+        Journal? log = written[0].Writer.IsVolatile ? null : journal;
+        var commit = new CrossPartitionCommit(ordered, written, command.Count, log, context)
         {
             MayUseReserve = command.OnlyRemovals,
             _format = command.Format,
@@ -107,7 +113,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
         else
         {
-            foreach (Part part in _parts)
+            foreach (Part part in _written)
             {
                 part.Writer.EndVersions();
             }
@@ -225,13 +231,13 @@ internal sealed class CrossPartitionCommit : JournalEntry
             return;
         }
 
-        foreach (Part part in _parts)
+        foreach (Part part in _written)
         {
             part.Writer.BeginVersions();
         }
 
         _version = _context.Oracle.Take(1);
-        foreach (Part part in _parts)
+        foreach (Part part in _written)
         {
             part.Writer.NoteVersions(_version);
         }
@@ -261,12 +267,12 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Encode()
     {
         Span<byte> header = Payload.Append(GroupEntry.HeaderBytes);
-        GroupEntry.WriteHeader(header, _format, _version, _stamp, _parts.Length);
-        for (int i = 0; i < _parts.Length; i++)
+        GroupEntry.WriteHeader(header, _format, _version, _stamp, _written.Length);
+        for (int i = 0; i < _written.Length; i++)
         {
-            _positions[i] = _parts[i].Writer.NextPosition();
-            Payload.AppendUInt32((uint)_parts[i].Command.Length);
-            Payload.Append(_parts[i].Command.Written);
+            _positions[i] = _written[i].Writer.NextPosition();
+            Payload.AppendUInt32((uint)_written[i].Command.Length);
+            Payload.Append(_written[i].Command.Written);
         }
     }
 
@@ -292,7 +298,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         var pending = new PendingCommit(_version);
         try
         {
-            foreach (Part part in _parts)
+            foreach (Part part in _written)
             {
                 part.Writer.Engine.SetPendingCommit(pending);
                 part.Write(_version, _stamp, removed, _tally);
@@ -301,7 +307,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         catch (StoreException failure)
         {
             // Logged but not applied everywhere: the partitions stop, and opening the store again applies it.
-            foreach (Part part in _parts)
+            foreach (Part part in _written)
             {
                 part.Writer.Fail(failure);
             }
@@ -311,7 +317,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
 
         pending.Decide();
-        foreach (Part part in _parts)
+        foreach (Part part in _written)
         {
             part.Writer.EndApply(_version, _stamp);
             part.Writer.Engine.SetPendingCommit(null);
@@ -336,7 +342,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private ReadOnlyMemory<byte>[] Merged()
     {
         var merged = new List<(int Operation, ReadOnlyMemory<byte> Value)>();
-        foreach (Part part in _parts)
+        foreach (Part part in _written)
         {
             for (int i = 0; i < part.Merges.Count; i++)
             {
@@ -378,11 +384,15 @@ internal sealed class CrossPartitionCommit : JournalEntry
         /// <summary>Which of them are merges.</summary>
         public List<int> Merges { get; } = [];
 
-        public void Add(ReadOnlySpan<byte> operation, int number, bool isMerge)
+        /// <summary>Whether it has more than checks.</summary>
+        public bool HasWrites { get; private set; }
+
+        public void Add(ReadOnlySpan<byte> bytes, int number, in Operation operation)
         {
-            Command.Append(operation);
+            Command.Append(bytes);
             _operations.Add(number);
-            if (isMerge)
+            HasWrites |= !operation.IsCheck;
+            if (operation.IsMerge)
             {
                 Merges.Add(number);
             }
@@ -394,6 +404,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             ReadOnlySpan<byte> from = operation.Key;
             ReadOnlySpan<byte> to = operation.To;
             ReadOnlySpan<byte> ownTo = own.To.Span;
+            HasWrites = true;
             bool endsHere = !to.IsEmpty && (ownTo.IsEmpty || to.SequenceCompareTo(ownTo) < 0);
             from = from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span;
             to = endsHere ? to : ownTo;

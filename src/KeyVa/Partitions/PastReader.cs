@@ -15,7 +15,10 @@ namespace KeyVa.Partitions;
 internal sealed class PastReader(PartitionRegistry registry, StoreContext context, Journal journal)
 {
     /// <summary>The key as it was.</summary>
-    public async ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at)
+    public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at) => GetAtAsync(key, at, newest: 0);
+
+    /// <summary>As above; for a time, as if what is newer than a version were not there (0: all counts).</summary>
+    private async ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, long newest)
     {
         if (Refusals.CheckKey(key.Length, Status.Ok) is not Status.Ok and Status refusal)
         {
@@ -34,8 +37,8 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
                 return new ReadResult { Status = status, Detail = detail };
             }
 
-            await partition.Writer.WaitUntilClosed(version).ConfigureAwait(false);
-            return Read(partition, key, at, version);
+            await partition.Writer.WaitUntilClosed(Math.Max(version, newest)).ConfigureAwait(false);
+            return Read(partition, key, at, version, newest == 0 ? long.MaxValue : newest);
         }
         finally
         {
@@ -43,7 +46,7 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
         }
     }
 
-    /// <summary>Keys as they were; one after the other, since what was at a version or a time that is over does not change.</summary>
+    /// <summary>Keys as they were; one after the other, since what was at a version does not change.</summary>
     public async ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at)
     {
         if (keys.Count > Limits.MaxBatchOperations)
@@ -51,10 +54,13 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
             return new MultiReadResult { Status = Status.TooLarge, Records = [], Detail = $"a request for {keys.Count} keys exceeds the limit of {Limits.MaxBatchOperations}" };
         }
 
+        // What was at a time may still change when the time is over: by a write that has its stamp and is not visible yet. So all keys are read as of
+        // one version, which is closed in their partitions before: what is above it counts for none of them.
+        long newest = at.IsTime ? context.Oracle.LastVersion : 0;
         var records = new Record?[keys.Count];
         for (int i = 0; i < records.Length; i++)
         {
-            ReadResult read = await GetAtAsync(keys[i], at).ConfigureAwait(false);
+            ReadResult read = await GetAtAsync(keys[i], at, newest).ConfigureAwait(false);
             if (read.Status > Status.NotFound)
             {
                 return new MultiReadResult { Status = read.Status, Records = [], Detail = read.Detail, BeginsAtVersion = read.BeginsAtVersion };
@@ -238,19 +244,19 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
         return status == Status.Ok;
     }
 
-    private ReadResult Read(Partition partition, ReadOnlyMemory<byte> key, AsOf at, long version)
+    private ReadResult Read(Partition partition, ReadOnlyMemory<byte> key, AsOf at, long version, long newest)
     {
         Engine engine = partition.Engine;
         using Snapshot snapshot = new();
         if (context.Snapshots.TryOpenAt(version, engine, [partition], out long begins, snapshot) is null)
         {
-            return ReadCounted(engine, key, at, version, begins);
+            return ReadCounted(engine, key, at, version, newest, begins);
         }
 
         if (at.IsTime)
         {
             using VersionWalk walk = engine.WalkVersions(key.Span, Math.Max(engine.VisibleVersion, version), snapshot.Version);
-            return Answer(key, Seek(walk, at, version) ? walk : null, at);
+            return Answer(key, Seek(walk, at, version, newest) ? walk : null, at);
         }
 
         bool found = engine.TryGet(key.Span, version, out ValueLease lease);
@@ -275,14 +281,14 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     /// Below what the partition promises: the newest versions of each key may be there by count. The answer is certain if
     /// fewer newer ones are there than are kept: else the version asked for may be one of those that went.
     /// </summary>
-    private ReadResult ReadCounted(Engine engine, ReadOnlyMemory<byte> key, AsOf at, long version, long begins)
+    private ReadResult ReadCounted(Engine engine, ReadOnlyMemory<byte> key, AsOf at, long version, long newest, long begins)
     {
         HistoryFloor floor = engine.Context.History;
         if (floor.Count > 0 && version >= floor.CountedFrom)
         {
             using Snapshot pin = context.Snapshots.PinAll(floor);
             using VersionWalk walk = engine.WalkVersions(key.Span, Math.Max(engine.VisibleVersion, pin.Version), pin.Version);
-            bool found = Seek(walk, at, version);
+            bool found = Seek(walk, at, version, newest);
             if ((found ? walk.Newer : walk.Passed) < floor.Count)
             {
                 return Answer(key, found ? walk : null, at);
@@ -293,11 +299,11 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     }
 
     /// <summary>Goes to the event that was the newest then.</summary>
-    private static bool Seek(VersionWalk walk, AsOf at, long version)
+    private static bool Seek(VersionWalk walk, AsOf at, long version, long newest = long.MaxValue)
     {
         while (walk.MoveNext())
         {
-            if (at.IsTime ? walk.Stamp <= at.UnixMilliseconds : walk.Version <= version)
+            if (at.IsTime ? walk.Stamp <= at.UnixMilliseconds && walk.Version <= newest : walk.Version <= version)
             {
                 return true;
             }

@@ -12,6 +12,34 @@ internal static class TransactionBatch
     public static async ValueTask<WriteResult> ApplyAsync(Transaction transaction, TransactionBody body, WriteBatch batch, CancellationToken cancellation)
     {
         WriteSet.Mark before = body.Writes.Here();
+        try
+        {
+            WriteResult result = await ApplyAllAsync(transaction, body, batch, cancellation).ConfigureAwait(false);
+            if (!result.IsOk)
+            {
+                RollBack(body, before);
+            }
+
+            return result;
+        }
+        catch
+        {
+            // Given up between two operations, or a merge function of the user's has thrown.
+            RollBack(body, before);
+            throw;
+        }
+    }
+
+    private static void RollBack(TransactionBody body, in WriteSet.Mark before)
+    {
+        lock (body.Writes.Gate)
+        {
+            body.Writes.RollBackTo(before);
+        }
+    }
+
+    private static async ValueTask<WriteResult> ApplyAllAsync(Transaction transaction, TransactionBody body, WriteBatch batch, CancellationToken cancellation)
+    {
         bool[]? removed = batch.Commands.HasRemovals ? new bool[batch.Count] : null;
         int offset = 0;
         for (int i = 0; i < batch.Count; i++)
@@ -20,11 +48,6 @@ internal static class TransactionBatch
             (WriteResult result, bool wasThere) = await ApplyAsync(transaction, body, part, cancellation).ConfigureAwait(false);
             if (!result.IsOk)
             {
-                lock (body.Writes.Gate)
-                {
-                    body.Writes.RollBackTo(before);
-                }
-
                 return result with { FailedOperation = i };
             }
 

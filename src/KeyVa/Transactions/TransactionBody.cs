@@ -149,6 +149,9 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
     public override long Cost => Writes.Bytes + Reads.Bytes;
 
+    /// <summary>Whether it has read more than its bound, together with what it has written: it reads no further.</summary>
+    public bool IsFull => Writes.Bytes + Reads.Bytes > Live.StoreOptions.MaxTransactionBytes;
+
     /// <summary>Takes a body that is at rest into use.</summary>
     public void Begin(LiveTransactions live, TransactionOptions options, long id, long deadline)
     {
@@ -194,7 +197,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     {
         Debug.Assert((State & StateMask) == Committing, "only a commit ends so");
         Volatile.Write(ref _state, (State & ~StateMask) | Ended);
-        Release();
+        Release(Live);
     }
 
     /// <summary>
@@ -203,13 +206,16 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     /// </summary>
     public bool End(long state, Status status)
     {
+        // Before the state changes: once it has ended, its owner may let go of it while it is being released here, and Reset forgets
+        // whose it was. If the exchange succeeds it is still in the use of that state, so this is the one of that use.
+        LiveTransactions live = _live!;
         long ended = state | Ended | ((long)status << StatusShift);
         if ((state & StateMask) != Active || Interlocked.CompareExchange(ref _state, ended, state) != state)
         {
             return false;
         }
 
-        Release();
+        Release(live);
         return true;
     }
 
@@ -332,7 +338,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         if ((State & StateMask) == Ended)
         {
             // Ended by the store while the lock was asked for: it may have left the releasing to us.
-            ReleaseLocks();
+            ReleaseLocks(Live);
             return EndStatus;
         }
 
@@ -347,31 +353,31 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         };
     }
 
-    private void Release()
+    private void Release(LiveTransactions live)
     {
         _snapshot.Dispose();
         if (IsPessimistic)
         {
             if (EndStatus != Status.Ok)
             {
-                Live.Locks.Abort(this, Detail ?? "it was ended");
+                live.Locks.Abort(this, Detail ?? "it was ended");
             }
 
-            ReleaseLocks();
+            ReleaseLocks(live);
         }
 
-        Live.Remove(this);
+        live.Remove(this);
     }
 
     /// <summary>
     /// Unless a call for a lock is under way, which does it when it is through. The right to call stays taken: a transaction
     /// that has ended asks for no lock.
     /// </summary>
-    private void ReleaseLocks()
+    private void ReleaseLocks(LiveTransactions live)
     {
         if (Interlocked.CompareExchange(ref _lockCalls, 1, 0) == 0)
         {
-            Live.Locks.ReleaseAll(this);
+            live.Locks.ReleaseAll(this);
         }
     }
 }

@@ -132,6 +132,11 @@ internal sealed class TransactionCursor : EngineCursor
     public override void Seek(ReadOnlySpan<byte> key)
     {
         NoteRead();
+        if (_scan.NotesReads && _scan.IsCurrent)
+        {
+            _scan.CheckRoom();
+        }
+
         _start = key.ToArray();
         _base.Seek(key);
         _hasBase = false;

@@ -14,25 +14,32 @@ internal static class TransactionQueries
     public static IndexCursor Open(TransactionBody body, IndexQuery query) =>
         TryShare(body, query, out Snapshot? at)
             ? body.Live.Indexes.Query(query, at, Lay(body))
-            : Ended(body);
+            : Refused(body);
 
     /// <summary>As <see cref="Open"/>, without blocking the thread.</summary>
     public static ValueTask<IndexCursor> OpenAsync(TransactionBody body, IndexQuery query) =>
         TryShare(body, query, out Snapshot? at)
             ? body.Live.Indexes.QueryAsync(query, at, Lay(body))
-            : ValueTask.FromResult(Ended(body));
+            : ValueTask.FromResult(Refused(body));
 
     // What only reads at a snapshot needs nothing laid over the index.
     private static TransactionScan? Lay(TransactionBody body) => body.IsReadOnly && !body.SeesUncommitted ? null : new TransactionScan(body);
 
-    private static IndexCursor Ended(TransactionBody body) => new(body.EndStatus, body.Detail ?? "the transaction was ended");
+    private static IndexCursor Refused(TransactionBody body) => body.IsActive
+        ? new(Status.TooLarge, TransactionCommit.TooLarge(body.Live.StoreOptions.MaxTransactionBytes))
+        : new(body.EndStatus, body.Detail ?? "the transaction was ended");
 
-    /// <summary>Opens another snapshot at the version of the transaction's; null: it has none.</summary>
+    /// <summary>Opens another snapshot at the version of the transaction's; null: it has none. False: it was ended, or reads no further.</summary>
     private static bool TryShare(TransactionBody body, IndexQuery query, out Snapshot? at)
     {
         ArgumentNullException.ThrowIfNull(query);
         body.Live.Counters.Add(Counter.Scans);
         at = null;
+        if (body.IsActive && body.IsFull)
+        {
+            return false;
+        }
+
         if (body.IsActive && body.At != ReadVersion.Latest)
         {
             if (body.SeesKeys)

@@ -137,7 +137,7 @@ internal static class TransactionReads
         }
 
         // Only now: see invariant 2 of the body.
-        if (body.IsEnded || (notes && body.Reads.Bytes + body.Writes.Bytes > body.Live.StoreOptions.MaxTransactionBytes))
+        if (body.IsEnded || (notes && body.IsFull))
         {
             lease.Dispose();
             return new ValueLease { Status = body.IsEnded ? body.EndStatus : Status.TooLarge };

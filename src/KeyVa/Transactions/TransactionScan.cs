@@ -52,6 +52,15 @@ internal sealed class TransactionScan
         }
     }
 
+    /// <summary>The transaction has noted what it read: throws if that is more than it may hold.</summary>
+    public void CheckRoom()
+    {
+        if (_body.IsFull)
+        {
+            throw new RefusedException(Status.TooLarge, TransactionCommit.TooLarge(_body.Live.StoreOptions.MaxTransactionBytes));
+        }
+    }
+
     /// <summary>Whether the transaction is still the one that began the scan.</summary>
     public bool IsCurrent => _body.Generation == _generation;
 

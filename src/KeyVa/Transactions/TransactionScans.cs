@@ -75,6 +75,11 @@ internal static class TransactionScans
             status = Status.Unsupported;
             detail = "a transaction scans at its own snapshot; scan the store itself for a version or time of the past";
         }
+        else if (body.IsActive && body.IsFull)
+        {
+            status = Status.TooLarge;
+            detail = TransactionCommit.TooLarge(body.Live.StoreOptions.MaxTransactionBytes);
+        }
         else if (body.IsActive)
         {
             Epochs.Enter();

@@ -30,9 +30,27 @@ internal sealed class RetainedChanges(WatchHub hub, StoreContext context) : ICha
             return default;
         }
 
-        if (!context.Snapshots.Retention.IsOn || after < hub.Feed.ChangedAt || Array.Exists(partitions, static partition => partition.Definition.IsVolatile))
+        return Pinned(watcher, partitions, pinned => context.Snapshots.TryOpenAt(after, context.Oracle, partitions, out _, pinned) is null
+            ? gone
+            : Read(watcher, logs, Math.Min(cap, kept)), gone);
+    }
+
+    /// <summary>
+    /// Has a watcher read a bulk load that nobody has pinned for it, like any version of the past; false if the engines do not retain it.
+    /// </summary>
+    public bool TryPinLoad(Watcher watcher, long version)
+    {
+        ChangeLog[] logs = hub.LogsOf(watcher.Target.Range);
+        Partition[] partitions = Array.ConvertAll(logs, static log => log.Partition);
+        return Pinned(watcher, partitions, _ => hub.TryPinVersion(watcher, logs, version), otherwise: false);
+    }
+
+    /// <summary>Does something with the partitions pinned; otherwise, if they have no history behind the watcher's position.</summary>
+    private T Pinned<T>(Watcher watcher, Partition[] partitions, Func<Snapshot, T> read, T otherwise)
+    {
+        if (!context.Snapshots.Retention.IsOn || watcher.Position < hub.Feed.ChangedAt || Array.Exists(partitions, static partition => partition.Definition.IsVolatile))
         {
-            return gone;
+            return otherwise;
         }
 
         var pinned = new List<Partition>(partitions.Length);
@@ -43,15 +61,13 @@ internal sealed class RetainedChanges(WatchHub hub, StoreContext context) : ICha
             {
                 if (!partition.TryPin())
                 {
-                    return gone;
+                    return otherwise;
                 }
 
                 pinned.Add(partition);
             }
 
-            return context.Snapshots.TryOpenAt(after, context.Oracle, partitions, out _, snapshot) is null
-                ? gone
-                : Read(watcher, logs, Math.Min(cap, kept));
+            return read(snapshot);
         }
         finally
         {
@@ -80,6 +96,12 @@ internal sealed class RetainedChanges(WatchHub hub, StoreContext context) : ICha
             if (!Collect(watcher, logs, found))
             {
                 return default;
+            }
+
+            if (found.IsTooLarge)
+            {
+                // Memory is bounded, and nothing but all of it at once can be told.
+                return new HistoryRead(version + 1, 0);
             }
         }
 

@@ -8,7 +8,7 @@ namespace KeyVa.Watches;
 /// </summary>
 /// <remarks>
 /// Invariant: of every version up to <see cref="UpTo"/> it has all that was added, but for the puts of one that is alone and larger than
-/// all bounds (<see cref="IsCut"/>).
+/// all bounds (<see cref="IsCut"/>), and but for one that is collected whole and larger than <see cref="MaxWholeBytes"/> (<see cref="IsTooLarge"/>).
 /// </remarks>
 internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBounded)
 {
@@ -16,7 +16,11 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
     public const int MaxChanges = 16 << 10;
     public const int MaxBytes = 4 << 20;
 
-    private readonly SortedDictionary<long, OneVersion> _versions = [];
+    /// <summary>The bytes of one version that is collected whole, since it removes something and so cannot be read like a load.</summary>
+    public const int MaxWholeBytes = 32 << 20;
+
+    private readonly Dictionary<long, OneVersion> _versions = [];
+    private readonly SortedSet<long> _order = [];
     private int _changes;
     private long _bytes;
 
@@ -24,20 +28,23 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
     public long UpTo { get; private set; } = upTo;
 
     /// <summary>Versions, from the lowest up, with their changes: removed ranges first.</summary>
-    public IEnumerable<(long Version, IEnumerable<Change> Changes)> Versions => _versions.Select(static one => (one.Key, one.Value.InOrder()));
+    public IEnumerable<(long Version, IEnumerable<Change> Changes)> Versions => _order.Select(version => (version, _versions[version].InOrder()));
 
     /// <summary>Whether the puts of the only version were left out.</summary>
-    public bool IsCut => _versions.Count == 1 && _versions.First().Value.IsCut;
+    public bool IsCut => _versions.Count == 1 && _versions[FirstVersion].IsCut;
 
     /// <summary>Whether the only version removes something.</summary>
-    public bool HasRemovals => _versions.Count == 1 && _versions.First().Value.HasRemovals;
+    public bool HasRemovals => _versions.Count == 1 && _versions[FirstVersion].HasRemovals;
 
-    public long FirstVersion => _versions.First().Key;
+    /// <summary>Whether it gave up collecting the version whole: there is too much of it.</summary>
+    public bool IsTooLarge { get; private set; }
+
+    public long FirstVersion => _order.Min;
 
     /// <summary>Adds what a scan of one partition stands at.</summary>
     public void Add(VersionScan scan, Engine engine)
     {
-        if (scan.Version > UpTo)
+        if (scan.Version > UpTo || IsTooLarge)
         {
             return;
         }
@@ -101,6 +108,7 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
         }
 
         _versions.Add(version, one = new OneVersion());
+        _order.Add(version);
         return one;
     }
 
@@ -114,6 +122,13 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
 
         _changes++;
         _bytes += change.Bytes;
+        if (!isBounded && _bytes > MaxWholeBytes)
+        {
+            IsTooLarge = true;
+            version.Cut();
+            return;
+        }
+
         while (isBounded && (_changes > MaxChanges || _bytes > MaxBytes))
         {
             if (_versions.Count == 1)
@@ -131,9 +146,10 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
 
     private void RemoveLast()
     {
-        (long last, OneVersion most) = _versions.Last();
-        _versions.Remove(last);
-        _changes -= most.Count;
+        long last = _order.Max;
+        _order.Remove(last);
+        _versions.Remove(last, out OneVersion? most);
+        _changes -= most!.Count;
         _bytes -= most.Bytes;
         UpTo = last - 1;
     }
@@ -167,7 +183,32 @@ internal sealed class VersionCollection(WatchTarget target, long upTo, bool isBo
             Bytes = 0;
         }
 
-        public IEnumerable<Change> InOrder() => _changes.Where(static change => change.Kind == ChangeKind.RemoveRange)
-            .Concat(_changes.Where(static change => change.Kind != ChangeKind.RemoveRange));
+        /// <summary>
+        /// Removed ranges first, then the keys in order, each once: what a crash interrupted in the midst of a roll back is written again by the replay at the
+        /// same version, and may stand in a table from before and in one from after, which a scan of versions does not merge.
+        /// </summary>
+        public IEnumerable<Change> InOrder()
+        {
+            foreach (Change change in _changes)
+            {
+                if (change.Kind == ChangeKind.RemoveRange)
+                {
+                    yield return change;
+                }
+            }
+
+            List<Change> keys = _changes.FindAll(static change => change.Kind != ChangeKind.RemoveRange);
+            keys.Sort(static (a, b) => a.Key.AsSpan().SequenceCompareTo(b.Key));
+            Change? before = null;
+            foreach (Change change in keys)
+            {
+                if (before is null || !change.Key.AsSpan().SequenceEqual(before.Key))
+                {
+                    yield return change;
+                }
+
+                before = change;
+            }
+        }
     }
 }

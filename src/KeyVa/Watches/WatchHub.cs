@@ -34,6 +34,7 @@ internal sealed class WatchHub : IDisposable
     private readonly WatchIndex _index = new();
     private readonly Dictionary<long, KeyRange> _previous = [];
     private readonly List<Watcher> _found = [];
+    private readonly List<Watcher> _waiting = [];
     private long _nextId;
     private int _users;
     private StoreException? _closed;
@@ -101,6 +102,7 @@ internal sealed class WatchHub : IDisposable
             if (_watchers.Remove(watcher))
             {
                 _index.Remove(watcher);
+                _waiting.Remove(watcher);
                 Volatile.Write(ref _watcherCount, _watchers.Count);
                 if (_watchers.Count == 0)
                 {
@@ -136,6 +138,14 @@ internal sealed class WatchHub : IDisposable
                     read = _recent.TryReadSince(watcher, cap);
                     if (read.IsGone)
                     {
+                        if (watcher.Position >= cap)
+                        {
+                            // What comes next is gone from memory, and above what is closed in all partitions: until the pump has come on
+                            // there is nothing to read. It moves under this lock, so that its next move is not missed.
+                            watcher.WaitForPump();
+                            _waiting.Add(watcher);
+                        }
+
                         return 0;
                     }
                 }
@@ -158,6 +168,12 @@ internal sealed class WatchHub : IDisposable
     public PinnedLoad[] LoadsOf(Watcher watcher, long version)
     {
         PinnedLoad[] loads = _loads.Of(watcher, version);
+        if (loads.Length == 0 && _retained.TryPinLoad(watcher, version))
+        {
+            // It began to watch after the load, whose change is still in memory.
+            loads = _loads.Of(watcher, version);
+        }
+
         return loads.Length > 0 ? loads : throw Compacted(version + 1);
     }
 
@@ -194,6 +210,13 @@ internal sealed class WatchHub : IDisposable
 
     /// <summary>The feed: this log is read no more.</summary>
     public void Forget(ChangeLog log) => _loads.ReleaseUnassigned(log);
+
+    /// <summary>The pump, under the lock: it has come on.</summary>
+    public void WakeWaiting()
+    {
+        _waiting.ForEach(static watcher => watcher.PumpHasMoved());
+        _waiting.Clear();
+    }
 
     /// <summary>Ends all who watch a key of a range.</summary>
     public void EndOverlapping(KeyRange range, StoreException why)

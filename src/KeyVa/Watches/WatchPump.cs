@@ -151,7 +151,13 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
             }
 
             long cap = Math.Max(Delivered, Closed(_oracle.LastVersion));
+            long before = Delivered;
             bool isThrough = Deliver(cap, ref found);
+            if (Delivered > before)
+            {
+                _hub.WakeWaiting();
+            }
+
             foreach (Watcher watcher in _touched)
             {
                 watcher.Publish();

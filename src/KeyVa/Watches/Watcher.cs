@@ -30,6 +30,7 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
     private ManualResetValueTaskSourceCore<bool> _wake = new() { RunContinuationsAsynchronously = true };
     private bool _isWaiting;
     private bool _isBehind;
+    private bool _waitsForPump;
     private bool _isCancelled;
     private long _progress = -1;
     private StoreException? _end;
@@ -213,7 +214,7 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
 
             _progress = -1;
             return end is not null ? WatcherState.Ended
-                : _isBehind ? WatcherState.Behind
+                : _isBehind && !_waitsForPump ? WatcherState.Behind
                 : progress >= 0 ? WatcherState.HasProgress
                 : WatcherState.Idle;
         }
@@ -241,6 +242,25 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
         lock (_lock)
         {
             _isBehind = false;
+        }
+    }
+
+    /// <summary>Hub, for the reader while it is behind: it has nothing to read until <see cref="PumpHasMoved"/>.</summary>
+    public void WaitForPump()
+    {
+        lock (_lock)
+        {
+            _waitsForPump = true;
+        }
+    }
+
+    /// <summary>Hub: there may be something to read.</summary>
+    public void PumpHasMoved()
+    {
+        lock (_lock)
+        {
+            _waitsForPump = false;
+            WakeLocked();
         }
     }
 
@@ -273,7 +293,7 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
     {
         lock (_lock)
         {
-            if (_queue.Count > 0 || _isBehind || _isCancelled || _end is not null || _progress >= 0)
+            if (_queue.Count > 0 || (_isBehind && !_waitsForPump) || _isCancelled || _end is not null || _progress >= 0)
             {
                 return default;
             }

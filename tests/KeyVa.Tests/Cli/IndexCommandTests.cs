@@ -67,6 +67,7 @@ public sealed class IndexCommandTests : IAsyncLifetime
         await Expect(0, "index n: created\n", null, "index", "create", "n", "n");
         await Expect(4, "", "keyva: there is an index 'n' with another definition; drop that one first\n", "index", "create", "n", "c");
         await Expect(2, "", "keyva: the query names 2 values, the index 'n' has 1 fields\n", "index", "query", "n", "1", "2");
+        await Expect(2, "", "keyva: VALUE is '\"\\ud800\"', which holds half of a surrogate pair and so is no text\n", "index", "query", "n", "\"\\ud800\"");
         await Expect(2, "", "keyva: a query has a prefix or a range, not both\n", "index", "query", "n", "-p", "x", "--from", "1");
         await Expect(2, "", "keyva: --limit must be at least 1\n", "index", "query", "n", "-n", "0");
         await Expect(2, "", "keyva: VALUE is '\"x', which begins with a double quote and is no JSON string\n", "index", "query", "n", "\"x");

@@ -162,6 +162,7 @@ public sealed class IndexTests
         await using (Store store = fixture.Open())
         {
             Assert.Equal(Status.Invalid, (await store.Indexes.CreateAsync(definition with { ExtractorVersion = 2 })).Status);
+            Assert.Equal(Status.Invalid, (await store.Indexes.CreateAsync(new IndexDefinition { Name = "j", Fields = ["a"], ExtractorVersion = 2 })).Status);
             Assert.True((await store.Indexes.CreateAsync(definition)).IsOk);
             Assert.True((await store.Indexes.WaitAsync("length")).IsOk);
             Set(store, "a", "1234");

@@ -50,6 +50,18 @@ public sealed class JsonFieldsTests
     [InlineData("$a")]
     public void APathThatCannotBeReadIsRefused(string path) => Assert.NotNull(IndexPath.Parse(path, out _));
 
+    [Theory]
+    [InlineData("a", "rejected")]
+    [InlineData("b", "1")]
+    public void AStringThatIsNoUtf8IsRejectedWhereItIsIndexed(string field, string expected)
+    {
+        foreach (string escape in new[] { "", "\\n" })
+        {
+            byte[] value = [.. "{\"a\":\"x"u8, 0xff, .. Encoding.UTF8.GetBytes(escape), .. "\",\"b\":1}"u8];
+            Assert.Equal(expected, Read(field, sparse: false, value));
+        }
+    }
+
     [Fact]
     public void DeepJsonIsRejected()
     {
@@ -85,12 +97,14 @@ public sealed class JsonFieldsTests
         }
     }
 
-    private static string Read(string fields, bool sparse, string value)
+    private static string Read(string fields, bool sparse, string value) => Read(fields, sparse, Encoding.UTF8.GetBytes(value));
+
+    private static string Read(string fields, bool sparse, byte[] value)
     {
         IndexDefinition definition = new() { Name = "x", Fields = fields.Split(','), Sparse = sparse };
         Assert.Null(StoredIndex.Check(definition));
         IndexEntries entries = new();
-        new RecordReader(definition, null).Read("k"u8, Encoding.UTF8.GetBytes(value), entries);
+        new RecordReader(definition, null).Read("k"u8, value, entries);
         return entries.IsRejected ? "rejected" : string.Join("; ", Enumerable.Range(0, entries.Count).Select(i => IndexValueText.OfTuple(entries[i][..^1])));
     }
 }

@@ -54,3 +54,16 @@ internal sealed class Named(string name, int version = 1) : MergeFunction
 
     public override string? Merge(in MergeInput input, IBufferWriter<byte> result) => null;
 }
+
+/// <summary>Cancels something when it is called; the operand is the value.</summary>
+internal sealed class Cancelling(CancellationTokenSource source) : MergeFunction
+{
+    public override string Name => "cancelling";
+
+    public override string? Merge(in MergeInput input, IBufferWriter<byte> result)
+    {
+        source.Cancel();
+        result.Write(input.Operand);
+        return null;
+    }
+}

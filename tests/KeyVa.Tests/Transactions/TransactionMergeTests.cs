@@ -11,6 +11,31 @@ public sealed class TransactionMergeTests
 {
     public static TheoryData<IsolationLevel> Levels => [.. Enum.GetValues<IsolationLevel>()];
 
+    [Fact]
+    public async Task ABatchThatThrowsLeavesNothingInTheTransaction()
+    {
+        using var cancelled = new CancellationTokenSource();
+        var cancelling = new Cancelling(cancelled);
+        await using Store store = new StoreFixture(new StoreOptions { JournalSegmentBytes = 1 << 20, MergeFunctions = [new Throwing(true), cancelling] }).Open();
+        using Transaction txn = store.Begin();
+        txn.Put("kept"u8, "1"u8);
+        txn.Put("own"u8, "1"u8);
+        using (var batch = new WriteBatch())
+        {
+            batch.Put("kept"u8, "2"u8).Put("a"u8, "1"u8).Merge("own"u8, new Throwing(true), "x"u8);
+            await Assert.ThrowsAsync<StoreException>(async () => await txn.WriteAsync(batch));
+        }
+
+        using (var batch = new WriteBatch())
+        {
+            batch.Put("kept"u8, "3"u8).Merge("own"u8, cancelling, "x"u8).Put("b"u8, "1"u8);
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await txn.WriteAsync(batch, cancelled.Token));
+        }
+
+        Assert.True(txn.Commit().IsOk);
+        Assert.Equal(("1", "1", null, null), (Get(store, "kept"), Get(store, "own"), Get(store, "a"), Get(store, "b")));
+    }
+
     [Theory]
     [MemberData(nameof(Levels))]
     public async Task WhatWasNotReadNeverConflicts(IsolationLevel isolation)

@@ -2,6 +2,7 @@ using System.Text;
 using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Partitions;
+using KeyVa.Tests.Merges;
 using KeyVa.Tests.Stores;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
@@ -219,6 +220,131 @@ public sealed class TransactionQueryTests
                 Assert.Equal(commits ? "1" : null, Get(store, "written"));
             }
         }
+    }
+
+    [Fact]
+    public async Task WhatQueriesAndScansHaveReadIsBounded()
+    {
+        var fixture = new StoreFixture(new StoreOptions { JournalSegmentBytes = 1 << 20, MaxTransactionBytes = 64 << 10 });
+        await using Store store = await Open(fixture, EngineKind.Lsm, 1);
+        IndexQuery nothing = All with { Prefix = new string('x', 8000) };
+        int calls = 0;
+        using (Transaction txn = store.Begin())
+        {
+            for (IndexCursor? refused = null; refused is null; calls++)
+            {
+                using IndexCursor cursor = txn.Query(nothing);
+                refused = cursor.Status == Status.Ok ? null : cursor;
+                Assert.False(cursor.MoveNext());
+                Assert.True(calls < 10);
+                Assert.True(refused is null || (cursor.Status == Status.TooLarge && cursor.Detail!.Contains("max-transaction-bytes", StringComparison.Ordinal)));
+            }
+
+            using ScanCursor scan = txn.Scan(new ScanOptions());
+            Assert.Equal((Status.TooLarge, false), (scan.Status, scan.MoveNext()));
+        }
+
+        using (Transaction txn = store.Begin())
+        {
+            byte[] to = new byte[30_000];
+            to.AsSpan().Fill((byte)'z');
+            for (calls = 0; txn.Scan(new ScanOptions { To = to }) is { } scan; calls++)
+            {
+                using (scan)
+                {
+                    Assert.False(scan.MoveNext());
+                    if (scan.Status != Status.Ok)
+                    {
+                        Assert.Equal(Status.TooLarge, scan.Status);
+                        break;
+                    }
+                }
+            }
+
+            Assert.InRange(calls, 2, 4);
+        }
+
+        for (int i = 0; i < 2000; i++)
+        {
+            Set(store, $"key{i}", Document('d'));
+        }
+
+        using (Transaction txn = store.Begin())
+        {
+            using IndexCursor cursor = txn.Query(All);
+            RefusedException refused = Assert.Throws<RefusedException>(() => Keys(cursor));
+            Assert.Equal(Status.TooLarge, refused.Status);
+        }
+
+        // What no record can have is not noted as read either: no such query is taken.
+        using Transaction last = store.Begin();
+        foreach (IndexQuery query in new[] { All with { Prefix = new string('x', 9000) }, All with { Equal = [new string('x', 9000)] }, All with { After = new byte[100_000] } })
+        {
+            using IndexCursor cursor = last.Query(query);
+            Assert.Equal(Status.Invalid, cursor.Status);
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task AQueryThatThrowsHoldsNothing(int partitions)
+    {
+        var fixture = new StoreFixture(new StoreOptions { JournalSegmentBytes = 1 << 20, MergeFunctions = [new Throwing(true)] });
+        await using Store store = await Open(fixture, EngineKind.Lsm, partitions);
+        long before = store.GetStatistics().OpenSnapshots;
+        using (Transaction txn = store.Begin())
+        {
+            Assert.True(txn.Merge("i"u8, new Throwing(true), "x"u8).IsOk);
+            Assert.Throws<StoreException>(() => txn.Query(All));
+            await Assert.ThrowsAsync<StoreException>(async () => await txn.OpenQueryAsync(All));
+        }
+
+        Assert.Equal(before, store.GetStatistics().OpenSnapshots);
+    }
+
+    [Fact]
+    public async Task APartitionThatIsOnlyLookedAtMayBeOfAnotherDurability()
+    {
+        var fixture = new StoreFixture();
+        fixture.Options = fixture.Options with { CreateDefaultPartition = false };
+        MemoryFileSystem left;
+        await using (Store store = fixture.Open())
+        {
+            Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(default, Bytes("m")), EngineKind.Lsm).Status);
+            Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(Bytes("m"), default), EngineKind.Memory, isVolatile: true).Status);
+            Assert.True((await store.Indexes.CreateAsync(new IndexDefinition { Name = "n", Fields = ["n"], Sparse = true })).IsOk);
+            Assert.True((await store.Indexes.WaitAsync("n")).IsOk);
+            Set(store, "x", Document('x'));
+            foreach ((string key, string other) in new[] { ("a", "y"), ("z", "b") })
+            {
+                using (Transaction txn = store.Begin())
+                {
+                    Assert.NotEqual("", Keys(txn, All));
+                    txn.Put(Bytes(key), "refused"u8);
+                    Set(store, other, Document(other[0]));
+                    Assert.Equal(Status.Conflict, txn.Commit().Status);
+                }
+
+                using Transaction again = store.Begin();
+                Assert.NotEqual("", Keys(again, All));
+                again.Put(Bytes(key), Bytes(Document(key[0])));
+                CommitResult done = again.Commit();
+                Assert.True(done.IsOk, done.Detail);
+                Assert.Equal(Document(key[0]), Get(store, key));
+            }
+
+            // What writes to both is refused as ever.
+            using Transaction mixed = store.Begin();
+            mixed.Put("a"u8, "1"u8);
+            mixed.Put("z"u8, "1"u8);
+            Assert.Equal(Status.Unsupported, mixed.Commit().Status);
+            left = fixture.Files.Kill();
+        }
+
+        await using Store opened = new StoreFixture { Files = left, Options = fixture.Options }.Open();
+        Assert.Equal((Document('a'), (string?)null), (Get(opened, "a"), Get(opened, "z")));
+        Assert.Equal(Document('b'), Get(opened, "b"));
     }
 
     [Fact]
