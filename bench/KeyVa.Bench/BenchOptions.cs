@@ -32,6 +32,7 @@ internal sealed record BenchOptions
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
           resp          redis-benchmark against the Redis protocol and against redis-server
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
+          index         what a secondary index adds to a put, against a get, a delete and a put
           selftest      checks of the harness itself
 
         options

@@ -98,6 +98,9 @@ static int Run(BenchOptions options)
                 case "watchers":
                     Keep(new WatchersBench(options).Run());
                     break;
+                case "index":
+                    Keep(new IndexBench(options).Run());
+                    break;
                 default:
                     throw new UsageException($"there is no subcommand '{part}'");
             }

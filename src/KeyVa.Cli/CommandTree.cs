@@ -34,6 +34,7 @@ internal static class CommandTree
             MergeCommands.CreateIncrement(session),
             MergeCommands.CreateMerge(session),
             ScanCommand.Create(session),
+            IndexCommands.Create(session),
             PastCommands.CreateHistory(session),
             PastCommands.CreateRollBack(session),
             WatchCommand.Create(session),

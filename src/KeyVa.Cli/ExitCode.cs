@@ -6,7 +6,7 @@ internal static class ExitCode
     /// <summary>Done.</summary>
     public const int Done = 0;
 
-    /// <summary>A key or a partition asked for is not there.</summary>
+    /// <summary>A key, a partition or an index asked for is not there.</summary>
     public const int NotFound = 1;
 
     /// <summary>The command line, the configuration or a local file it names is wrong; nothing was begun.</summary>

@@ -46,7 +46,7 @@ internal static class MergeCommands
             {
                 string name = invocation.Get(function);
                 MergeFunction merge = MergeFunction.Find(name)
-                    ?? throw CommandException.Usage($"no merge function '{name}'; there are: {Names()}");
+                    ?? throw CommandException.Usage(Unknown(name));
                 WriteOptions options = new()
                 {
                     Expiry = Expires(invocation.Get(ttl)),
@@ -58,6 +58,9 @@ internal static class MergeCommands
             });
     }
 
+    /// <summary>What is said of a name that no function has.</summary>
+    public static string Unknown(string name) => $"no merge function '{name}'; there are: {Names()}";
+
     private static string Names() => string.Join(", ", MergeFunction.BuiltIn.Select(static function => function.Name));
 
     private static Expiry Expires(string? ttl) => ttl is null ? Expiry.Never : Expiry.In(TimeText.Parse(ttl, "--ttl"));
@@ -67,6 +70,11 @@ internal static class MergeCommands
         if (!result.IsOk)
         {
             throw WriteCommands.Refusal(result);
+        }
+
+        if (result.Merged.Count == 0)
+        {
+            return Pending(invocation);
         }
 
         ReadOnlyMemory<byte> value = result.Merged[0];
@@ -82,6 +90,21 @@ internal static class MergeCommands
         else
         {
             invocation.Terminal.Out.WriteLine(KeyText.IsPrintable(value.Span) ? Encoding.UTF8.GetString(value.Span) : KeyText.Escape(value.Span));
+        }
+
+        return ExitCode.Done;
+    }
+
+    // Inside a transaction what it comes to is not known, and reading the key to tell would make it a merge that may conflict.
+    private static int Pending(Invocation invocation)
+    {
+        if (invocation.Json)
+        {
+            invocation.WriteJson(static json => json.WriteNumber("version"u8, 0));
+        }
+        else
+        {
+            invocation.Terminal.Out.WriteLine("merged, to be committed");
         }
 
         return ExitCode.Done;

@@ -30,12 +30,13 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>The transaction that the shell's commands run in; null: none.</summary>
     public TransactionStore? Transaction { get; set; }
 
-    public RemoteStore Store(ServerAddress address)
+    public RemoteStore Store(ServerAddress address, ServerAddress control)
     {
-        if (!_stores.TryGetValue(address.ToString(), out RemoteStore? store))
+        string name = $"{address} {control}";
+        if (!_stores.TryGetValue(name, out RemoteStore? store))
         {
-            store = RemoteStore.Connect(address);
-            _stores.Add(address.ToString(), store);
+            store = RemoteStore.Connect(address, new RemoteOptions { Control = control });
+            _stores.Add(name, store);
         }
 
         return store;
@@ -93,7 +94,9 @@ internal readonly struct Invocation
 
     public KeyEncoding KeyEncoding => Session.Options.KeyEncodingOf(Result);
 
-    public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result));
+    public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result), Session.Options.ControlOf(Result));
+
+    public RemoteIndexes Indexes => Store.Indexes;
 
     /// <summary>What commands about keys go to: the shell's transaction, or the store.</summary>
     public IStore Keys => (IStore?)Session.Transaction ?? Store;

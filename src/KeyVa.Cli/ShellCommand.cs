@@ -55,7 +55,7 @@ internal static class ShellCommand
             session.Terminal.Say($"the history is not kept: {history.Problem}");
         }
 
-        Completer completer = new(CommandTree.Create(session), () => session.Store(server));
+        Completer completer = new(CommandTree.Create(session), () => invocation.Store);
         LineEditor editor = new(ReadKey, session.Terminal.Out, () => Terminal.Width, history, completer.Complete);
         session.Terminal.Out.WriteLine($"KeyVa {VersionCommand.Version}, server {server}. Type 'help' for help, 'exit' to leave.");
         while (true)

@@ -19,6 +19,8 @@ internal static class TransactCommand
           check KEY absent | present | version N | value V    a condition
           get KEY …                                           tell what is there
           put KEY VALUE [ttl TIME]                            write (also: set)
+          incr KEY [N]                                        add to a counter
+          merge KEY FUNCTION OPERAND                          make a value from the one that is there
           del KEY …                                           remove
           del-range FROM TO | del-prefix PREFIX               remove a range
           otherwise                                           what follows is done if a condition does not hold
@@ -158,6 +160,15 @@ internal static class TransactCommand
                 case "put" or "set" when _words.Count == 3 || (_words.Count == 5 && _words[3] == "ttl"):
                     Expiry expiry = _words.Count == 5 ? Expiry.In(TimeText.Parse(_words[4], "ttl")) : Expiry.Never;
                     Batch.Put(Key(1), KeyText.ParseUtf8(_words[2], "value"), new WriteOptions { Expiry = expiry });
+                    Note(line);
+                    break;
+                case "incr" when _words.Count == 2 || (_words.Count == 3 && long.TryParse(_words[2], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _)):
+                    Batch.Merge(Key(1), MergeFunction.Increment, Encoding.ASCII.GetBytes(_words.Count == 2 ? "1" : _words[2]));
+                    Note(line);
+                    break;
+                case "merge" when _words.Count == 4:
+                    MergeFunction function = MergeFunction.Find(_words[2]) ?? throw Wrong(line, MergeCommands.Unknown(_words[2]));
+                    Batch.Merge(Key(1), function, KeyText.ParseUtf8(_words[3], "operand"));
                     Note(line);
                     break;
                 case "del" when _words.Count > 1:

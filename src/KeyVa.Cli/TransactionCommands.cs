@@ -46,7 +46,7 @@ internal static class TransactionCommands
         return CommandTree.Command(
             session,
             "begin",
-            "Begin a transaction: get, mget, set, mset, del and scan run inside it until commit or rollback",
+            "Begin a transaction: get, mget, set, mset, del, incr, merge and scan run inside it until commit or rollback",
             [readOnly, isolation, pessimistic, timeLimit, lockTimeout, name],
             async invocation =>
             {

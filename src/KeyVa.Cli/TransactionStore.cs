@@ -1,14 +1,17 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 
 namespace KeyVa.Cli;
 
 /// <summary>
-/// The shell's transaction as a store, so that get, mget, set, mset, del and scan run inside it as they do outside. Results of writes have
+/// The shell's transaction as a store, so that get, mget, set, mset, del, incr, merge and scan run inside it as they do outside. Results of writes have
 /// version 0: they have none before the commit. One thread.
 /// </summary>
 internal sealed class TransactionStore(ITransaction transaction) : IStore
 {
     public ITransaction Transaction { get; } = transaction;
+
+    public IIndexes Indexes => throw Outside("changes of indexes");
 
     public ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default) => Transaction.GetAsync(key, cancellation);
 
@@ -40,14 +43,19 @@ internal sealed class TransactionStore(ITransaction transaction) : IStore
 
     public ValueTask<WriteResult> MergeAsync(
         ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default) =>
-        throw Outside("merges");
+        Transaction.MergeAsync(key, function, operand, options, cancellation);
 
     public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
-        throw Outside("increments");
+        Transaction.IncrementAsync(key, delta, options, cancellation);
+
+    public IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default) => Transaction.QueryAsync(query, cancellation);
 
     public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default) => throw Outside("watches");
 
     public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) => throw Outside("reads of the past");
+
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default) =>
+        throw Outside("reads of the past");
 
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
         throw Outside("histories");

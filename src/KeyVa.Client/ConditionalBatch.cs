@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using Google.Protobuf.Collections;
 using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Client;
@@ -40,6 +41,19 @@ public sealed class ConditionalBatch
     {
         Put = WireRecord.ToPut(ByteString.CopyFrom(key), ByteString.CopyFrom(value), options.Expiry, WireRecord.ToCondition(options.Condition)),
     });
+
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand; if the function refuses, nothing of the whole batch happens. Unless a
+    /// condition or a get of the batch names the key, it never makes the server do the batch again.
+    /// </summary>
+    public ConditionalBatch Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        using WriteBatch batch = new();
+        batch.Merge(key, function, operand, options);
+        RepeatedField<Wire.Operation> operations = [];
+        WireBatch.AddTo(operations, batch);
+        return Add(operations[0]);
+    }
 
     /// <summary>Removes a key, without a look whether it is there.</summary>
     public ConditionalBatch Remove(ReadOnlySpan<byte> key, Condition condition = default) => Add(new Wire.Operation

@@ -72,6 +72,27 @@ public sealed class RemoteControl : IAsyncDisposable
             : throw new RefusedException(reply.Status, reply.Detail ?? "");
     }
 
+    /// <summary>The transactions under way, the oldest first, with the newest locks of each (at most 1000 each; 0: as many as is usual). See <see cref="Store.ListTransactions"/>.</summary>
+    public async ValueTask<IReadOnlyList<TransactionInfo>> ListTransactionsAsync(int limit = 0, int locks = 0, CancellationToken cancellation = default)
+    {
+        Wire.ListTransactionsRequest request = new() { Limit = limit, Locks = locks };
+        Reply<Wire.ListTransactionsResponse> reply = await _connection.CallAsync(Methods.ListTransactions, request, isRead: true, cancellation);
+        return reply.Message is { } list
+            ? [.. list.Transactions.Select(WireTransaction.ToInfo)]
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>Rolls a transaction back by its number; see <see cref="Store.EndTransaction"/>. Throws <see cref="RefusedException"/> if it is not ended.</summary>
+    public async ValueTask EndTransactionAsync(long number, CancellationToken cancellation = default)
+    {
+        Reply<Wire.EndTransactionResponse> reply = await _connection.CallAsync(
+            Methods.EndTransaction, new Wire.EndTransactionRequest { Number = number }, isRead: false, cancellation);
+        if (reply.Message is null)
+        {
+            throw new RefusedException(reply.Status, reply.Detail ?? "");
+        }
+    }
+
     /// <summary>Adds an empty partition for a range that nobody owns.</summary>
     public async ValueTask<PartitionResult> AddPartitionAsync(
         KeyRange range, EngineKind engine = EngineKind.Lsm, bool isVolatile = false, CancellationToken cancellation = default)

@@ -9,6 +9,11 @@ public sealed record RemoteOptions
     /// <summary>How long a stream (a scan, a snapshot) or rolling back may take as a whole. Default: 24 h.</summary>
     public TimeSpan StreamDeadline { get; init; } = TimeSpan.FromHours(24);
 
+    /// <summary>
+    /// The server's control plane, which creates and drops indexes; null: the port behind that of the data plane, as servers are configured by default.
+    /// </summary>
+    public ServerAddress? Control { get; init; }
+
     /// <summary>How long to wait for a connection. Default: 5 s.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 

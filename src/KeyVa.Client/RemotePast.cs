@@ -12,16 +12,7 @@ internal static class RemotePast
     /// <summary>A key as it was.</summary>
     public static async ValueTask<ReadResult> GetAtAsync(Connection connection, ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation)
     {
-        Wire.GetRequest request = new() { Keys = { WireRecord.Lend(key) } };
-        if (at.Version != 0)
-        {
-            request.AtVersion = at.Version;
-        }
-        else
-        {
-            request.AtUnixMs = at.UnixMilliseconds;
-        }
-
+        Wire.GetRequest request = ToRequest([key], at);
         Reply<Wire.GetResponse> reply = await connection.CallAsync(Methods.Get, request, isRead: true, cancellation);
         return reply.Message switch
         {
@@ -30,6 +21,15 @@ internal static class RemotePast
             { Records: [_] } => new ReadResult { Status = Status.NotFound },
             _ => throw new StoreException($"the server answered with {reply.Message.Records.Count} records for one key"),
         };
+    }
+
+    /// <summary>Keys as they were.</summary>
+    public static async ValueTask<MultiReadResult> GetAtAsync(Connection connection, IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation)
+    {
+        Reply<Wire.GetResponse> reply = await connection.CallAsync(Methods.Get, ToRequest(keys, at), isRead: true, cancellation);
+        return reply.Message is { } message
+            ? new MultiReadResult { Records = WireRecord.ToRecords(message.Records, keys.Count) }
+            : new MultiReadResult { Status = reply.Status, Detail = reply.Detail, BeginsAtVersion = reply.Number(BeginsTrailer, 0), Records = [] };
     }
 
     /// <summary>The versions of a key.</summary>
@@ -89,4 +89,24 @@ internal static class RemotePast
         Value = version.Value.Memory,
         ExpiresAtUnixMilliseconds = version.ExpiresAtUnixMs,
     };
+
+    private static Wire.GetRequest ToRequest(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at)
+    {
+        Wire.GetRequest request = new();
+        foreach (ReadOnlyMemory<byte> key in keys)
+        {
+            request.Keys.Add(WireRecord.Lend(key));
+        }
+
+        if (at.Version != 0)
+        {
+            request.AtVersion = at.Version;
+        }
+        else
+        {
+            request.AtUnixMs = at.UnixMilliseconds;
+        }
+
+        return request;
+    }
 }

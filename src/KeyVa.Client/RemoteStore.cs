@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
@@ -16,15 +17,23 @@ namespace KeyVa.Client;
 public sealed class RemoteStore : IStore
 {
     private readonly Connection _connection;
+    private readonly Connection _control;
 
     private RemoteStore(ServerAddress address, RemoteOptions options)
     {
         Address = address;
         _connection = new Connection(address, options);
+        _control = new Connection(options.Control ?? address.Control(), options);
+        Indexes = new RemoteIndexes(_connection, _control);
     }
 
     /// <summary>The server.</summary>
     public ServerAddress Address { get; }
+
+    /// <summary>The secondary indexes.</summary>
+    public RemoteIndexes Indexes { get; }
+
+    IIndexes IStore.Indexes => Indexes;
 
     /// <summary>
     /// A client of the data plane at an address such as <c>127.0.0.1:7401</c>; <see cref="FormatException"/> if it is no
@@ -157,6 +166,13 @@ public sealed class RemoteStore : IStore
     }
 
     /// <inheritdoc/>
+    public IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        return RemoteIndexes.QueryAsync(_connection, query, cancellation);
+    }
+
+    /// <inheritdoc/>
     /// <remarks>
     /// A watch that loses its connection goes on over a new one by itself, where it was; only if that fails, or if the
     /// connection broke in the midst of a version of many messages, does it end with <see cref="ServerUnreachableException"/>.
@@ -170,6 +186,13 @@ public sealed class RemoteStore : IStore
     /// <inheritdoc/>
     public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) =>
         at.IsSet ? RemotePast.GetAtAsync(_connection, key, at, cancellation) : GetAsync(key, cancellation);
+
+    /// <inheritdoc/>
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        return at.IsSet ? RemotePast.GetAtAsync(_connection, keys, at, cancellation) : GetAsync(keys, cancellation);
+    }
 
     /// <inheritdoc/>
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
@@ -259,6 +282,7 @@ public sealed class RemoteStore : IStore
     public ValueTask DisposeAsync()
     {
         _connection.Dispose();
+        _control.Dispose();
         return ValueTask.CompletedTask;
     }
 

@@ -1,4 +1,6 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
+using KeyVa.Merges;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Transactions;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -14,6 +16,9 @@ namespace KeyVa.Client;
 /// <remarks>A commit whose answer is lost throws <see cref="ServerUnreachableException"/>: whether it happened is unknown.</remarks>
 public sealed class RemoteTransaction : ITransaction, IAttempt
 {
+    /// <summary>What it is that was not found, if not the transaction.</summary>
+    private const string NotFoundTrailer = "keyva-not-found";
+
     private readonly Connection _connection;
     private bool _isOver;
     private bool _missedLock;
@@ -88,6 +93,34 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
     }
 
     /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(query);
+        Wire.QueryRequest rest = WireIndex.ToRequest(query);
+        while (true)
+        {
+            Reply<Wire.QueryResponse> reply = await CallAsync(Methods.TxnQuery, new Wire.TxnQueryRequest { Id = Id, Query = rest }, isRead: true, cancellation);
+            if (reply.Message is not { } page)
+            {
+                throw new RefusedException(reply.Status, reply.Detail ?? "the query was refused");
+            }
+
+            foreach (Wire.IndexedRecord record in page.Records)
+            {
+                yield return WireIndex.ToRecord(record);
+            }
+
+            bool isDone = rest.Limit > 0 && (rest.Limit -= page.Records.Count) <= 0;
+            if (isDone || page.Resume.IsEmpty)
+            {
+                yield break;
+            }
+
+            rest.After = page.Resume;
+        }
+    }
+
+    /// <inheritdoc/>
     public ValueTask<WriteResult> PutAsync(
         ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
     {
@@ -95,6 +128,19 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
             WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
         return WriteAsync(new Wire.Operation { Put = put }, cancellation);
     }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        using WriteBatch batch = new();
+        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options), cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
@@ -228,7 +274,7 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
         }
 
         Reply<TResponse> reply = await _connection.CallAsync(method, request, isRead, cancellation, waits: Options.LockTimeout);
-        if (reply.Message is null && reply.Status == Status.NotFound)
+        if (reply.Message is null && reply.Status == Status.NotFound && reply.Trailers.Get(NotFoundTrailer) is null)
         {
             reply = reply with { Status = Status.Expired };
         }

@@ -39,6 +39,16 @@ public static class Methods
     /// <summary>Revert, as data.proto describes it.</summary>
     public static readonly GrpcMethod<RevertRequest, RevertResponse> Revert = new(DataPlane, "Revert", RevertRequest.Parser, RevertResponse.Parser);
 
+    /// <summary>Query, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<QueryRequest, QueryResponse> Query = new(DataPlane, "Query", QueryRequest.Parser, QueryResponse.Parser);
+
+    /// <summary>ListIndexes, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<ListIndexesRequest, ListIndexesResponse> ListIndexes =
+        new(DataPlane, "ListIndexes", ListIndexesRequest.Parser, ListIndexesResponse.Parser);
+
+    /// <summary>WaitIndex, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<WaitIndexRequest, IndexProgress> WaitIndex = new(DataPlane, "WaitIndex", WaitIndexRequest.Parser, IndexProgress.Parser);
+
     /// <summary>Begin, as data.proto describes it.</summary>
     public static readonly GrpcMethod<BeginRequest, BeginResponse> Begin = new(DataPlane, "Begin", BeginRequest.Parser, BeginResponse.Parser);
 
@@ -47,6 +57,9 @@ public static class Methods
 
     /// <summary>TxnScan, as data.proto describes it.</summary>
     public static readonly GrpcMethod<TxnScanRequest, ScanResponse> TxnScan = new(DataPlane, "TxnScan", TxnScanRequest.Parser, ScanResponse.Parser);
+
+    /// <summary>TxnQuery, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<TxnQueryRequest, QueryResponse> TxnQuery = new(DataPlane, "TxnQuery", TxnQueryRequest.Parser, QueryResponse.Parser);
 
     /// <summary>TxnWrite, as data.proto describes it.</summary>
     public static readonly GrpcMethod<TxnWriteRequest, WriteResponse> TxnWrite = new(DataPlane, "TxnWrite", TxnWriteRequest.Parser, WriteResponse.Parser);
@@ -82,6 +95,14 @@ public static class Methods
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
 
+    /// <summary>ListTransactions, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ListTransactionsRequest, ListTransactionsResponse> ListTransactions =
+        new(ControlPlane, "ListTransactions", ListTransactionsRequest.Parser, ListTransactionsResponse.Parser);
+
+    /// <summary>EndTransaction, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<EndTransactionRequest, EndTransactionResponse> EndTransaction =
+        new(ControlPlane, "EndTransaction", EndTransactionRequest.Parser, EndTransactionResponse.Parser);
+
     /// <summary>Scrub, as control.proto describes it.</summary>
     public static readonly GrpcMethod<ScrubRequest, ScrubProgress> Scrub =
         new(ControlPlane, "Scrub", ScrubRequest.Parser, ScrubProgress.Parser);
@@ -89,6 +110,14 @@ public static class Methods
     /// <summary>Compact, as control.proto describes it.</summary>
     public static readonly GrpcMethod<CompactRequest, CompactProgress> Compact =
         new(ControlPlane, "Compact", CompactRequest.Parser, CompactProgress.Parser);
+
+    /// <summary>CreateIndex, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<CreateIndexRequest, CreateIndexResponse> CreateIndex =
+        new(ControlPlane, "CreateIndex", CreateIndexRequest.Parser, CreateIndexResponse.Parser);
+
+    /// <summary>DropIndex, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<DropIndexRequest, DropIndexResponse> DropIndex =
+        new(ControlPlane, "DropIndex", DropIndexRequest.Parser, DropIndexResponse.Parser);
 
     /// <summary>Stats, as control.proto describes it.</summary>
     public static readonly GrpcMethod<StatsRequest, StatsResponse> Stats =

@@ -14,6 +14,9 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
     /// <summary>As of the setting scrub-rate.</summary>
     private const long MinScrubRate = 64 << 10;
 
+    private readonly IndexCalls _indexes = new(store, clock);
+    private readonly TransactionControl _transactions = new(store);
+
     /// <summary>The service, to be served.</summary>
     public GrpcService ToService() => new GrpcService(Methods.ControlPlane)
         .Unary(Methods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
@@ -22,7 +25,11 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
         .ServerStreaming(Methods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
         .ServerStreaming(Methods.Compact, guard.ServerStreaming<CompactRequest, CompactProgress>(Operation.Other, CompactAsync))
         .ServerStreaming(Methods.Scrub, guard.ServerStreaming<ScrubRequest, ScrubProgress>(Operation.Other, ScrubAsync))
-        .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync));
+        .Unary(Methods.CreateIndex, guard.Unary<CreateIndexRequest, CreateIndexResponse>(Operation.Other, _indexes.CreateAsync))
+        .Unary(Methods.DropIndex, guard.Unary<DropIndexRequest, DropIndexResponse>(Operation.Other, _indexes.DropAsync))
+        .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync))
+        .Unary(Methods.ListTransactions, guard.Unary<ListTransactionsRequest, ListTransactionsResponse>(Operation.Other, _transactions.ListAsync))
+        .Unary(Methods.EndTransaction, guard.Unary<EndTransactionRequest, EndTransactionResponse>(Operation.Other, _transactions.EndAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
     private async ValueTask<GrpcResult<AddPartitionResponse>> AddAsync(AddPartitionRequest request, GrpcCallContext call)

@@ -9,7 +9,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Writes are not cancelled when their caller goes away: they are on their way to the disk, and their memory is in use.
 /// </remarks>
-internal sealed class DataPlane(Store store, TransactionRegistry transactions, GrpcGuard guard)
+internal sealed class DataPlane(Store store, TransactionRegistry transactions, GrpcGuard guard, TimeProvider clock)
 {
     /// <summary>Keys that one request may read: every value is in memory at once.</summary>
     internal const int MaxGetKeys = RestBatches.MaxGetKeys;
@@ -28,9 +28,13 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
                 (largest * MessageFactor) + MessageSlackBytes, GrpcServiceOptions.DefaultMaxReceiveBytes),
         };
         PastCalls past = new(store);
+        IndexCalls indexes = new(store, clock);
         return new TransactionPlane(store, transactions, guard).AddTo(new GrpcService(Methods.DataPlane, options))
             .Unary(Methods.History, guard.Unary<HistoryRequest, HistoryResponse>(Operation.Scan, past.HistoryAsync))
             .Unary(Methods.Revert, guard.Unary<RevertRequest, RevertResponse>(Operation.Other, past.RollBackAsync))
+            .Unary(Methods.ListIndexes, guard.Unary<ListIndexesRequest, ListIndexesResponse>(Operation.Other, indexes.ListAsync))
+            .ServerStreaming(Methods.WaitIndex, guard.ServerStreaming<WaitIndexRequest, IndexProgress>(Operation.Other, indexes.WaitAsync))
+            .ServerStreaming(Methods.Query, guard.ServerStreaming<QueryRequest, QueryResponse>(Operation.Scan, indexes.QueryAsync))
             .Unary(Methods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
             .Unary(Methods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
             .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
@@ -82,13 +86,7 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
             return GrpcRefusal.Of(call, result.Status, result.Detail);
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        return response;
+        return ProtoRecord.Of(keys, result);
     }
 
     private async ValueTask<GrpcResult<WriteResponse>> UpsertAsync(UpsertRequest request, GrpcCallContext call)

@@ -18,6 +18,7 @@ internal static class GrpcRefusal
     internal const string OperationTrailer = "keyva-failed-operation";
     internal const string VersionTrailer = "keyva-current-version";
     internal const string BeginsTrailer = "keyva-begins-at-version";
+    internal const string NotFoundTrailer = "keyva-not-found";
     internal const string RetryTrailer = "keyva-retry-after-ms";
 
     internal const string ConflictTrailer = "keyva-conflict-key-bin";
@@ -69,10 +70,21 @@ internal static class GrpcRefusal
         return Of(call, status, detail);
     }
 
+    /// <summary>Refuses a query of an index in a transaction; where it is the index that there is not, a trailer says so.</summary>
+    internal static GrpcStatus OfQuery(GrpcCallContext call, Status status, string? detail)
+    {
+        if (status == Status.NotFound)
+        {
+            call.ResponseTrailers.Add(NotFoundTrailer, "index");
+        }
+
+        return Of(call, status, detail);
+    }
+
     /// <summary>Refuses a commit; after a conflict its trailer is the key.</summary>
     internal static GrpcStatus Of(GrpcCallContext call, in CommitResult result)
     {
-        if (result.Status == Status.Conflict)
+        if (result is { Status: Status.Conflict, ConflictKey.IsEmpty: false })
         {
             call.ResponseTrailers.Add(ConflictTrailer, result.ConflictKey.Span);
         }

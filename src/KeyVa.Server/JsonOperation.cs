@@ -138,11 +138,11 @@ internal ref struct JsonOperation(string place)
     }
 
     /// <summary>Adds the operation, a get included, to what a one-shot transaction does.</summary>
-    public readonly void AddTo(OneShot.Branch branch)
+    public readonly void AddTo(OneShot.Branch branch, MergeRegistry functions)
     {
         if (_op != "get")
         {
-            AddTo(branch.Write());
+            AddTo(branch.Write(), functions);
             return;
         }
 

@@ -97,7 +97,7 @@ internal static class JsonTransaction
                     break;
                 case "then" or "otherwise":
                     OneShot.Branch branch = all.Of(name == "then");
-                    Each(ref json, name, (ref Utf8JsonReader one, string place) => JsonRequest.ReadOperation(ref one, place).AddTo(branch));
+                    Each(ref json, name, (ref Utf8JsonReader one, string place) => JsonRequest.ReadOperation(ref one, place).AddTo(branch, all.Functions));
                     break;
                 default:
                     throw new JsonException($"{name} is not known; known are: conditions, then, otherwise");

@@ -189,7 +189,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         TransactionRegistry transactions = new(Store);
         RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures);
         GrpcGuard guard = new(grpcMeter, failures);
-        GrpcServer data = Serve(new DataPlane(Store, transactions, guard).ToService(), DataReflection.Descriptor);
+        GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(
             new ControlPlane(Store, metrics, guard, _options.Clock).ToService(), ControlReflection.Descriptor);
         ListenerPlan[] plans =

@@ -1,12 +1,13 @@
 using System.IO.Pipelines;
 using System.Text.Json;
 using Google.Protobuf;
+using KeyVa.Indexes;
 using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
 
-/// <summary>Writes the records of a scan into an answer, one by one. Used by one thread at a time.</summary>
-internal abstract class ListWriter(PipeWriter output) : IDisposable
+/// <summary>Writes the records that a cursor stands on into an answer, one by one. Used by one thread at a time.</summary>
+internal abstract class ListWriter<TCursor>(PipeWriter output) : IDisposable
 {
     /// <summary>Bytes gathered before they are sent: fewer calls than one per record, little memory per answer.</summary>
     private const int FlushBytes = 64 * 1024;
@@ -17,7 +18,7 @@ internal abstract class ListWriter(PipeWriter output) : IDisposable
     protected abstract long Pending { get; }
 
     /// <summary>Adds the record that the cursor stands on.</summary>
-    public abstract void Add(ScanCursor cursor);
+    public abstract void Add(TCursor cursor);
 
     /// <summary>Ends the list.</summary>
     /// <param name="resume">The key behind which more records follow; null: none do.</param>
@@ -42,35 +43,25 @@ internal abstract class ListWriter(PipeWriter output) : IDisposable
 }
 
 /// <summary><c>{"records": [{"key": …, "value": …, "version": …, "modified": …}, …], "resume": …}</c>.</summary>
-internal sealed class JsonListWriter : ListWriter
+internal abstract class JsonListWriter<TCursor> : ListWriter<TCursor>
 {
     private readonly Utf8JsonWriter _json;
-    private readonly bool _keysOnly;
-    private readonly bool _base64;
     private long _sent;
 
-    public JsonListWriter(PipeWriter output, bool keysOnly, bool base64)
+    protected JsonListWriter(PipeWriter output)
         : base(output)
     {
         _json = new Utf8JsonWriter(output, RestJson.WriterOptions);
-        _keysOnly = keysOnly;
-        _base64 = base64;
         _json.WriteStartObject();
         _json.WriteStartArray("records");
     }
 
     protected override long Pending => _json.BytesCommitted + _json.BytesPending - _sent;
 
-    public override void Add(ScanCursor cursor)
+    public override void Add(TCursor cursor)
     {
         _json.WriteStartObject();
-        RestJson.WriteKey(_json, cursor.Key, _base64);
-        if (!_keysOnly)
-        {
-            RestJson.WriteValue(_json, cursor.Value, _base64);
-        }
-
-        RestJson.WriteStamps(_json, cursor.Version, cursor.ModifiedUnixMilliseconds, cursor.ExpiresAtUnixMilliseconds);
+        WriteMembers(_json, cursor);
         _json.WriteEndObject();
     }
 
@@ -93,46 +84,120 @@ internal sealed class JsonListWriter : ListWriter
         _json.Flush();
         _sent = _json.BytesCommitted;
     }
+
+    protected abstract void WriteMembers(Utf8JsonWriter json, TCursor cursor);
 }
 
 /// <summary>
-/// A ScanResponse, written as many of them one behind the other: protobuf merges concatenated messages, and repeated
+/// A message with repeated records, written as many of them one behind the other: protobuf merges concatenated messages, and repeated
 /// fields add up, so the body parses as one message although no part of it was ever held as a whole.
 /// </summary>
-internal sealed class ProtoListWriter(PipeWriter output) : ListWriter(output)
+internal abstract class ProtoListWriter<TCursor>(PipeWriter output) : ListWriter<TCursor>(output)
 {
     // Tags, lengths and stamps, about.
-    private const int RecordOverhead = 40;
+    protected const int RecordOverhead = 40;
 
-    private readonly Wire.ScanResponse _part = new();
     private long _pending;
 
     protected override long Pending => _pending;
 
-    public override void Add(ScanCursor cursor)
-    {
-        Wire.Record record = ProtoRecord.Of(cursor);
-        _part.Records.Add(record);
-        _pending += record.Key.Length + record.Value.Length + RecordOverhead;
-    }
+    /// <summary>The records that have gathered.</summary>
+    protected abstract IMessage Part { get; }
+
+    public override void Add(TCursor cursor) => _pending += AddTo(cursor);
 
     public override void End(byte[]? resume)
     {
         if (resume is not null)
         {
-            _part.Resume = UnsafeByteOperations.UnsafeWrap(resume);
+            SetResume(UnsafeByteOperations.UnsafeWrap(resume));
         }
 
         Commit();
     }
 
-    public override void Dispose() => _part.Records.Clear();
+    public override void Dispose() => Clear();
 
     protected override void Commit()
     {
-        ProtoRecord.WriteTo(_part, Output);
-        _part.Records.Clear();
+        ProtoRecord.WriteTo(Part, Output);
+        Clear();
         _pending = 0;
     }
 
+    /// <summary>Adds a record, and tells about how many bytes it has.</summary>
+    protected abstract long AddTo(TCursor cursor);
+
+    protected abstract void SetResume(ByteString resume);
+
+    protected abstract void Clear();
+}
+
+/// <summary>The records of a scan as JSON.</summary>
+internal sealed class JsonScanWriter(PipeWriter output, bool keysOnly, bool base64) : JsonListWriter<ScanCursor>(output)
+{
+    protected override void WriteMembers(Utf8JsonWriter json, ScanCursor cursor)
+    {
+        RestJson.WriteKey(json, cursor.Key, base64);
+        if (!keysOnly)
+        {
+            RestJson.WriteValue(json, cursor.Value, base64);
+        }
+
+        RestJson.WriteStamps(json, cursor.Version, cursor.ModifiedUnixMilliseconds, cursor.ExpiresAtUnixMilliseconds);
+    }
+}
+
+/// <summary>The records of a scan as a ScanResponse.</summary>
+internal sealed class ProtoScanWriter(PipeWriter output) : ProtoListWriter<ScanCursor>(output)
+{
+    private readonly Wire.ScanResponse _part = new();
+
+    protected override IMessage Part => _part;
+
+    protected override long AddTo(ScanCursor cursor)
+    {
+        Wire.Record record = ProtoRecord.Of(cursor);
+        _part.Records.Add(record);
+        return record.Key.Length + record.Value.Length + RecordOverhead;
+    }
+
+    protected override void SetResume(ByteString resume) => _part.Resume = resume;
+
+    protected override void Clear() => _part.Records.Clear();
+}
+
+/// <summary>What an index query finds as JSON: records as of a scan, with the indexed values as <c>fields</c>.</summary>
+internal sealed class JsonIndexWriter(PipeWriter output, bool keysOnly) : JsonListWriter<IndexCursor>(output)
+{
+    protected override void WriteMembers(Utf8JsonWriter json, IndexCursor cursor)
+    {
+        RestJson.WriteKey(json, cursor.Key);
+        json.WriteStartArray("fields"u8);
+        foreach (IndexValue value in cursor.Fields)
+        {
+            IndexValueJson.Write(json, value);
+        }
+
+        json.WriteEndArray();
+        if (!keysOnly)
+        {
+            RestJson.WriteValue(json, cursor.Value);
+            RestJson.WriteStamps(json, cursor.Version, cursor.ModifiedUnixMilliseconds, cursor.ExpiresAtUnixMilliseconds);
+        }
+    }
+}
+
+/// <summary>What an index query finds as a QueryResponse.</summary>
+internal sealed class ProtoIndexWriter(PipeWriter output) : ProtoListWriter<IndexCursor>(output)
+{
+    private readonly Wire.QueryResponse _part = new();
+
+    protected override IMessage Part => _part;
+
+    protected override long AddTo(IndexCursor cursor) => IndexCalls.Add(_part, cursor);
+
+    protected override void SetResume(ByteString resume) => _part.Resume = resume;
+
+    protected override void Clear() => _part.Records.Clear();
 }

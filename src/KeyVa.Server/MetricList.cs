@@ -24,6 +24,7 @@ internal sealed class MetricList(
         AddServer(list, statistics);
         AddPartitions(list, statistics.Partitions);
         EngineMetrics.Add(list, statistics.Partitions);
+        IndexMetrics.Add(list, store.ListIndexes());
         return list;
     }
 

@@ -1,14 +1,19 @@
+using KeyVa.Merges;
+
 namespace KeyVa.Server;
 
 /// <summary>
 /// A whole transaction of one request: conditions on keys, what to do if all of them hold, and what otherwise. Built by one
 /// thread, run once; dispose it.
 /// </summary>
-internal sealed class OneShot : IDisposable
+/// <param name="functions">The merge functions that may be named.</param>
+internal sealed class OneShot(MergeRegistry functions) : IDisposable
 {
     private readonly List<(ReadOnlyMemory<byte> Key, Condition Condition)> _conditions = [];
     private readonly Branch _then = new();
     private readonly Branch _otherwise = new();
+
+    public MergeRegistry Functions => functions;
 
     /// <summary>Adds a condition.</summary>
     public void When(ReadOnlyMemory<byte> key, Condition condition) => _conditions.Add((key, condition));

@@ -10,9 +10,7 @@ internal sealed class PastCalls(Store store)
     /// <summary>Versions in one answer unless the request says otherwise.</summary>
     internal const int DefaultLimit = 1000;
 
-    /// <summary>
-    /// Keys as they were. One by one, and yet at one moment: what was at a version or time does not change any more.
-    /// </summary>
+    /// <summary>Keys as they were.</summary>
     internal static async ValueTask<GrpcResult<GetResponse>> GetAsync(Store store, GetRequest request, GrpcCallContext call)
     {
         if (!PastMoment.TryRead(request.HasAtVersion ? request.AtVersion : null, request.HasAtUnixMs ? request.AtUnixMs : null, out AsOf at, out string wrong))
@@ -20,19 +18,11 @@ internal sealed class PastCalls(Store store)
             return GrpcRefusal.Malformed(call, wrong);
         }
 
-        GetResponse response = new();
-        foreach (ByteString key in request.Keys)
-        {
-            ReadResult result = await store.GetAtAsync(key.Memory, at, call.CancellationToken);
-            if (result.Status is not (Status.Ok or Status.NotFound))
-            {
-                return GrpcRefusal.Past(call, result.Status, result.Detail, result.BeginsAtVersion);
-            }
-
-            response.Records.Add(ProtoRecord.Of(key.Memory, result.Found ? result.Record : null));
-        }
-
-        return response;
+        List<ReadOnlyMemory<byte>> keys = ProtoRecord.Keys(request.Keys);
+        MultiReadResult result = await store.GetAtAsync(keys, at, call.CancellationToken);
+        return result.Status == Status.Ok
+            ? ProtoRecord.Of(keys, result)
+            : GrpcRefusal.Past(call, result.Status, result.Detail, result.BeginsAtVersion);
     }
 
     /// <summary>Answers History.</summary>

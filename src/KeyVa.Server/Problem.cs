@@ -66,12 +66,19 @@ internal sealed class Problem
         StatusNames.Http(result.Status), StatusNames.Wire(result.Status), StatusNames.Title(result.Status),
         result.Detail ?? StatusNames.Detail(result.Status))
     {
-        ConflictKey = result.Status == Status.Conflict ? result.ConflictKey : null,
+        ConflictKey = result is { Status: Status.Conflict, ConflictKey.IsEmpty: false } ? result.ConflictKey : default(ReadOnlyMemory<byte>?),
     };
 
     /// <summary>The id of no transaction.</summary>
     public static Problem NoTransaction() => new(
         StatusCodes.Status404NotFound, StatusNames.Wire(Status.NotFound), "There is no such transaction", TransactionIds.Unknown);
+
+    /// <summary>A refusal by an index, or to make one.</summary>
+    public static Problem Index(Status status, string? detail) => new(
+        StatusNames.Http(status),
+        StatusNames.Wire(status),
+        status == Status.NotFound ? "There is no such index" : StatusNames.Title(status),
+        detail ?? StatusNames.Detail(status));
 
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);

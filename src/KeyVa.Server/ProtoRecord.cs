@@ -47,6 +47,18 @@ internal static class ProtoRecord
         }
         : new Wire.Record { Key = UnsafeByteOperations.UnsafeWrap(key) };
 
+    /// <summary>Keys with their records, as they were asked for.</summary>
+    internal static Wire.GetResponse Of(List<ReadOnlyMemory<byte>> keys, in MultiReadResult result)
+    {
+        Wire.GetResponse response = new();
+        for (int i = 0; i < keys.Count; i++)
+        {
+            response.Records.Add(Of(keys[i], result.Records[i]));
+        }
+
+        return response;
+    }
+
     /// <summary>A finished batch: for each of its removals whether the key was there, for each merge what it came to.</summary>
     /// <param name="result">What the store said; for a batch of one operation only whether it found its key.</param>
     /// <param name="isRemoval">Which operations are removals; null: none.</param>

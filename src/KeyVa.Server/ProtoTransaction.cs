@@ -51,7 +51,7 @@ internal static class ProtoTransaction
             plan.When(check.Key.Memory, condition);
         }
 
-        return TryRead(request.Then, plan.Of(then: true), "then", out wrong) && TryRead(request.Otherwise, plan.Of(then: false), "otherwise", out wrong);
+        return TryRead(request.Then, plan, true, out wrong) && TryRead(request.Otherwise, plan, false, out wrong);
     }
 
     /// <summary>The answer to a one-shot that was committed.</summary>
@@ -68,8 +68,10 @@ internal static class ProtoTransaction
 
     private const long MaxMilliseconds = 24 * 60 * 60 * 1000;
 
-    private static bool TryRead(RepeatedField<Step> steps, OneShot.Branch branch, string name, out string wrong)
+    private static bool TryRead(RepeatedField<Step> steps, OneShot plan, bool then, out string wrong)
     {
+        OneShot.Branch branch = plan.Of(then);
+        string name = then ? "then" : "otherwise";
         wrong = "";
         for (int i = 0; i < steps.Count && wrong.Length == 0; i++)
         {
@@ -79,7 +81,7 @@ internal static class ProtoTransaction
                     branch.Get(steps[i].Get.Memory);
                     break;
                 case Step.KindOneofCase.Write:
-                    if (!ProtoBatch.TryAdd(branch.Write(), steps[i].Write, out wrong))
+                    if (!ProtoBatch.TryAdd(branch.Write(), steps[i].Write, out wrong, plan.Functions))
                     {
                         wrong = $"{name}[{i}].write {wrong}";
                     }

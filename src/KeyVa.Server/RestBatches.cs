@@ -78,7 +78,12 @@ internal sealed class RestBatches(Store store)
     }
 
     /// <summary>Answers POST /kv:get.</summary>
-    public async Task GetAsync(HttpContext context)
+    public Task GetAsync(HttpContext context, in RestTarget target) =>
+        RestQuery.TryParse(target.Query, RestQuery.MultiGetParameters, out RestQuery? query, out Problem? problem) && query.TryReadMoment(out AsOf at, out problem)
+            ? GetAsync(context, at)
+            : problem.WriteAsync(context);
+
+    private async Task GetAsync(HttpContext context, AsOf at)
     {
         using RequestBody body = await ReadAsync(context);
         if (body.IsTooLong)
@@ -90,7 +95,7 @@ internal sealed class RestBatches(Store store)
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
             ? JsonRequest.TryReadKeys(body.Memory.Span, keys, out wrong)
-            : TryReadProto(body.Memory, keys, out wrong);
+            : TryReadProto(body.Memory, keys, ref at, out wrong);
         if (!valid || keys.Count > MaxGetKeys)
         {
             Problem problem = valid
@@ -100,20 +105,14 @@ internal sealed class RestBatches(Store store)
             return;
         }
 
-        MultiReadResult result = await store.GetAsync(keys, context.RequestAborted);
+        MultiReadResult result = await store.GetAtAsync(keys, at, context.RequestAborted);
         if (result.Status != Status.Ok)
         {
-            await Problem.Of(result.Status, result.Detail).WriteAsync(context);
+            await Problem.Past(result.Status, result.Detail, result.BeginsAtVersion).WriteAsync(context);
             return;
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        await AnswerAsync(context, response, static (json, message) => WriteRecords(json, message.Records));
+        await AnswerAsync(context, ProtoRecord.Of(keys, result), static (json, message) => WriteRecords(json, message.Records));
     }
 
     private static void WriteMerged(Utf8JsonWriter json, WriteResponse message)
@@ -192,19 +191,21 @@ internal sealed class RestBatches(Store store)
         return true;
     }
 
-    internal static bool TryReadProto(ReadOnlyMemory<byte> body, List<ReadOnlyMemory<byte>> keys, out string wrong)
+    internal static bool TryReadProto(ReadOnlyMemory<byte> body, List<ReadOnlyMemory<byte>> keys, ref AsOf at, out string wrong)
     {
-        if (!TryParse(GetRequest.Parser, body, out GetRequest request, out wrong))
+        if (!TryParse(GetRequest.Parser, body, out GetRequest request, out wrong)
+            || !PastMoment.TryRead(request.HasAtVersion ? request.AtVersion : null, request.HasAtUnixMs ? request.AtUnixMs : null, out AsOf asked, out wrong))
         {
             return false;
         }
 
-        if (request.AtCase != GetRequest.AtOneofCase.None)
+        if (at.IsSet && asked.IsSet)
         {
-            wrong = "at_version and at_unix_ms are not taken here; read one key with GET /kv/{key}?version=, or call Get over gRPC";
+            wrong = "the version or time is given twice: in the query, and as at_version or at_unix_ms";
             return false;
         }
 
+        at = asked.IsSet ? asked : at;
         keys.AddRange(ProtoRecord.Keys(request.Keys));
         return true;
     }

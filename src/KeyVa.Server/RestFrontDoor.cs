@@ -21,6 +21,7 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
     private readonly RestBatches _batches = new(store);
     private readonly RestWatch _watch = new(store);
     private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
+    private readonly RestIndexes _indexes = new(store);
     private readonly RestPages _pages = new(store, metrics);
 
     /// <summary>Answers a request.</summary>
@@ -89,6 +90,11 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             return _transactions.RouteAsync(context, target, out operation);
         }
 
+        if (target.Path.StartsWith(RestIndexes.Prefix))
+        {
+            return _indexes.RouteAsync(context, target, out operation);
+        }
+
         string method = context.Request.Method;
         if (target.Path.StartsWith(RestPast.HistoryPrefix))
         {
@@ -110,11 +116,13 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
                 return _batches.WriteAsync(context);
             case RestRoutes.MultiGet when HttpMethods.IsPost(method):
                 operation = Operation.Get;
-                return _batches.GetAsync(context);
+                return _batches.GetAsync(context, target);
             case RestRoutes.RollBack when HttpMethods.IsPost(method):
                 return _past.RollBackAsync(context);
             case RestRoutes.Watch when HttpMethods.IsGet(method):
                 return _watch.StreamAsync(context, target);
+            case RestRoutes.Indexes when HttpMethods.IsGet(method):
+                return _indexes.ListAsync(context);
             case RestRoutes.Transactions when HttpMethods.IsPost(method):
                 return _transactions.BeginAsync(context);
             case RestRoutes.Transact when HttpMethods.IsPost(method):

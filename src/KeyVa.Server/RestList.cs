@@ -70,8 +70,8 @@ internal sealed class RestList(Store store)
 
         // What fails in the first block still gets a proper answer.
         bool found = cursor.MoveNext();
-        using ListWriter writer = await StartAsync(context, query);
-        await StreamAsync(writer, cursor, found, query.Limit, context.RequestAborted);
+        using ListWriter<ScanCursor> writer = await StartAsync(context, query);
+        await StreamAsync(writer, cursor, found, static at => at.MoveNext(), static at => at.Key.ToArray(), query.Limit, context.RequestAborted);
     }
 
     /// <summary>What a query asks for.</summary>
@@ -89,19 +89,36 @@ internal sealed class RestList(Store store)
     };
 
     /// <summary>Begins the answer.</summary>
-    internal static async ValueTask<ListWriter> StartAsync(HttpContext context, RestQuery query)
+    internal static async ValueTask<ListWriter<ScanCursor>> StartAsync(HttpContext context, RestQuery query)
+    {
+        bool protobuf = await StartAsync(context);
+        return protobuf
+            ? new ProtoScanWriter(context.Response.BodyWriter)
+            : new JsonScanWriter(context.Response.BodyWriter, query.KeysOnly, query.Base64);
+    }
+
+    /// <summary>Begins the answer to a list, and tells whether it is to be protobuf.</summary>
+    internal static async ValueTask<bool> StartAsync(HttpContext context)
     {
         HttpResponse response = context.Response;
         bool protobuf = MediaType.AcceptsProtobuf(context.Request.Headers.Accept);
         response.ContentType = protobuf ? MediaType.Protobuf : RestJson.ContentType;
         await response.StartAsync(context.RequestAborted);
-        return protobuf
-            ? new ProtoListWriter(response.BodyWriter)
-            : new JsonListWriter(response.BodyWriter, query.KeysOnly, query.Base64);
+        return protobuf;
     }
 
-    private static async Task StreamAsync(
-        ListWriter writer, ScanCursor cursor, bool found, long limit, CancellationToken cancellation)
+    /// <summary>
+    /// Sends what a cursor goes through, and where it goes on behind the limit (0: there is none). It waits while the client reads slowly, and ends when it is gone.
+    /// </summary>
+    /// <param name="writer">The answer, which has begun.</param>
+    /// <param name="cursor">What is read, one record further than the limit.</param>
+    /// <param name="found">Whether it stands on a record.</param>
+    /// <param name="next">Moves it.</param>
+    /// <param name="place">Where it stands, to go on behind it.</param>
+    /// <param name="limit">The most records; 0: all.</param>
+    /// <param name="cancellation">The client is gone.</param>
+    internal static async Task StreamAsync<TCursor>(
+        ListWriter<TCursor> writer, TCursor cursor, bool found, Func<TCursor, bool> next, Func<TCursor, byte[]> place, long limit, CancellationToken cancellation)
     {
         byte[]? resume = null;
         for (long count = 1; found; count++)
@@ -109,8 +126,8 @@ internal sealed class RestList(Store store)
             writer.Add(cursor);
             if (count == limit)
             {
-                byte[] last = cursor.Key.ToArray();
-                resume = cursor.MoveNext() ? last : null;
+                byte[] last = place(cursor);
+                resume = next(cursor) ? last : null;
                 break;
             }
 
@@ -119,7 +136,7 @@ internal sealed class RestList(Store store)
                 return;
             }
 
-            found = cursor.MoveNext();
+            found = next(cursor);
         }
 
         writer.End(resume);

@@ -27,6 +27,9 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>PATCH /kv/{key}</c>.</summary>
     internal static readonly string[] MergeParameters = ["encoding", "ttl", "function", "function-version"];
 
+    /// <summary>The parameters of <c>POST /kv:get</c>.</summary>
+    internal static readonly string[] MultiGetParameters = ["version", "time"];
+
     /// <summary>The parameters of <c>GET /kv</c>.</summary>
     internal static readonly string[] ListParameters =
         ["prefix", "from", "to", "limit", "reverse", "after", "keys-only", "unordered", "encoding", "version", "time"];
@@ -34,8 +37,17 @@ internal sealed class RestQuery
     /// <summary>The parameters of <c>GET /watch</c>.</summary>
     internal static readonly string[] WatchParameters = ["key", "prefix", "from", "to", "version", "previous", "keys-only", "encoding"];
 
+    /// <summary>The parameters of <c>GET /indexes/{name}</c>.</summary>
+    internal static readonly string[] IndexParameters = ["wait"];
+
+    /// <summary>The parameters of <c>GET /indexes/{name}/records</c>.</summary>
+    internal static readonly string[] IndexedParameters =
+        ["equal", "from", "to", "from-exclusive", "to-inclusive", "prefix", "reverse", "limit", "after", "keys-only"];
+
     /// <summary>The parameters of <c>DELETE /kv</c>.</summary>
     internal static readonly string[] RemoveParameters = ["prefix", "from", "to", "all", "encoding"];
+
+    private const long MaxWaitMilliseconds = 24 * 3600 * 1000;
 
     /// <summary>No parameters at all.</summary>
     internal static readonly RestQuery None = new();
@@ -45,6 +57,7 @@ internal sealed class RestQuery
     private string? _prefix;
     private string? _from;
     private string? _to;
+    private string? _equal;
     private long? _time;
 
     /// <summary>Whether keys are written in base64url.</summary>
@@ -67,6 +80,19 @@ internal sealed class RestQuery
     public byte[] To { get; private set; } = [];
 
     public byte[] After { get; private set; } = [];
+
+    /// <summary>What the first fields of an index are, as JSON; empty: nothing is given.</summary>
+    public byte[] Equal { get; private set; } = [];
+
+    public bool FromExclusive { get; private set; }
+
+    public bool ToInclusive { get; private set; }
+
+    /// <summary>Whether a prefix is given, if an empty one.</summary>
+    public bool HasPrefix => _prefix is not null;
+
+    /// <summary>How long to wait until an index is ready.</summary>
+    public TimeSpan Wait { get; private set; }
 
     /// <summary>The most records to return; 0: all.</summary>
     public long Limit { get; private set; } = DefaultLimit;
@@ -175,6 +201,17 @@ internal sealed class RestQuery
             case "to":
                 _to = value;
                 return null;
+            case "equal":
+                _equal = value;
+                return null;
+            case "from-exclusive":
+                return SetSwitch(name, value, on => FromExclusive = on);
+            case "to-inclusive":
+                return SetSwitch(name, value, on => ToInclusive = on);
+            case "wait":
+                bool isWait = Units.TryParseDuration(value, "s", out long wait);
+                Wait = TimeSpan.FromMilliseconds(Math.Min(wait, MaxWaitMilliseconds));
+                return isWait ? null : $"wait is '{value}'; allowed is: seconds, or {Units.DurationForms}";
             case "after":
                 return SetAfter(value);
             case "encoding":
@@ -250,7 +287,7 @@ internal sealed class RestQuery
     // The encoding of the bounds may stand behind them.
     private string? DecodeBounds()
     {
-        foreach ((string name, string? text) in new[] { ("key", _key), ("prefix", _prefix), ("from", _from), ("to", _to) })
+        foreach ((string name, string? text) in new[] { ("key", _key), ("prefix", _prefix), ("from", _from), ("to", _to), ("equal", _equal) })
         {
             if (text is null)
             {
@@ -272,6 +309,7 @@ internal sealed class RestQuery
                 "key" => Key = bytes,
                 "prefix" => Prefix = bytes,
                 "from" => From = bytes,
+                "equal" => Equal = bytes,
                 _ => To = bytes,
             };
         }

@@ -13,6 +13,9 @@ internal static class RestRoutes
     internal const string RollBack = "/kv:rollback";
     internal const string History = "/history/{key}";
     internal const string Watch = "/watch";
+    internal const string Indexes = "/indexes";
+    internal const string Index = "/indexes/{name}";
+    internal const string Indexed = "/indexes/{name}/records";
     internal const string Transactions = "/txn";
     internal const string Transact = "/txn:transact";
     internal const string Transaction = "/txn/{id}";
@@ -31,11 +34,15 @@ internal static class RestRoutes
         new(RollBack, "POST"),
         new(History, "GET"),
         new(Watch, "GET"),
+        new(Indexes, "GET"),
+        new(Index, "GET, PUT, DELETE"),
+        new(Indexed, "GET"),
         new(Transactions, "POST"),
         new(Transact, "POST"),
         new(Transaction, "GET, DELETE"),
         new(Transaction + "/get", "POST"),
         new(Transaction + "/scan", "GET"),
+        new(Transaction + Indexed, "GET"),
         new(Transaction + "/write", "POST"),
         new(Transaction + "/savepoint", "POST"),
         new(Transaction + "/rollback-to", "POST"),

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using KeyVa.Indexes;
 using KeyVa.Protocol.V1;
 using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
@@ -48,7 +49,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        using OneShot plan = new();
+        using OneShot plan = new(store.MergeFunctions);
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
             ? JsonTransaction.TryReadOneShot(body.Memory.Span, plan, out wrong)
@@ -88,7 +89,8 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         Guid id = TransactionIds.Parse(slash < 0 ? rest : rest[..slash]);
         string method = context.Request.Method;
         operation = Operation.Other;
-        if (RestRoutes.MethodsOf(RestRoutes.Transaction + verb) is not { } methods)
+        bool isQuery = RestIndexes.TryReadQueried(verb, out string index);
+        if (RestRoutes.MethodsOf(RestRoutes.Transaction + (isQuery ? RestRoutes.Indexed : verb)) is not { } methods)
         {
             return RestFrontDoor.RefuseAsync(context, target.Path.ToString());
         }
@@ -96,6 +98,14 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         if (!methods.Split(", ").Contains(method))
         {
             return Problem.MethodNotAllowed(method, methods).WriteAsync(context);
+        }
+
+        if (isQuery)
+        {
+            operation = Operation.Scan;
+            return RestQuery.TryParse(target.Query, RestQuery.IndexedParameters, out RestQuery? asked, out Problem? wrong)
+                ? WithAsync(context, id, (http, transaction) => QueryAsync(http, transaction, index, asked))
+                : wrong.WriteAsync(context);
         }
 
         switch (verb)
@@ -141,11 +151,17 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         }
 
         List<ReadOnlyMemory<byte>> keys = [];
+        AsOf at = AsOf.Now;
         bool forUpdate = false;
         string wrong;
         bool valid = MediaType.IsJson(context.Request.ContentType)
             ? JsonTransaction.TryReadKeys(body.Memory.Span, keys, out forUpdate, out wrong)
-            : RestBatches.TryReadProto(body.Memory, keys, out wrong);
+            : RestBatches.TryReadProto(body.Memory, keys, ref at, out wrong);
+        if (valid && at.IsSet)
+        {
+            (valid, wrong) = (false, "a transaction reads at its own snapshot; read the store itself for a version or time of the past");
+        }
+
         if (!valid || keys.Count > RestBatches.MaxGetKeys)
         {
             await (valid ? RestBatches.TooManyKeys(keys.Count) : Problem.Malformed(wrong)).WriteAsync(context);
@@ -159,13 +175,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        await RestBatches.AnswerAsync(context, response, static (json, message) => RestBatches.WriteRecords(json, message.Records));
+        await RestBatches.AnswerAsync(context, ProtoRecord.Of(keys, result), static (json, message) => RestBatches.WriteRecords(json, message.Records));
     }
 
     private static async Task ScanAsync(HttpContext context, Transaction transaction, RestQuery query)
@@ -179,18 +189,45 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         }
 
         bool found = cursor.MoveNext();
-        using ListWriter writer = await RestList.StartAsync(context, query);
+        using ListWriter<ScanCursor> writer = await RestList.StartAsync(context, query);
+        await StreamAsync(writer, cursor, found, static at => at.MoveNext(), static at => at.Key.ToArray(), query.Limit, context.RequestAborted);
+    }
+
+    private static async Task QueryAsync(HttpContext context, Transaction transaction, string index, RestQuery query)
+    {
+        if (!RestIndexes.TryRead(index, query, out IndexQuery asked, out Problem? problem))
+        {
+            await problem!.WriteAsync(context);
+            return;
+        }
+
+        using IndexCursor cursor = await transaction.OpenQueryAsync(asked with { Limit = query.Limit });
+        if (cursor.Status != Status.Ok)
+        {
+            await Problem.Index(cursor.Status, cursor.Detail).WriteAsync(context);
+            return;
+        }
+
+        bool found = cursor.MoveNext();
+        using ListWriter<IndexCursor> writer = await RestIndexes.StartAsync(context, query);
+        await StreamAsync(writer, cursor, found, static at => at.MoveNext(), static at => at.ResumeToken.ToArray(), query.Limit, context.RequestAborted);
+    }
+
+    /// <summary>As <see cref="RestList.StreamAsync"/>, but it reads nothing behind the limit and says where to go on whenever that was reached.</summary>
+    private static async Task StreamAsync<TCursor>(
+        ListWriter<TCursor> writer, TCursor cursor, bool found, Func<TCursor, bool> next, Func<TCursor, byte[]> place, long limit, CancellationToken cancellation)
+    {
         byte[]? resume = null;
         for (long count = 1; found && resume is null; count++)
         {
             writer.Add(cursor);
-            if (count == query.Limit)
+            if (count == limit)
             {
-                resume = cursor.Key.ToArray();
+                resume = place(cursor);
             }
-            else if (await writer.SendAsync(context.RequestAborted))
+            else if (await writer.SendAsync(cancellation))
             {
-                found = cursor.MoveNext();
+                found = next(cursor);
             }
             else
             {

@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using KeyVa.Transactions;
@@ -20,6 +21,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         .Unary(Methods.Begin, guard.Unary<BeginRequest, BeginResponse>(Operation.Other, Begin))
         .Unary(Methods.TxnGet, guard.Unary<TxnGetRequest, GetResponse>(Operation.Get, (request, call) => WithAsync(request.Id, call, one => GetAsync(one, request, call))))
         .Unary(Methods.TxnScan, guard.Unary<TxnScanRequest, ScanResponse>(Operation.Scan, (request, call) => WithAsync(request.Id, call, one => ScanAsync(one, request, call))))
+        .Unary(Methods.TxnQuery, guard.Unary<TxnQueryRequest, QueryResponse>(Operation.Scan, (request, call) => WithAsync(request.Id, call, one => QueryAsync(one, request, call))))
         .Unary(Methods.TxnWrite, guard.Unary<TxnWriteRequest, WriteResponse>(Operation.Write, (request, call) => WithAsync(request.Id, call, one => WriteAsync(one, request, call))))
         .Unary(Methods.SetSavepoint, guard.Unary<SetSavepointRequest, SetSavepointResponse>(Operation.Other, (request, call) => WithAsync(request.Id, call, one => SetSavepoint(one, call))))
         .Unary(Methods.RollbackTo, guard.Unary<RollbackToRequest, RollbackToResponse>(Operation.Other, (request, call) => WithAsync(request.Id, call, one => RollbackTo(one, request, call))))
@@ -62,13 +64,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
             return GrpcRefusal.Of(call, result.Status, result.Detail);
         }
 
-        GetResponse response = new();
-        for (int i = 0; i < keys.Count; i++)
-        {
-            response.Records.Add(ProtoRecord.Of(keys[i], result.Records[i]));
-        }
-
-        return response;
+        return ProtoRecord.Of(keys, result);
     }
 
     private static async ValueTask<GrpcResult<ScanResponse>> ScanAsync(Transaction transaction, TxnScanRequest request, GrpcCallContext call)
@@ -103,10 +99,39 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         return page;
     }
 
-    private static async ValueTask<GrpcResult<WriteResponse>> WriteAsync(Transaction transaction, TxnWriteRequest request, GrpcCallContext call)
+    private static async ValueTask<GrpcResult<QueryResponse>> QueryAsync(Transaction transaction, TxnQueryRequest request, GrpcCallContext call)
+    {
+        if (!ProtoIndex.TryRead(request.Query ?? new QueryRequest(), out IndexQuery query, out string wrong))
+        {
+            return GrpcRefusal.Malformed(call, wrong);
+        }
+
+        // As for a scan, not one more than asked for.
+        using IndexCursor cursor = await transaction.OpenQueryAsync(query);
+        if (cursor.Status != Status.Ok)
+        {
+            return GrpcRefusal.OfQuery(call, cursor.Status, cursor.Detail);
+        }
+
+        QueryResponse page = new();
+        long bytes = 0;
+        while (cursor.MoveNext())
+        {
+            bytes += IndexCalls.Add(page, cursor);
+            if (bytes >= PageBytes || page.Records.Count == query.Limit)
+            {
+                page.Resume = Google.Protobuf.ByteString.CopyFrom(cursor.ResumeToken);
+                break;
+            }
+        }
+
+        return page;
+    }
+
+    private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(Transaction transaction, TxnWriteRequest request, GrpcCallContext call)
     {
         using WriteBatch batch = new();
-        if (!ProtoBatch.TryAdd(batch, request.Operations, out string wrong))
+        if (!ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions))
         {
             return GrpcRefusal.Malformed(call, wrong);
         }
@@ -140,7 +165,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
 
     private async ValueTask<GrpcResult<TransactResponse>> TransactAsync(TransactRequest request, GrpcCallContext call)
     {
-        using OneShot plan = new();
+        using OneShot plan = new(store.MergeFunctions);
         if (!ProtoTransaction.TryRead(request, plan, out string wrong))
         {
             return GrpcRefusal.Malformed(call, wrong);

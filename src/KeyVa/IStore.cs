@@ -1,3 +1,5 @@
+using KeyVa.Indexes;
+
 namespace KeyVa;
 
 /// <summary>
@@ -9,6 +11,9 @@ namespace KeyVa;
 /// </summary>
 public interface IStore : IAsyncDisposable
 {
+    /// <summary>The secondary indexes: to create, list, wait for and drop them.</summary>
+    IIndexes Indexes { get; }
+
     /// <summary>Reads a key. Linearizable.</summary>
     ValueTask<ReadResult> GetAsync(ReadOnlyMemory<byte> key, CancellationToken cancellation = default);
 
@@ -49,6 +54,13 @@ public interface IStore : IAsyncDisposable
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
 
     /// <summary>
+    /// Asks a secondary index, at one snapshot: goes through the records it finds in the order of the index. Throws
+    /// <see cref="RefusedException"/> from the enumeration if the query is refused: there is no such index (<see cref="Status.NotFound"/>), it is being
+    /// filled (<see cref="Status.NotReady"/>), or it has not so many fields (<see cref="Status.Invalid"/>).
+    /// </summary>
+    IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default);
+
+    /// <summary>
     /// Follows the changes of a key, a prefix or a range, in commit order, none left out and none twice. The first event is a
     /// <see cref="WatchEventKind.Progress"/>: from its version on everything will be told. To resume, watch from the version behind
     /// the last event. Throws from the enumeration <see cref="RefusedException"/> if it is refused, <see cref="CompactedException"/>
@@ -61,6 +73,12 @@ public interface IStore : IAsyncDisposable
     /// then is not there; as of a version it is, and says when it expires.
     /// </summary>
     ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Reads several keys as they were at a version or time: at one moment, since what was then does not change any more.
+    /// <see cref="Status.Compacted"/> if that has been forgotten of one of them.
+    /// </summary>
+    ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default);
 
     /// <summary>Lists the versions of a key that are still there, newest first unless asked for the reverse.</summary>
     ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default);

@@ -47,6 +47,9 @@ public readonly struct MultiReadResult
     /// <summary>One for each key asked for, in the same order, all as of one snapshot; null where the key is not there.</summary>
     public IReadOnlyList<Record?> Records { get; init; }
 
+    /// <summary>After <see cref="Status.Compacted"/>: everything can be read from this version on; 0: not known.</summary>
+    public long BeginsAtVersion { get; init; }
+
     /// <summary>For a person: what was refused and what to do; null otherwise.</summary>
     public string? Detail { get; init; }
 }

@@ -72,6 +72,8 @@ public sealed class Store : IStore
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
 
+    internal IReadOnlyList<IndexInfo> ListIndexes() => _indexes.List();
+
     internal MergeRegistry MergeFunctions => _context.MergeFunctions;
 
     /// <summary>What stopped the store from taking writes (a failed sync, damage), or null.</summary>
@@ -234,6 +236,23 @@ public sealed class Store : IStore
     /// </summary>
     public Transaction Begin(TransactionOptions? options = null) => _transactions.Begin(options ?? TransactionOptions.Default);
 
+    /// <summary>Describes the transactions under way, the oldest first, with the newest locks of each.</summary>
+    /// <param name="limit">At most so many transactions.</param>
+    /// <param name="locks">At most so many locks of each; what it waits for is told besides.</param>
+    public IReadOnlyList<TransactionInfo> ListTransactions(int limit = 1000, int locks = 16)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(limit);
+        ArgumentOutOfRangeException.ThrowIfNegative(locks);
+        return _transactions.List(limit, locks);
+    }
+
+    /// <summary>
+    /// Rolls a transaction back that somebody else has begun, and releases its locks; each later call of its owner ends with <see cref="Status.Expired"/>.
+    /// </summary>
+    /// <param name="number"><see cref="Transaction.Number"/>.</param>
+    /// <returns>Ok; NotFound: there is none (any more); Busy: its commit is on its way.</returns>
+    public Status EndTransaction(long number) => _transactions.End(number);
+
     /// <summary>
     /// Does work in a transaction and commits it; again from its beginning if it meets others (at most 64 times, with short random
     /// pauses; with locks after many, or after a few where the work is long), so it must have no effect but through the transaction. Work that
@@ -292,6 +311,12 @@ public sealed class Store : IStore
         return read.IsCompletedSuccessfully ? read.Result : read.AsTask().GetAwaiter().GetResult();
     }
 
+    /// <summary>
+    /// Reads several keys as they were at a version or time; <see cref="Status.Compacted"/> if that has been forgotten of one of them. As of
+    /// <see cref="AsOf.Now"/> they are read at one snapshot.
+    /// </summary>
+    public MultiReadResult GetAt(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at) => GetAtAsync(keys, at).AsTask().GetAwaiter().GetResult();
+
     /// <summary>Lists the versions of a key, as far as they are there.</summary>
     public HistoryResult History(ReadOnlySpan<byte> key, HistoryOptions? options = null)
     {
@@ -318,6 +343,22 @@ public sealed class Store : IStore
         cancellation.ThrowIfCancellationRequested();
         _counters.Add(Counter.Gets);
         return at.IsSet ? _past.GetAtAsync(key, at) : GetAsync(key, cancellation);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(keys);
+        cancellation.ThrowIfCancellationRequested();
+
+        // A time that is not over yet can gain writes, and must not between two keys.
+        if (!at.IsSet || at.UnixMilliseconds >= _context.Oracle.Now())
+        {
+            return GetAsync(keys, cancellation);
+        }
+
+        _counters.Add(Counter.Gets, keys.Count);
+        return _past.GetAtAsync(keys, at);
     }
 
     /// <inheritdoc/>
@@ -447,6 +488,16 @@ public sealed class Store : IStore
     }
 
     /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        using IndexCursor cursor = await OpenQueryAsync(query, cancellation).ConfigureAwait(false);
+        foreach (IndexedRecord record in IndexedRecord.All(cursor, cancellation))
+        {
+            yield return record;
+        }
+    }
+
+    /// <inheritdoc/>
     public IAsyncEnumerable<WatchEvent> WatchAsync(WatchOptions options, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -512,8 +563,12 @@ public sealed class Store : IStore
     /// <summary>The second step, for keys of one partition.</summary>
     internal void Prefetch(long partition, ReadOnlySpan<ulong> hashes) => _reads.Prefetch(partition, hashes);
 
-    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>; no other can be opened.</summary>
-    internal void EndWatches() => _context.Watches.End();
+    /// <summary>Ends every watch, with <see cref="StoreClosedException"/>, and every wait for an index; no other watch can be opened.</summary>
+    internal void EndWatches()
+    {
+        _context.Watches.End();
+        _indexes.EndWaits();
+    }
 
     internal static Store Open(string path, StoreOptions? options, StoreEnvironment environment)
     {

@@ -101,7 +101,7 @@ public sealed record StoreOptions
     public long CompactionBytesPerSecond { get; init; }
 
     /// <summary>
-    /// How long a version of a key that was overwritten, removed or has expired can still be read (<see cref="Store.GetAt"/>,
+    /// How long a version of a key that was overwritten, removed or has expired can still be read (<see cref="Store.GetAt(ReadOnlySpan{byte}, AsOf)"/>,
     /// <see cref="Store.History"/>, <see cref="ScanOptions.At"/>, <see cref="Store.RollBack(KeyRange, AsOf)"/>). May change from one opening to the
     /// next: what is forgotten stays so. At most 10 years. Default: zero; then only what open cursors see stays.
     /// </summary>

@@ -256,7 +256,7 @@ internal sealed class StoreRepair
         _files.SyncDirectory(_target);
         if (old is { Indexes.Count: > 0 })
         {
-            _log.Notes.Add("the secondary indexes are filled again when the folder is opened; what unique or strict ones had refused at the very end of the journal may be there now, and then a unique index is given up with the names of the two keys");
+            _log.Notes.Add("the secondary indexes are filled again when the folder is opened; what unique or strict ones had refused at the very end of the journal, and transactions that had been refused for what an index had shown them, may be there now; a unique index is given up then, with the names of the two keys");
         }
 
         new Catalog

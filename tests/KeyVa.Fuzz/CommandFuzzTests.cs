@@ -93,6 +93,13 @@ public sealed class CommandFuzzTests : Fuzzing
             MergeEncoding.Append(
                 buffer, "merged"u8, i % 2 == 0 ? MergeFunction.SetUnion : new Unknown(), new byte[i * 30],
                 new WriteOptions { Expiry = Expiry.InMilliseconds(9), Condition = Condition.IfVersion(i) });
+            ArrayBufferWriter<byte> stack = new();
+            for (int merge = 0; merge <= i; merge++)
+            {
+                MergeStack.Append(stack, merge % 2 == 0 ? MergeFunction.Append : new Unknown(), new byte[merge * 20]);
+            }
+
+            MergeEncoding.AppendStack(buffer, "stacked"u8, stack.WrittenSpan, 100 + i, new WriteOptions { Condition = Condition.IfVersion(i) });
             CheckEncoding.AppendKey(buffer, "checked"u8, i % 2 == 0 ? Condition.IfVersion(i) : Condition.IfValue(new byte[i]));
             CheckEncoding.AppendRange(buffer, new RangeCheck { From = "a"u8, To = "b"u8, Digest = new RangeDigest { Count = i, Sum = 77 }, IsByHash = i % 2 == 0, First = i % 2 == 0 ? "f"u8 : default, Last = i % 2 == 0 ? "l"u8 : default });
             OperationEncoding.AppendIndex(buffer, IndexAction.Fill, i, "from"u8);

@@ -13,6 +13,10 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
           $"files 64 MiB, compression {options.Compression.ToString().ToLowerInvariant()}"
         : isVolatile ? "volatile: no journal, nothing durable" : "journal on, checkpoints after 256 MiB";
 
+    /// <summary>Level 0 may wait some seconds before it is compacted, in which the process is idle.</summary>
+    public override bool HasBackgroundWork => _store!.Partitions.List().Any(
+        partition => partition.Lsm is { } tree && (tree.PendingCompactionBytes > 0 || tree.RunningCompactions > 0 || tree.ImmutableMemtables > 0));
+
     public override string? Refuses(Work work) => work switch
     {
         Work.ScanForward or Work.ScanReverse or Work.SeekRandom when engine == EngineKind.Memory => "the memory engine has no order",

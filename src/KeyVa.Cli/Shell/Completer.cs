@@ -53,6 +53,11 @@ internal sealed class Completer
             return new Completions(start, Matching(MergeFunction.BuiltIn.Select(static function => function.Name), word));
         }
 
+        if (command.Parents.Any(static parent => parent.Name == IndexCommands.Name) && IndexCommands.OfOne.Contains(command.Name) && Place(words) == 1)
+        {
+            return new Completions(start, Matching(Indexes(), word));
+        }
+
         bool isKey = (WithKeys.Contains(command.Name) && IsKeyPosition(command, words)) || (words.Count > 0 && KeyOptions.Contains(words[^1]));
         return isKey ? Keys(start, word) : new Completions(start, []);
     }
@@ -145,6 +150,19 @@ internal sealed class Completer
 
     private static List<string> Matching(IEnumerable<string> names, string word) =>
         [.. names.Where(name => name.StartsWith(word, StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
+
+    private List<string> Indexes()
+    {
+        using CancellationTokenSource patience = new(Patience);
+        try
+        {
+            return [.. Task.Run(async () => await _store().Indexes.ListAsync(patience.Token)).GetAwaiter().GetResult().Select(static index => index.Definition.Name)];
+        }
+        catch (Exception e) when (e is OperationCanceledException or StoreException)
+        {
+            return [];
+        }
+    }
 
     private Completions Keys(int start, string prefix)
     {

@@ -145,6 +145,13 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     public abstract VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned);
 
     /// <summary>
+    /// Everything that was written to the keys of a range (empty bounds are open) above <paramref name="after"/> and up to <paramref name="upTo"/>,
+    /// which is visible. The caller holds a snapshot at <paramref name="after"/>, at or above <see cref="HistoryFloor.From"/>, for as long
+    /// as the scan lives.
+    /// </summary>
+    public abstract VersionScan ScanVersions(KeyRange range, long after, long upTo);
+
+    /// <summary>
     /// Makes room for more of a command that is being applied, however large it is; may wait for the disk. Writer only, off
     /// the journal's sync thread: a flush may have to wait for that one. See <see cref="RollBackRun"/>.
     /// </summary>

@@ -22,6 +22,9 @@ public interface IIndexes
     /// </summary>
     ValueTask<IndexResult> DropAsync(string name, CancellationToken cancellation = default);
 
+    /// <summary>An index as it is; null if there is none of this name.</summary>
+    ValueTask<IndexInfo?> FindAsync(string name, CancellationToken cancellation = default);
+
     /// <summary>The indexes, by name.</summary>
     ValueTask<IReadOnlyList<IndexInfo>> ListAsync(CancellationToken cancellation = default);
 }

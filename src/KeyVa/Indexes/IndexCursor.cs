@@ -1,6 +1,7 @@
 using KeyVa.Engines;
 using KeyVa.Io;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
 
 namespace KeyVa.Indexes;
 
@@ -12,17 +13,23 @@ namespace KeyVa.Indexes;
 public sealed class IndexCursor : IDisposable
 {
     private readonly IndexBounds _bounds = new();
-    private readonly List<Source> _sources = [];
+    private readonly List<IndexSource> _sources = [];
     private readonly VersionOracle? _oracle;
     private readonly Snapshot? _ownSnapshot;
     private readonly bool _reverse;
     private readonly bool _keysOnly;
+    private readonly TransactionScan? _scan;
+    private IndexOverlay? _overlay;
     private int _fields;
     private long _version;
     private long _left;
     private int _current = -1;
     private int _tupleBytes;
     private bool _placed;
+
+    // For a transaction that notes what it reads: the source of the record that was given last, which stands on it; whether nothing comes any more.
+    private int _given = -1;
+    private bool _exhausted;
     private bool _disposed;
 
     /// <summary>A query that is refused.</summary>
@@ -32,8 +39,9 @@ public sealed class IndexCursor : IDisposable
         Detail = detail;
     }
 
-    internal IndexCursor(IndexQuery query, VersionOracle oracle, Snapshot? ownSnapshot)
+    internal IndexCursor(IndexQuery query, VersionOracle oracle, Snapshot? ownSnapshot, TransactionScan? scan = null)
     {
+        _scan = scan;
         _oracle = oracle;
         _ownSnapshot = ownSnapshot;
         _reverse = query.Reverse;
@@ -86,6 +94,8 @@ public sealed class IndexCursor : IDisposable
 
     internal ReadOnlyMemory<byte> After { get; }
 
+    private bool Notes => _scan is { NotesReads: true };
+
     private NativeBuffer Record { get; } = new(64);
 
     private ReadOnlySpan<byte> Entry => _current >= 0
@@ -96,6 +106,7 @@ public sealed class IndexCursor : IDisposable
     public bool MoveNext()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
+        _scan?.CheckRuns();
         if (_left == 0 || _sources.Count == 0)
         {
             _current = -1;
@@ -108,6 +119,7 @@ public sealed class IndexCursor : IDisposable
             if (TakeRecord(_sources[_current]))
             {
                 _left--;
+                _given = _current;
                 return true;
             }
 
@@ -115,6 +127,7 @@ public sealed class IndexCursor : IDisposable
         }
 
         _left = 0;
+        _exhausted = true;
         return false;
     }
 
@@ -127,6 +140,12 @@ public sealed class IndexCursor : IDisposable
         }
 
         _disposed = true;
+        NoteRead();
+        if (Notes && _scan!.IsCurrent)
+        {
+            _scan.Body.Queries.Remove(this);
+        }
+
         Release();
         _bounds.Dispose();
         Record.Dispose();
@@ -141,16 +160,61 @@ public sealed class IndexCursor : IDisposable
         Release();
     }
 
+    /// <summary>Lays what the transaction has written over the index, if it has written anything.</summary>
+    internal void LayOver(StoredIndex index, IReadOnlyList<IndexExtractor> extractors, long version)
+    {
+        _fields = index.Definition.Fields.Count;
+        if (_scan is null)
+        {
+            return;
+        }
+
+        if (!_scan.Writes.IsEmpty)
+        {
+            var reader = new RecordReader(index.Definition, extractors.FirstOrDefault(known => known.Name == index.Definition.Extractor));
+            _overlay = new IndexOverlay(_scan, reader, _bounds, version);
+            if (_overlay.Failure != Status.Ok)
+            {
+                Refuse(_overlay.Failure, _scan.Body.Detail ?? "a merge of the transaction cannot be done");
+                return;
+            }
+
+            _sources.Add(new IndexSource(null, null, new OwnEntryCursor(_overlay.Entries, _reverse), _fields, null, notes: false));
+        }
+
+        if (Notes)
+        {
+            _scan.Body.Queries.Add(this);
+        }
+    }
+
+    /// <summary>Tells the transaction what was read so far, so that its commit can see whether that still holds.</summary>
+    internal void NoteRead()
+    {
+        if (!Notes || !_placed || !_scan!.IsCurrent)
+        {
+            return;
+        }
+
+        for (int i = 0; i < _sources.Count; i++)
+        {
+            if (_sources[i].Partition is { } partition)
+            {
+                NoteRead(_sources[i], partition, present: !_exhausted && i == _given);
+            }
+        }
+
+    }
+
     /// <summary>Takes part of a partition: both are pinned, and the cursor lets go of them.</summary>
     internal void Add(Partition partition, PartitionIndex index, long version)
     {
-        _fields = index.Definition.Fields.Count;
         _version = version;
         EngineCursor? cursor = null;
         try
         {
             cursor = index.Companion.OpenCursor(_bounds.From.Written, _bounds.To.Written, version, _reverse);
-            _sources.Add(new Source(partition, index, cursor));
+            _sources.Add(new IndexSource(partition, index, cursor, _fields, _overlay, Notes));
         }
         finally
         {
@@ -180,18 +244,9 @@ public sealed class IndexCursor : IDisposable
         }
 
         _placed = true;
-        foreach (Source source in _sources)
+        foreach (IndexSource source in _sources)
         {
-            if (!After.IsEmpty)
-            {
-                source.Cursor.Seek(After.Span);
-            }
-
-            source.Advance(_oracle!);
-            if (!After.IsEmpty && source.HasEntry && source.Cursor.Key.SequenceEqual(After.Span))
-            {
-                source.Advance(_oracle!);
-            }
+            source.Begin(After.Span, _oracle!);
         }
     }
 
@@ -210,32 +265,78 @@ public sealed class IndexCursor : IDisposable
         return first;
     }
 
+    /// <summary>
+    /// Notes what was read of one partition: from where the query begins to the record that was given last, or that this partition has passed since, or
+    /// to the end. The partition's next entry was looked at and does not count: no record was given that says whether it is there.
+    /// </summary>
+    private void NoteRead(IndexSource source, Partition partition, bool present)
+    {
+        ReadOnlySpan<byte> last = source.Passed;
+        if (!_exhausted && _given >= 0)
+        {
+            ReadOnlySpan<byte> given = _sources[_given].Cursor.Key;
+            last = last.IsEmpty || Precedes(last, given) ? given : last;
+        }
+
+        if (!_exhausted && last.IsEmpty)
+        {
+            return;
+        }
+
+        // An inclusive bound, as an exclusive one: the entry with a zero byte behind it is the next possible one.
+        ReadOnlySpan<byte> from = _bounds.From.Written;
+        ReadOnlySpan<byte> to = _bounds.To.Written;
+        ReadOnlySpan<byte> after = After.Span;
+        if (_reverse)
+        {
+            to = !after.IsEmpty && after.SequenceCompareTo(to) < 0 ? after : to;
+            from = _exhausted ? from : last;
+        }
+        else
+        {
+            from = !after.IsEmpty && after.SequenceCompareTo(from) >= 0 ? Behind(after) : from;
+            to = _exhausted ? to : Behind(last);
+        }
+
+        if (from.SequenceCompareTo(to) < 0)
+        {
+            _scan!.Body.Reads.Note(new IndexCheck
+            {
+                PartitionFrom = partition.Range.From.Span,
+                PartitionTo = partition.Range.To.Span,
+                Index = source.Index!.Id,
+                From = from,
+                To = to,
+                Digest = source.Digest(present),
+            });
+        }
+    }
+
+    private static byte[] Behind(ReadOnlySpan<byte> entry) => [.. entry, 0];
+
     private bool Precedes(ReadOnlySpan<byte> entry, ReadOnlySpan<byte> other) =>
         _reverse ? entry.SequenceCompareTo(other) > 0 : entry.SequenceCompareTo(other) < 0;
 
-    private bool TakeRecord(Source source)
+    private bool TakeRecord(IndexSource source)
     {
-        ReadOnlySpan<byte> entry = source.Cursor.Key;
-        _tupleBytes = 0;
-        for (int i = 0; i < _fields; i++)
-        {
-            int length = IndexValueEncoding.LengthOfFirst(entry[_tupleBytes..]);
-            if (length == 0)
-            {
-                throw new CorruptionException(source.Index.Companion.Context.Directory, 0, $"an entry of index '{source.Index.Definition.Name}' cannot be read");
-            }
-
-            _tupleBytes += length;
-        }
-
+        _tupleBytes = source.TupleBytes();
         Record.Clear();
         ExpiresAtUnixMilliseconds = source.Cursor.ExpiresAt;
+        Version = 0;
+        ModifiedUnixMilliseconds = 0;
         if (_keysOnly)
         {
             return true;
         }
 
-        bool found = source.Partition.Engine.TryGet(entry[_tupleBytes..], _version, out ValueLease lease);
+        if (source.Partition is not { } partition)
+        {
+            Record.Append(source.Cursor.Value);
+            return true;
+        }
+
+        ReadOnlySpan<byte> key = source.Cursor.Key[_tupleBytes..];
+        bool found = partition.Engine.TryGet(key, _version, out ValueLease lease);
         using (lease)
         {
             if (!found || (lease.ExpiresAtUnixMilliseconds != 0 && lease.ExpiresAtUnixMilliseconds <= _oracle!.Now()))
@@ -243,37 +344,15 @@ public sealed class IndexCursor : IDisposable
                 return false;
             }
 
+            if (Notes)
+            {
+                _scan!.Body.Reads.Note(key, lease.Version);
+            }
+
             Record.Append(lease.Value);
             Version = lease.Version;
             ModifiedUnixMilliseconds = lease.ModifiedUnixMilliseconds;
             return true;
-        }
-    }
-
-    private sealed class Source(Partition partition, PartitionIndex index, EngineCursor cursor) : IDisposable
-    {
-        public Partition Partition { get; } = partition;
-
-        public PartitionIndex Index { get; } = index;
-
-        public EngineCursor Cursor { get; } = cursor;
-
-        public bool HasEntry { get; private set; }
-
-        public void Advance(VersionOracle oracle)
-        {
-            do
-            {
-                HasEntry = Cursor.MoveNext();
-            }
-            while (HasEntry && Cursor.ExpiresAt != 0 && Cursor.ExpiresAt <= oracle.Now());
-        }
-
-        public void Dispose()
-        {
-            Cursor.Dispose();
-            Index.Unpin();
-            Partition.Unpin();
         }
     }
 }

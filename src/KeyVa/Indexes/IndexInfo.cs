@@ -12,6 +12,9 @@ public sealed record IndexInfo
     /// <summary>Records that the filling has been through; 0 if it was filled before the store was opened.</summary>
     public long FilledRecords { get; init; }
 
+    /// <summary>Records of the store, estimated: what a filling goes through.</summary>
+    public long TotalRecords { get; init; }
+
     /// <summary>Entries, estimated.</summary>
     public long Entries { get; init; }
 
@@ -33,6 +36,9 @@ public sealed record IndexResult
 
     /// <summary>For a person: what was refused and what to do; null when done.</summary>
     public string? Detail { get; init; }
+
+    /// <summary>After <see cref="IIndexes.CreateAsync"/>: the same index was there already.</summary>
+    public bool WasThere { get; init; }
 
     /// <summary>Whether it was done.</summary>
     public bool IsOk => Status == Status.Ok;

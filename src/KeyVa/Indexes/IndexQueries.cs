@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Partitions;
+using KeyVa.Transactions;
 
 namespace KeyVa.Indexes;
 
@@ -9,30 +10,31 @@ internal static class IndexQueries
     /// <summary>
     /// Opens a cursor at a snapshot, which becomes its own (null: at a new one), and waits on the calling thread until it may be read.
     /// </summary>
-    public static IndexCursor Open(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly = true, Snapshot? at = null)
+    public static IndexCursor Open(
+        PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, bool wholeOnly = true, Snapshot? at = null, TransactionScan? scan = null)
     {
         at ??= context.Snapshots.Open(context.Oracle);
-        IndexCursor cursor = Begin(registry, context, index, query, at, out ValueTask closed);
+        IndexCursor cursor = Begin(registry, context, index, query, at, scan, out ValueTask closed);
         if (!closed.IsCompletedSuccessfully)
         {
             closed.AsTask().GetAwaiter().GetResult();
         }
 
-        return OpenAt(registry, index, cursor, at.Version, wholeOnly);
+        return OpenAt(registry, context, index, cursor, at.Version, wholeOnly);
     }
 
     /// <summary>As above, without blocking.</summary>
-    public static async ValueTask<IndexCursor> OpenAsync(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot? at = null)
+    public static async ValueTask<IndexCursor> OpenAsync(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot? at = null, TransactionScan? scan = null)
     {
         at ??= context.Snapshots.Open(context.Oracle);
-        IndexCursor cursor = Begin(registry, context, index, query, at, out ValueTask closed);
+        IndexCursor cursor = Begin(registry, context, index, query, at, scan, out ValueTask closed);
         await closed.ConfigureAwait(false);
-        return OpenAt(registry, index, cursor, at.Version, wholeOnly: true);
+        return OpenAt(registry, context, index, cursor, at.Version, wholeOnly: true);
     }
 
-    private static IndexCursor Begin(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot snapshot, out ValueTask closed)
+    private static IndexCursor Begin(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexQuery query, Snapshot snapshot, TransactionScan? scan, out ValueTask closed)
     {
-        var cursor = new IndexCursor(query, context.Oracle, snapshot);
+        var cursor = new IndexCursor(query, context.Oracle, snapshot, scan);
         if (cursor.Bounds.Set(query, index.Definition.Fields.Count) is { } refusal)
         {
             cursor.Refuse(Status.Invalid, refusal);
@@ -42,9 +44,15 @@ internal static class IndexQueries
         return cursor;
     }
 
-    private static IndexCursor OpenAt(PartitionRegistry registry, StoredIndex index, IndexCursor cursor, long version, bool wholeOnly)
+    private static IndexCursor OpenAt(PartitionRegistry registry, StoreContext context, StoredIndex index, IndexCursor cursor, long version, bool wholeOnly)
     {
         if (cursor.Status != Status.Ok || cursor.Bounds.IsEmpty)
+        {
+            return cursor;
+        }
+
+        cursor.LayOver(index, context.Options.IndexExtractors, version);
+        if (cursor.Status != Status.Ok)
         {
             return cursor;
         }

@@ -24,6 +24,12 @@ public readonly struct IndexValue : IEquatable<IndexValue>, IComparable<IndexVal
 
     internal ReadOnlySpan<byte> Encoded => _encoded ?? NullBytes;
 
+    /// <summary>What kind of value it is: the first byte of its encoding.</summary>
+    internal byte Tag => Encoded[0];
+
+    /// <summary>The bytes of a string (UTF-8) or of binary data.</summary>
+    internal byte[] Content => IndexValueText.Unescape(Encoded);
+
     /// <summary>A string.</summary>
     public static implicit operator IndexValue(string value) => From(value);
 
@@ -100,13 +106,15 @@ public readonly struct IndexValue : IEquatable<IndexValue>, IComparable<IndexVal
     {
         value = Null;
         Span<byte> bytes = text.Length <= 1024 ? stackalloc byte[text.Length] : new byte[text.Length];
-        if (Ascii.FromUtf16(text, bytes, out _) != System.Buffers.OperationStatus.Done)
-        {
-            return false;
-        }
+        return Ascii.FromUtf16(text, bytes, out _) == System.Buffers.OperationStatus.Done && TryParseNumber(bytes, out value);
+    }
 
+    /// <summary>As above, in UTF-8.</summary>
+    internal static bool TryParseNumber(ReadOnlySpan<byte> bytes, out IndexValue value)
+    {
+        value = Null;
         using var buffer = new NativeBuffer(32);
-        if (!IndexValueEncoding.TryAppendNumber(buffer, bytes))
+        if (!IsNumber(bytes) || !IndexValueEncoding.TryAppendNumber(buffer, bytes))
         {
             return false;
         }
@@ -135,6 +143,9 @@ public readonly struct IndexValue : IEquatable<IndexValue>, IComparable<IndexVal
     /// <summary>As JSON writes it (bytes as a string of their hexadecimal digits).</summary>
     public override string ToString() => IndexValueText.Of(Encoded);
 
+    /// <summary>A string of UTF-8 bytes.</summary>
+    internal static IndexValue FromUtf8(ReadOnlySpan<byte> text) => FromText(IndexValueEncoding.Text, text);
+
     /// <summary>The value at the beginning of a tuple; false if it cannot be read.</summary>
     internal static bool TryTake(ref ReadOnlySpan<byte> tuple, out IndexValue value)
     {
@@ -148,6 +159,25 @@ public readonly struct IndexValue : IEquatable<IndexValue>, IComparable<IndexVal
         value = tuple[0] == IndexValueEncoding.Null ? Null : new IndexValue(tuple[..length].ToArray());
         tuple = tuple[length..];
         return true;
+    }
+
+    /// <summary>Whether it is a number of JSON and nothing else; the encoder takes more than that for one.</summary>
+    private static bool IsNumber(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.IsEmpty || bytes[0] is not ((byte)'-' or (>= (byte)'0' and <= (byte)'9')))
+        {
+            return false;
+        }
+
+        var json = new System.Text.Json.Utf8JsonReader(bytes);
+        try
+        {
+            return json.Read() && json.BytesConsumed == bytes.Length && !json.Read();
+        }
+        catch (System.Text.Json.JsonException)
+        {
+            return false;
+        }
     }
 
     private static IndexValue FromText(byte tag, ReadOnlySpan<byte> text)

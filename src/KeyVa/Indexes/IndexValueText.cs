@@ -33,7 +33,8 @@ internal static class IndexValueText
         return text.ToString();
     }
 
-    private static byte[] Unescape(ReadOnlySpan<byte> encoded)
+    /// <summary>The bytes of a string or of binary data.</summary>
+    public static byte[] Unescape(ReadOnlySpan<byte> encoded)
     {
         ReadOnlySpan<byte> body = encoded[1..^2];
         var bytes = new List<byte>(body.Length);

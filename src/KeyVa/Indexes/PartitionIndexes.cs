@@ -183,11 +183,12 @@ internal sealed class PartitionIndexes : IDisposable
             SyncLog = _context.SyncLog,
             CompactionRate = _context.CompactionRate,
 
-            // A replay asks whether a value was free when the command came: the past that it asks about must be there. And a
-            // snapshot at what the partition shows may be opened when the companion is a group further already.
-            Retained = stored.Definition.Unique && !_context.Volatile
-                ? () => _state.Engine.DurableAt
-                : () => new Horizon(_state.Engine.VisibleVersion, _state.Engine.VisibleStamp),
+            // A replay asks what an index held when a command came: whether a value was free, whether a transaction still sees what it has
+            // seen. The past that it asks about must be there. And a snapshot at what the partition shows may be opened when the companion is a
+            // group further already.
+            Retained = _context.Volatile
+                ? () => new Horizon(_state.Engine.VisibleVersion, _state.Engine.VisibleStamp)
+                : () => _state.Engine.DurableAt,
             RequestFlush = () => Enter(stored.Id, static index => index.Companion.BeginFlush()),
             Settle = append => Enter(stored.Id, static index => index.Companion.Settle()),
         });

@@ -1,4 +1,5 @@
 using KeyVa.Partitions;
+using KeyVa.Transactions;
 
 namespace KeyVa.Indexes;
 
@@ -97,35 +98,51 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         return await Task.Factory.StartNew(() => Drop(name), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
     }
 
+    public ValueTask<IndexInfo?> FindAsync(string name, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return ValueTask.FromResult(Find(name) is { } index ? Describe(index) : null);
+    }
+
     public ValueTask<IReadOnlyList<IndexInfo>> ListAsync(CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
-        var infos = new List<IndexInfo>();
-        foreach (StoredIndex index in _registry.Indexes.OrderBy(static index => index.Definition.Name, StringComparer.Ordinal))
-        {
-            infos.Add(Describe(index));
-        }
-
-        return ValueTask.FromResult<IReadOnlyList<IndexInfo>>(infos);
+        return ValueTask.FromResult(List());
     }
 
-    /// <summary>Opens a query; a refused one says so in its status. <paramref name="at"/>: the snapshot that it is to have and close; null: a new one.</summary>
-    public IndexCursor Query(IndexQuery query, Snapshot? at = null) =>
+    /// <summary>The indexes, by name.</summary>
+    public IReadOnlyList<IndexInfo> List() =>
+        [.. _registry.Indexes.OrderBy(static index => index.Definition.Name, StringComparer.Ordinal).Select(Describe)];
+
+    /// <summary>
+    /// Opens a query; a refused one says so in its status. <paramref name="at"/>: the snapshot that it is to have and close; null: a new one.
+    /// <paramref name="scan"/>: of a transaction, what is laid over the index and where is noted what was read.
+    /// </summary>
+    public IndexCursor Query(IndexQuery query, Snapshot? at = null, TransactionScan? scan = null) =>
         Find(query.Index) is { } index
-            ? IndexQueries.Open(_registry, _context, index, query, wholeOnly: true, at)
+            ? IndexQueries.Open(_registry, _context, index, query, wholeOnly: true, at, scan)
             : Unknown(query, at);
 
     /// <summary>As <see cref="Query"/>, without blocking.</summary>
-    public async ValueTask<IndexCursor> QueryAsync(IndexQuery query, Snapshot? at = null) =>
+    public async ValueTask<IndexCursor> QueryAsync(IndexQuery query, Snapshot? at = null, TransactionScan? scan = null) =>
         Find(query.Index) is { } index
-            ? await IndexQueries.OpenAsync(_registry, _context, index, query, at).ConfigureAwait(false)
+            ? await IndexQueries.OpenAsync(_registry, _context, index, query, at, scan).ConfigureAwait(false)
             : Unknown(query, at);
+
+    /// <summary>The name of an index; null if there is none of this number any more.</summary>
+    public string? NameOf(long id) => _registry.Indexes.FirstOrDefault(index => index.Id == id && index.State != IndexState.Dropping)?.Definition.Name;
 
     /// <summary>Stops filling and removing; opening the store goes on with it.</summary>
     public void Dispose()
     {
         _closed = true;
         _builds.Dispose();
+        EndWaits();
+    }
+
+    /// <summary>Whoever waits for an index is told that the store is closed.</summary>
+    public void EndWaits()
+    {
         lock (_gate)
         {
             foreach (TaskCompletionSource<IndexResult> end in _ends.Values)
@@ -236,7 +253,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         }
 
         return AreEqual(other.Definition, definition)
-            ? new IndexResult { Status = Status.Ok }
+            ? new IndexResult { Status = Status.Ok, WasThere = true }
             : new IndexResult { Status = Status.ConditionFailed, Detail = $"there is an index '{definition.Name}' with another definition; drop that one first" };
     }
 
@@ -285,6 +302,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     private IndexInfo Describe(StoredIndex index)
     {
         long filled = 0;
+        long records = 0;
         long entries = 0;
         long bytes = 0;
         var keys = new List<ReadOnlyMemory<byte>>();
@@ -296,6 +314,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
                 continue;
             }
 
+            records += partition.Engine.GetStatistics().Keys;
             if (found.TryPin())
             {
                 Engines.EngineStatistics figures = found.Companion.GetStatistics();
@@ -314,6 +333,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
             Definition = index.Definition,
             State = index.State == IndexState.Ready && !IsReady(index) ? IndexState.Building : index.State,
             FilledRecords = filled,
+            TotalRecords = Math.Max(filled, records),
             Entries = entries,
             StorageBytes = bytes,
             Unindexed = unindexed,

@@ -63,6 +63,10 @@ internal sealed unsafe class DiskFile : StorageFile
     // Its error is of no use: the reads that follow have their own.
     public override void Prefetch(long offset, long length) => _ = Posix.Advise(_descriptor, offset, length, Posix.WillNeed);
 
+    // Its error is of no use: the sync that follows reports what could not be written.
+    public override void BeginWriteBack(long offset, long length) =>
+        _ = Posix.SyncRange(_descriptor, offset, length, Posix.SyncRangeWrite);
+
     public override void Write(long offset, ReadOnlySpan<byte> data)
     {
         CheckWritable("pwrite");

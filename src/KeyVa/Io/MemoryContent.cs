@@ -148,6 +148,19 @@ internal sealed class MemoryContent : MemoryNode
         return result;
     }
 
+    /// <summary>The file as processes see it.</summary>
+    public MemoryContent AfterKill()
+    {
+        var result = new MemoryContent { Length = Length, _durableLength = Length };
+        foreach ((long index, Page page) in _pages)
+        {
+            byte[] bytes = ReferenceEquals(page.Current, page.Durable) ? page.Current : (byte[])page.Current.Clone();
+            result._pages.Add(index, new Page { Current = bytes, Durable = bytes });
+        }
+
+        return result;
+    }
+
     private static byte[] Flipped(byte[] bytes, int offset, byte mask)
     {
         byte[] copy = (byte[])bytes.Clone();

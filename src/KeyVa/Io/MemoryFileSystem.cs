@@ -85,6 +85,23 @@ internal sealed class MemoryFileSystem : IFileSystem
         }
     }
 
+    /// <summary>What a kill at this moment would leave: all bytes, as if they had been synced; this object goes on.</summary>
+    public MemoryFileSystem AfterKill()
+    {
+        lock (Gate)
+        {
+            CheckAlive("kill", "/");
+            long used = 0;
+            MemoryDirectory root = NamespaceLog.Copy(_root, static directory => directory.Entries, content =>
+            {
+                MemoryContent left = content.AfterKill();
+                used += left.Charge;
+                return left;
+            });
+            return new MemoryFileSystem(root, new NamespaceLog(), Random.Next()) { Capacity = Capacity, Used = used };
+        }
+    }
+
     /// <summary>The process dies, the machine goes on: all bytes stay, synced or not. This object is dead from now on.</summary>
     public MemoryFileSystem Kill()
     {

@@ -72,6 +72,12 @@ internal sealed class NamespaceLog
             }
         }
 
+        return Copy(root, EntriesOf, lose);
+    }
+
+    /// <summary>A copy of a tree, in which nothing is in doubt: with these entries of each folder, and these files for its files.</summary>
+    public static MemoryDirectory Copy(MemoryDirectory root, Func<MemoryDirectory, Dictionary<string, MemoryNode>> entriesOf, Func<MemoryContent, MemoryContent> fileOf)
+    {
         var copies = new Dictionary<MemoryNode, MemoryNode>();
         MemoryNode Copy(MemoryNode node)
         {
@@ -82,14 +88,14 @@ internal sealed class NamespaceLog
 
             if (node is MemoryContent content)
             {
-                copy = lose(content);
+                copy = fileOf(content);
                 copies.Add(node, copy);
                 return copy;
             }
 
             var directory = new MemoryDirectory();
             copies.Add(node, directory);
-            foreach ((string name, MemoryNode child) in EntriesOf((MemoryDirectory)node).OrderBy(e => e.Key, StringComparer.Ordinal))
+            foreach ((string name, MemoryNode child) in entriesOf((MemoryDirectory)node).OrderBy(e => e.Key, StringComparer.Ordinal))
             {
                 MemoryNode copied = Copy(child);
                 copied.Links++;

@@ -38,6 +38,8 @@ internal static unsafe partial class Posix
 
     public const int WillNeed = 3;
 
+    public const uint SyncRangeWrite = 2;
+
     public const int NoEntry = 2;
     public const int Interrupted = 4;
     public const int InputOutput = 5;
@@ -112,6 +114,9 @@ internal static unsafe partial class Posix
     /// <summary>Returns the error itself.</summary>
     [LibraryImport(Library, EntryPoint = "posix_fadvise")]
     public static partial int Advise(FileDescriptor file, long offset, long length, int advice);
+
+    [LibraryImport(Library, EntryPoint = "sync_file_range", SetLastError = true)]
+    public static partial int SyncRange(FileDescriptor file, long offset, long length, uint flags);
 
     [LibraryImport(Library, EntryPoint = "ftruncate", SetLastError = true)]
     public static partial int Truncate(FileDescriptor file, long length);

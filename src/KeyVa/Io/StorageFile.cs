@@ -31,6 +31,14 @@ internal abstract class StorageFile : IDisposable
     {
     }
 
+    /// <summary>
+    /// A hint that what was written to this range will be synced soon: the system may begin to write it to the disk. Hardly
+    /// waits, never fails, and makes nothing durable.
+    /// </summary>
+    public virtual void BeginWriteBack(long offset, long length)
+    {
+    }
+
     /// <summary>Writes all of <paramref name="data"/>; short writes are completed.</summary>
     public abstract void Write(long offset, ReadOnlySpan<byte> data);
 

@@ -18,6 +18,7 @@ internal sealed class JournalSegment
 {
     private int _pins;
     private bool _dropped;
+    private volatile bool _headerSynced;
 
     public required string Path { get; init; }
 
@@ -37,6 +38,9 @@ internal sealed class JournalSegment
     /// <summary>The last index of each partition in all segments before, as far as it is known. Immutable.</summary>
     public required Dictionary<long, long> Reached { get; init; }
 
+    /// <summary>The header is on the disk for good. Any thread; once set it stays.</summary>
+    public bool HeaderSynced => _headerSynced;
+
     /// <summary>The place in the file of an absolute offset.</summary>
     public long FileOffset(long offset) => offset - Header.Base + JournalFormat.SegmentHeaderBytes;
 
@@ -48,6 +52,13 @@ internal sealed class JournalSegment
             range.First = known ? Math.Min(range.First, position.Index) : position.Index;
             range.Last = known ? Math.Max(range.Last, position.Index) : position.Index;
         }
+    }
+
+    /// <summary>Syncs the file. Any thread that has pinned it or is the flusher.</summary>
+    public void Sync()
+    {
+        File.SyncData();
+        _headerSynced = true;
     }
 
     public void Pin() => _pins++;

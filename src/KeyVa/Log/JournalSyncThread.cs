@@ -2,7 +2,7 @@ namespace KeyVa.Log;
 
 /// <summary>
 /// The journal's own thread: does what no caller waits for. It leads rounds of asynchronous entries, completes them, syncs
-/// at intervals, marks an idle journal's end, makes the next segment ready and tells of a budget that is passed.
+/// at intervals, makes the headers of new segments durable, marks an idle journal's end, makes the next segment ready and tells of a budget that is passed.
 /// </summary>
 /// <remarks>
 /// <para>It shares the <see cref="Journal"/>'s gate. Members that say "gate held" are called inside it, by the journal; they
@@ -33,6 +33,7 @@ internal sealed class JournalSyncThread
     private long _spareAsked;
     private long _segmentsSeen;
     private bool _budgetPassed;
+    private bool _headerWritten;
 
     // The thread's own.
     private long _endAtTick = -1;
@@ -116,8 +117,9 @@ internal sealed class JournalSyncThread
         if (_segmentsSeen != _writer.SegmentsBegun)
         {
             _segmentsSeen = _writer.SegmentsBegun;
+            _headerWritten = _options.Durability != Durability.Always;
             _budgetPassed = _options.BudgetExceeded is not null && _segments.Bytes > _options.BudgetBytes;
-            if (_budgetPassed)
+            if (_headerWritten || _budgetPassed)
             {
                 Monitor.PulseAll(_gate);
             }
@@ -165,6 +167,11 @@ internal sealed class JournalSyncThread
                 entry.Completed();
             }
 
+            if (work.Header)
+            {
+                _writer.SyncNewest();
+            }
+
             if (work.Ticked)
             {
                 SyncAndMark();
@@ -187,7 +194,7 @@ internal sealed class JournalSyncThread
     {
         lock (_gate)
         {
-            while (!Leads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed)
+            while (!Leads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed && !_headerWritten)
             {
                 if (IsClosing && !_journal.IsBusy)
                 {
@@ -206,6 +213,7 @@ internal sealed class JournalSyncThread
                 Ticked = _ticked,
                 Spare = _spareWanted,
                 Budget = _budgetPassed,
+                Header = _headerWritten,
             };
             Leads = false;
             _doneHead = null;
@@ -213,6 +221,7 @@ internal sealed class JournalSyncThread
             _ticked = false;
             _spareWanted = false;
             _budgetPassed = false;
+            _headerWritten = false;
             return true;
         }
     }
@@ -264,5 +273,6 @@ internal sealed class JournalSyncThread
         public bool Ticked;
         public bool Spare;
         public bool Budget;
+        public bool Header;
     }
 }

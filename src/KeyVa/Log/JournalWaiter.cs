@@ -17,8 +17,8 @@ internal sealed class JournalWaiter
     public const int Lead = 3;
 
     // About ten microseconds: a round that only writes is over by then, one that syncs takes longer than parking costs.
-    private const int Spins = 60;
-    private const int SpinIterations = 8;
+    private const int Spins = 480;
+    private const int SpinIterations = 1;
 
     private static readonly bool OneProcessor = Environment.ProcessorCount == 1;
 

@@ -72,8 +72,11 @@ internal sealed class JournalWriter : IDisposable
     /// <summary>The sequence that the next segment will have.</summary>
     public long NextSequence => Volatile.Read(ref _active).Header.Sequence + 1;
 
-    /// <summary>Half of the active segment is used: time to make the next one ready.</summary>
-    public bool WantsSpare => _active.FileOffset(_end) > _active.Capacity / 2;
+    /// <summary>
+    /// An eighth of the active segment is used: time to make the next one ready, which takes two syncs. Not at once: a journal
+    /// that is hardly used has no room for two.
+    /// </summary>
+    public bool WantsSpare => _active.FileOffset(_end) > _active.Capacity / 8;
 
     /// <summary>Counts the segments begun, so that others see when there is a new one.</summary>
     public long SegmentsBegun { get; private set; }
@@ -165,7 +168,7 @@ internal sealed class JournalWriter : IDisposable
             {
                 foreach (JournalSegment segment in _pinned)
                 {
-                    segment.File.SyncData();
+                    segment.Sync();
                     Interlocked.Increment(ref _syncs);
                 }
 
@@ -179,6 +182,32 @@ internal sealed class JournalWriter : IDisposable
             {
                 _segments.Unpin(_pinned);
             }
+        }
+    }
+
+    /// <summary>
+    /// Makes the newest segment's header durable, while hardly anything else is in the file. Without it, the segment would have
+    /// to be synced whole before the one before it may go: every byte of the journal would be written to the disk, where no
+    /// sync was asked for. Runs beside the flusher, on the sync thread.
+    /// </summary>
+    public void SyncNewest()
+    {
+        JournalSegment newest = _segments.PinNewest();
+        try
+        {
+            if (Failure is null && !newest.HeaderSynced)
+            {
+                newest.Sync();
+                Interlocked.Increment(ref _syncs);
+            }
+        }
+        catch (StorageException error)
+        {
+            Fail(error);
+        }
+        finally
+        {
+            _segments.Unpin(newest);
         }
     }
 
@@ -381,7 +410,7 @@ internal sealed class JournalWriter : IDisposable
 
     private void SyncActive()
     {
-        _active.File.SyncData();
+        _active.Sync();
         Interlocked.Increment(ref _syncs);
         NoteSynced(_end);
     }

@@ -133,7 +133,10 @@ internal sealed class SegmentList
                 // The next segment becomes the first, whose header nothing else can replace: it has to be on the disk.
                 try
                 {
-                    oldest.Next.File.SyncData();
+                    if (!oldest.Next.HeaderSynced)
+                    {
+                        oldest.Next.Sync();
+                    }
                 }
                 finally
                 {
@@ -226,6 +229,16 @@ internal sealed class SegmentList
         }
     }
 
+    /// <summary>The newest segment, pinned.</summary>
+    public JournalSegment PinNewest()
+    {
+        lock (_gate)
+        {
+            _segments[^1].Pin();
+            return _segments[^1];
+        }
+    }
+
     public void Unpin(List<JournalSegment> pinned)
     {
         lock (_gate)
@@ -237,6 +250,14 @@ internal sealed class SegmentList
         }
 
         pinned.Clear();
+    }
+
+    public void Unpin(JournalSegment segment)
+    {
+        lock (_gate)
+        {
+            segment.Unpin();
+        }
     }
 
     /// <summary>Closes all files; a release that is under way ends first, later ones do nothing.</summary>
@@ -251,14 +272,6 @@ internal sealed class SegmentList
                     segment.Drop();
                 }
             }
-    }
-
-    private void Unpin(JournalSegment segment)
-    {
-        lock (_gate)
-        {
-            segment.Unpin();
-        }
     }
 
     private bool Needs(long partition, in IndexRange range) =>

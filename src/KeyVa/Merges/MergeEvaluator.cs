@@ -53,7 +53,6 @@ internal sealed class MergeEvaluator(MergeRegistry registry)
     /// <exception cref="StoreException">The function is not known, or threw; or the key cannot be read.</exception>
     public Status Evaluate(Engine engine, in Operation operation, long stamp, out string? detail)
     {
-        MergeFunction function = registry.Resolve(operation.Function);
         int offset = _result.Length;
         bool found = engine.TryGet(operation.Key, ReadVersion.Newest, out ValueLease lease);
         using (lease)
@@ -66,47 +65,23 @@ internal sealed class MergeEvaluator(MergeRegistry registry)
                 Existing = exists ? lease.Value : default,
                 Operand = operation.Value,
             };
-            detail = Call(function, input);
-            if (detail is not null)
+            Status status = MergeStack.Is(operation.Function)
+                ? MergeCall.RunStack(registry, operation.Value, input, _result, operation.Limit, out detail)
+                : MergeCall.Run(registry.Resolve(operation.Function), input, _result, operation.Limit, out detail);
+            if (status != Status.Ok)
             {
-                _result.Truncate(offset);
-                detail = $"{function.Name}: {detail}";
-                return Status.MergeRefused;
+                return status;
             }
 
-            int length = _result.Length - offset;
             long expiresAt = operation.Expiry != 0 ? operation.ExpiresAt(stamp) : exists ? lease.ExpiresAtUnixMilliseconds : 0;
-            _values.Add((offset, length, expiresAt));
-            return CheckLength(function, length, operation.Limit, out detail);
-        }
-    }
+            _values.Add((offset, _result.Length - offset, expiresAt));
+            if (_result.Length <= MaxCommandBytes)
+            {
+                return Status.Ok;
+            }
 
-    private string? Call(MergeFunction function, in MergeInput input)
-    {
-        try
-        {
-            return function.Merge(input, _result);
+            detail = string.Create(CultureInfo.InvariantCulture, $"the merges of the batch would come to more than {MaxCommandBytes} bytes together");
+            return Status.TooLarge;
         }
-        catch (Exception e)
-        {
-            // Nobody goes on: the partition stops. The command is in the log, and only the function knows what it comes to.
-            throw new StoreException(
-                string.Create(CultureInfo.InvariantCulture, $"the merge function '{function.Name}' version {function.Version} threw {e.GetType().Name}: {e.Message}; mend it and open the store again"), e);
-        }
-    }
-
-    private Status CheckLength(MergeFunction function, int length, int limit, out string? detail)
-    {
-        detail = null;
-        if (length > limit)
-        {
-            detail = string.Create(CultureInfo.InvariantCulture, $"{function.Name}: the value would come to {length} bytes, more than the limit of {limit} bytes (max-value-bytes)");
-        }
-        else if (_result.Length > MaxCommandBytes)
-        {
-            detail = string.Create(CultureInfo.InvariantCulture, $"{function.Name}: the merges of the batch would come to more than {MaxCommandBytes} bytes together");
-        }
-
-        return detail is null ? Status.Ok : Status.TooLarge;
     }
 }

@@ -30,6 +30,14 @@ internal sealed class MergeResult : IBufferWriter<byte>
 
     public void Truncate(int length) => Length = length;
 
+    /// <summary>What stands from <paramref name="start"/> to the end takes the place of what stands from <paramref name="offset"/> on.</summary>
+    public void MoveDown(int start, int offset)
+    {
+        int length = Length - start;
+        _bytes.AsSpan(start, length).CopyTo(_bytes.AsSpan(offset));
+        Length = offset + length;
+    }
+
     public void Advance(int count)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);

@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Io;
 
 namespace KeyVa.Partitions;
@@ -14,12 +15,17 @@ namespace KeyVa.Partitions;
 ///   from      varint length, bytes: the first key of the range; empty: open
 ///   to        varint length, bytes: the first key behind it; empty: open
 ///   body      varint length, bytes: see RangeCheck
+///
+///   head      1 byte: 134
+///   from, to  as above: the range of a partition
+///   body      varint length, bytes: see IndexCheck
 /// </code>
 /// </summary>
 internal static class CheckEncoding
 {
     private const int KeyHead = 129;
     private const int RangeHead = 130;
+    private const int IndexHead = 134;
 
     public static void AppendKey(NativeBuffer buffer, ReadOnlySpan<byte> key, in Condition condition)
     {
@@ -36,21 +42,30 @@ internal static class CheckEncoding
         check.AppendBody(buffer);
     }
 
+    public static void AppendIndex(NativeBuffer buffer, in IndexCheck check)
+    {
+        OperationEncoding.AppendHeadAndKey(buffer, IndexHead, check.PartitionFrom);
+        buffer.AppendVarint((ulong)check.PartitionTo.Length);
+        buffer.Append(check.PartitionTo);
+        check.AppendBody(buffer);
+    }
+
     /// <summary>Reads what stands behind the head and the key; false if it is no check.</summary>
     public static bool TryRead(
         scoped ref ReadOnlySpan<byte> bytes, int head, ReadOnlySpan<byte> key, ReadOnlySpan<byte> rest, out Operation operation)
     {
         operation = default;
-        if (head == RangeHead)
+        if (head is RangeHead or IndexHead)
         {
+            bool isIndex = head == IndexHead;
             if (!OperationEncoding.TryReadBytes(ref rest, out ReadOnlySpan<byte> to)
                 || !OperationEncoding.TryReadBytes(ref rest, out ReadOnlySpan<byte> body)
-                || !RangeCheck.IsBody(body))
+                || !(isIndex ? IndexCheck.IsBody(body) : RangeCheck.IsBody(body)))
             {
                 return false;
             }
 
-            operation = new Operation { IsCheck = true, Key = key, To = to, Condition = RangeCheck.Condition, ConditionValue = body };
+            operation = new Operation { IsCheck = true, Key = key, To = to, Condition = isIndex ? IndexCheck.Condition : RangeCheck.Condition, ConditionValue = body };
             bytes = rest;
             return true;
         }

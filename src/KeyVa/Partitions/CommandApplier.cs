@@ -13,14 +13,14 @@ internal static class CommandApplier
 {
     /// <summary>
     /// Whether every condition of a command holds and no merge is refused; if not, the outcome says which operation it was. Nothing is changed; what
-    /// the merges come to is kept for <see cref="Write"/>, which must follow.
+    /// the merges come to is kept for <see cref="Write"/>, which must follow. <paramref name="version"/>: the command's.
     /// </summary>
-    public static bool Check(PartitionState state, ReadOnlySpan<byte> command, long stamp, ref CommandOutcome outcome)
+    public static bool Check(PartitionState state, ReadOnlySpan<byte> command, long version, long stamp, ref CommandOutcome outcome)
     {
         int merges = 0;
         for (int i = 0; OperationEncoding.TryRead(ref command, out Operation operation); i++)
         {
-            if (operation.Condition != ConditionKind.None && !Holds(state.Engine, operation, stamp, out long current))
+            if (operation.Condition != ConditionKind.None && !Holds(state, operation, version, stamp, out long current))
             {
                 outcome.Status = Status.ConditionFailed;
                 outcome.FailedOperation = i;
@@ -147,7 +147,18 @@ internal static class CommandApplier
         }
     }
 
-    /// <summary>Whether the condition of an operation holds; if not, the version that its key has instead.</summary>
+    private static bool Holds(PartitionState state, in Operation operation, long version, long stamp, out long currentVersion)
+    {
+        if (operation.IsIndexCheck)
+        {
+            currentVersion = 0;
+            return IndexCheck.Read(operation).Holds(state.Indexes, version, stamp);
+        }
+
+        return Holds(state.Engine, operation, stamp, out currentVersion);
+    }
+
+    /// <summary>Whether the condition of an operation, but for that of an index, holds; if not, the version that its key has instead.</summary>
     internal static bool Holds(Engine engine, in Operation operation, long stamp, out long currentVersion)
     {
         if (operation.IsRangeCheck)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Merges;
 
@@ -92,15 +93,17 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>Makes a key's value from the one that it has and an operand.</summary>
     public void Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, in WriteOptions options)
     {
-        Note(key);
-        OnlyRemovals = false;
-        HasMerges = true;
-        Format = GroupEntry.ExtendedFormat;
-        DataBytes += key.Length + operand.Length;
-        LongestValue = Math.Max(LongestValue, operand.Length);
-        _mergeWeight += AssumedMergeBytes;
+        NoteMerge(key, operand.Length);
         int limit = MergeEncoding.Append(Buffer, key, function, operand, options);
         (_merges ??= []).Add(new MergeNote(Count, limit, function));
+        Count++;
+    }
+
+    /// <summary>Several merges of one key, one after the other (see <see cref="MergeStack"/>), of functions that are known to be registered.</summary>
+    public void MergeAll(ReadOnlySpan<byte> key, ReadOnlySpan<byte> stack, int limit, in WriteOptions options)
+    {
+        NoteMerge(key, stack.Length);
+        MergeEncoding.AppendStack(Buffer, key, stack, limit, options);
         Count++;
     }
 
@@ -166,6 +169,16 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Adds the condition that an index of one partition holds what it held.</summary>
+    public void Check(in IndexCheck check)
+    {
+        NoteOffset(NoKey);
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += check.From.Length + check.To.Length;
+        CheckEncoding.AppendIndex(Buffer, check);
+        Count++;
+    }
+
     /// <summary>Brings [from, to) back to what it was at a version; a command of its own.</summary>
     public void RollBack(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long version)
     {
@@ -213,7 +226,7 @@ internal sealed class CommandBuilder : IDisposable
         if (HasMerges)
         {
             HasMerges = false;
-            _merges!.Clear();
+            _merges?.Clear();
             _mergeWeight = 0;
         }
 
@@ -224,6 +237,17 @@ internal sealed class CommandBuilder : IDisposable
     }
 
     public void Dispose() => Buffer.Dispose();
+
+    private void NoteMerge(ReadOnlySpan<byte> key, int operandBytes)
+    {
+        Note(key);
+        OnlyRemovals = false;
+        HasMerges = true;
+        Format = GroupEntry.ExtendedFormat;
+        DataBytes += key.Length + operandBytes;
+        LongestValue = Math.Max(LongestValue, operandBytes);
+        _mergeWeight += AssumedMergeBytes;
+    }
 
     private static int Hash(ReadOnlySpan<byte> key)
     {

@@ -72,7 +72,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
                 return Task.FromResult(Refusals.BadNode(i));
             }
 
-            if (operation.IsRangeCheck && PartitionMap.EndsBehind(operation.To, owner))
+            if (operation.SpansRange && PartitionMap.EndsBehind(operation.To, owner))
             {
                 return Task.FromResult(Refusals.BadNode(i));
             }
@@ -246,7 +246,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         {
             // Nothing is under way in the partition: what its indexes show is all there is.
             var outcome = default(CommandOutcome);
-            if (!(CommandApplier.Check(part.Writer.State, part.Command.Written, _stamp, ref outcome)
+            if (!(CommandApplier.Check(part.Writer.State, part.Command.Written, part.Writer.Engine.VisibleVersion + 1, _stamp, ref outcome)
                     && part.Writer.State.Allows(part.Command.Written, part.Writer.Engine.VisibleVersion + 1, _stamp, ref outcome))
                 && part.Operations[outcome.FailedOperation] < first)
             {

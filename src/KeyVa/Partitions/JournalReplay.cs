@@ -90,7 +90,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         {
             version++;
             var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(writer.State, command, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
+            if (CommandApplier.Check(writer.State, command, version, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
             {
                 CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
             }

@@ -244,7 +244,9 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
     {
         while (OperationEncoding.TryRead(ref command, out Operation operation))
         {
-            bool unknown = operation.IsRangeCheck ? partition.IsRebuilt
+            // Indexes are filled anew in what was saved: what they held when the command came, nobody knows.
+            bool unknown = operation.IsIndexCheck ? true
+                : operation.IsRangeCheck ? partition.IsRebuilt
                 : (operation.Condition != ConditionKind.None || operation.IsMerge) && HasNewer(partition, operation.Key, version);
             if (unknown)
             {

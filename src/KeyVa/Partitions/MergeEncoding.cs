@@ -13,7 +13,7 @@ namespace KeyVa.Partitions;
 ///   expiry    8 bytes, above 0, if bit 3; without it a key that is there keeps its own
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
 ///   limit     4 bytes: the longest value that it may come to, as the store that accepted it was configured
-///   function  varint: the number of one of KeyVa's own; 0: varint length and bytes of a name, varint version
+///   function  varint: the number of one of KeyVa's own; 0: varint length and bytes of a name, varint version; 127: see MergeStack
 ///   operand   varint length, bytes
 /// </code>
 /// </summary>
@@ -28,6 +28,50 @@ internal static class MergeEncoding
 
     /// <summary>Returns where the limit stands, for <see cref="SetLimit"/>.</summary>
     public static int Append(NativeBuffer buffer, ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, in WriteOptions options)
+    {
+        int limit = AppendBegin(buffer, key, options);
+        Write(buffer.Append(LengthOf(function)), function);
+        buffer.AppendVarint((ulong)operand.Length);
+        buffer.Append(operand);
+        return limit;
+    }
+
+    /// <summary>Appends merges of one key (see <see cref="MergeStack"/>), none of which may come to more than the limit.</summary>
+    public static void AppendStack(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> stack, int limit, in WriteOptions options)
+    {
+        SetLimit(buffer, AppendBegin(buffer, key, options), limit);
+        buffer.AppendVarint(MergeStack.Number);
+        buffer.AppendVarint((ulong)stack.Length);
+        buffer.Append(stack);
+    }
+
+    /// <summary>The bytes of a function.</summary>
+    public static int LengthOf(MergeFunction function)
+    {
+        int length = Varint.Length((ulong)function.Number);
+        if (function.Number == 0)
+        {
+            int name = Encoding.UTF8.GetByteCount(function.Name);
+            length += Varint.Length((ulong)name) + name + Varint.Length((uint)function.Version);
+        }
+
+        return length;
+    }
+
+    /// <summary>Writes a function into as many bytes as it has.</summary>
+    public static void Write(Span<byte> bytes, MergeFunction function)
+    {
+        bytes = bytes[Varint.Write(bytes, (ulong)function.Number)..];
+        if (function.Number == 0)
+        {
+            bytes = bytes[Varint.Write(bytes, (ulong)Encoding.UTF8.GetByteCount(function.Name))..];
+            bytes = bytes[Encoding.UTF8.GetBytes(function.Name, bytes)..];
+            Varint.Write(bytes, (uint)function.Version);
+        }
+    }
+
+    /// <summary>Appends all before the function; returns where the limit stands.</summary>
+    private static int AppendBegin(NativeBuffer buffer, ReadOnlySpan<byte> key, in WriteOptions options)
     {
         Expiry expiry = options.Expiry;
         int flags = (int)options.Condition.Kind;
@@ -46,17 +90,6 @@ internal static class MergeEncoding
         OperationEncoding.AppendCondition(buffer, options.Condition);
         int limit = buffer.Length;
         buffer.AppendUInt32(Limits.MaxValueBytesCeiling);
-        buffer.AppendVarint((ulong)function.Number);
-        if (function.Number == 0)
-        {
-            int length = Encoding.UTF8.GetByteCount(function.Name);
-            buffer.AppendVarint((ulong)length);
-            Encoding.UTF8.GetBytes(function.Name, buffer.Append(length));
-            buffer.AppendVarint((uint)function.Version);
-        }
-
-        buffer.AppendVarint((ulong)operand.Length);
-        buffer.Append(operand);
         return limit;
     }
 
@@ -95,7 +128,8 @@ internal static class MergeEncoding
         if (!read
             || !TryReadLimit(ref rest, out int limit)
             || !TryReadFunction(ref rest, out ReadOnlySpan<byte> function)
-            || !OperationEncoding.TryReadBytes(ref rest, out ReadOnlySpan<byte> operand))
+            || !OperationEncoding.TryReadBytes(ref rest, out ReadOnlySpan<byte> operand)
+            || (MergeStack.Is(function) && !MergeStack.IsWhole(operand)))
         {
             return false;
         }
@@ -129,7 +163,7 @@ internal static class MergeEncoding
     }
 
     /// <summary>The function as it is encoded; see MergeRegistry.Resolve.</summary>
-    private static bool TryReadFunction(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> function)
+    public static bool TryReadFunction(scoped ref ReadOnlySpan<byte> bytes, out ReadOnlySpan<byte> function)
     {
         function = default;
         ReadOnlySpan<byte> rest = bytes;

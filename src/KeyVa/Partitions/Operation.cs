@@ -21,11 +21,14 @@ internal readonly ref struct Operation
     /// <summary>A check of [<see cref="Key"/>, <see cref="To"/>): <see cref="ConditionValue"/> holds what it must be like (see <see cref="RangeCheck"/>).</summary>
     public bool IsRangeCheck => Condition == RangeCheck.Condition;
 
+    /// <summary>A check of what an index of the partition [<see cref="Key"/>, <see cref="To"/>) holds (see <see cref="IndexCheck"/>).</summary>
+    public bool IsIndexCheck => Condition == IndexCheck.Condition;
+
     /// <summary>A merge: <see cref="Value"/> is the operand, and without an <see cref="Expiry"/> a key that is there keeps its own.</summary>
     public bool IsMerge { get; init; }
 
     /// <summary>Whether it is about [<see cref="Key"/>, <see cref="To"/>) instead of a key.</summary>
-    public bool SpansRange => IsRange || IsRangeCheck || IsRollBack;
+    public bool SpansRange => IsRange || IsRangeCheck || IsIndexCheck || IsRollBack;
 
     /// <summary>Brings [<see cref="Key"/>, <see cref="To"/>) back to what it was at <see cref="TargetVersion"/>; empty bounds are open.</summary>
     public bool IsRollBack { get; init; }
@@ -91,7 +94,7 @@ internal readonly ref struct Operation
 ///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
 ///   version   8 bytes, if the head is 132: the version to roll back to
 ///   index     1 byte what (1 define, 2 fill, 3 ready, 4 drop), 8 bytes the index's number, if the head is 133
-///   checks    heads 129 and 130, see CheckEncoding
+///   checks    heads 129, 130 and 134, see CheckEncoding
 ///   merge     head 131, see MergeEncoding
 /// </code>
 /// </summary>

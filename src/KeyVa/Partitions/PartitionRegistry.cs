@@ -35,6 +35,7 @@ internal sealed class PartitionRegistry : IPartitions
     public void OpenAll(Journal journal)
     {
         _journal = journal;
+        _context.Watches.Feed.ChangedAt = _catalog.Version;
         DeleteOrphans();
         var opened = new List<Partition>();
         foreach (PartitionDefinition definition in _catalog.Partitions)
@@ -324,6 +325,7 @@ internal sealed class PartitionRegistry : IPartitions
         };
         catalog.Write(_context.FileSystem, _context.Directory);
         Volatile.Write(ref _catalog, catalog);
+        _context.Watches.Feed.ChangedAt = catalog.Version;
     }
 
     private void Publish(IEnumerable<Partition> partitions) =>

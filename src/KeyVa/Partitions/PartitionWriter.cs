@@ -14,20 +14,33 @@ namespace KeyVa.Partitions;
 /// <para>The plain design, a writer thread fed by a queue, costs a lone caller two context switches per write. Here a lone
 /// caller does everything on its own thread, and a thousand callers share one sync.</para>
 /// <para>Invariants.
-/// 1. Whoever sets <c>_role</c> from 0 to 1 holds the role, until it passes it to a waiting request or sets it to 0.
-///    All fields of the role's group are touched by its holder alone; passing it on is a full fence.
+/// 1. Whoever sets <c>_role</c> to <c>Held</c> holds the role, until it passes it to a waiting request or gives it up.
+///    All fields of the role's are touched by its holder alone; passing it on is a full fence.
 /// 2. A request is pushed before its caller tries for the role, and the holder looks at the queue after it has given
 ///    the role up: so one of the two serves it (no lost wake-up).
 /// 3. Groups take their log index, stamp and versions with the role held, and are applied in that order.
-/// 4. <c>_inFlight</c> is set before a group takes versions and cleared after they are visible: when it is 0 or above
-///    S, everything of this partition at or below S is visible (the closed version).
+/// 4. <see cref="WriteRound.InFlight"/> is set before a group takes versions and cleared after they are visible: when it is 0
+///    or above S in both rounds, everything of this partition at or below S is visible (the closed version).
 /// 5. A holder leads one group and hands over; an asynchronous group is led by the pool or the journal's sync thread,
-///    and never blocks either.</para>
+///    and never blocks either.
+/// 6. A synchronous leader in company gives the role up once its group is logged and the one before is applied, and applies it
+///    while the next is logged (<see cref="ApplyTurn"/>). Only synchronous leaders take the role then, up to
+///    <see cref="MaxBytesAhead"/>: in everybody else's hands it means that all that is logged is applied.</para>
 /// </remarks>
 internal sealed class PartitionWriter : IThreadPoolWorkItem
 {
     private const long Term = 1;
-    private const long Undetermined = -1;
+
+    /// <summary>Bytes of commands that are logged without the engine being asked, while others are being applied.</summary>
+    private const long MaxBytesAhead = 64 << 10;
+
+    /// <summary>After others have waited, leaders make way for them for so many rounds.</summary>
+    private const int CompanyRounds = 64;
+
+    // What the role may be. Unapplied: it is free for synchronous leaders, while the last group is being applied.
+    private const int Free = 0;
+    private const int Held = 1;
+    private const int Unapplied = 2;
 
     [ThreadStatic]
     private static PartitionWriter? _enqueuing;
@@ -46,17 +59,22 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     // Shared.
     private readonly RequestQueue _queue;
     private readonly ClosedVersionWaiters _waiters = new();
+    private readonly WriteRound[] _rounds;
     private readonly Func<long, bool> _isClosed;
     private int _role;
-    private long _inFlight;
+    private ApplyTurn _turn;
     private RoundPacing _pacing;
 
-    // The role holder's.
-    private WriteGroup _group;
-    private long _index;
-    private long _version;
-    private long _stamp;
+    // Written by whoever applies.
     private StoreException? _failure;
+
+    // The role holder's: the round of the next group, and the one that is free or being applied.
+    private WriteRound _round;
+    private WriteRound _other;
+    private long _index;
+    private long _bytesAhead;
+    private bool _isSlowedDown;
+    private int _companyRounds;
 
     public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs)
     {
@@ -67,7 +85,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         _background = background;
         _pacing = new RoundPacing(syncs);
         _queue = new RequestQueue(maxQueued);
-        _group = new WriteGroup(_queue);
+        _round = new WriteRound(_queue);
+        _other = new WriteRound(_queue);
+        _rounds = [_round, _other];
         _entry = new GroupEntry(partition, OnAppended);
         _admission = time.CreateTimer(static writer => ((PartitionWriter)writer!).AppendAsynchronously(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _index = engine.AppliedIndex;
@@ -94,10 +114,10 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Writes a command and waits until it is done. The request is the calling thread's.</summary>
     public void Write(SyncWriteRequest request)
     {
-        if (_queue.IsEmpty && !_pacing.InCompany && TryEnter())
+        if (_queue.IsEmpty && !_pacing.InCompany && TryEnterToLog())
         {
             // Alone: no queue, no wake-up.
-            _group.TakeAlone(request);
+            _round.Group.TakeAlone(request);
             LeadGroup();
             Debug.Assert(request.IsDone, "the leader's own request is in its group");
             return;
@@ -108,7 +128,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             return;
         }
 
-        if (TryEnter())
+        if (TryEnterToLog())
         {
             LeadCompany();
         }
@@ -163,7 +183,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             WriteRequest? next = _queue.Peek();
             if (next is null)
             {
-                Volatile.Write(ref _role, 0);
+                Volatile.Write(ref _role, Free);
                 Interlocked.MemoryBarrier();
                 if (_queue.IsEmpty || !TryEnter())
                 {
@@ -200,20 +220,16 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
     /// <summary>A version at or below <paramref name="newest"/> up to which everything of this partition is visible; 0 if that cannot be said this moment.</summary>
-    public long ClosedUpTo(long newest)
-    {
-        long inFlight = Volatile.Read(ref _inFlight);
-        return inFlight == 0 ? newest : inFlight == Undetermined ? 0 : Math.Min(newest, inFlight - 1);
-    }
+    public long ClosedUpTo(long newest) => _rounds[1].ClosedUpTo(_rounds[0].ClosedUpTo(newest));
 
     /// <summary>Role held: takes the next index of the partition's log.</summary>
     public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
 
     /// <summary>Role held: from here on versions are taken that are not visible yet.</summary>
-    public void BeginVersions() => Volatile.Write(ref _inFlight, Undetermined);
+    public void BeginVersions() => _round.InFlight = WriteRound.Undetermined;
 
     /// <summary>Role held: everything below <paramref name="version"/> is visible.</summary>
-    public void NoteVersions(long version) => Volatile.Write(ref _inFlight, version);
+    public void NoteVersions(long version) => _round.InFlight = version;
 
     /// <summary>Role held: the group or commit at the next index is applied; publishes it.</summary>
     public void EndApply(long version, long stamp)
@@ -223,9 +239,11 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Role held: no versions are under way any more, applied or given up.</summary>
-    public void EndVersions()
+    public void EndVersions() => EndVersions(_round);
+
+    private void EndVersions(WriteRound round)
     {
-        Volatile.Write(ref _inFlight, 0);
+        round.InFlight = 0;
         _waiters.Release(_isClosed);
         State.EndVersions();
     }
@@ -239,7 +257,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Role held: applying failed half-way; nothing more may be applied.</summary>
+    /// <summary>By whoever applies: it failed half-way; nothing more may be applied.</summary>
     public void Fail(StoreException failure)
     {
         _failure ??= failure;
@@ -252,13 +270,14 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
     public void DisposeTimer() => _admission.Dispose();
 
-    private bool IsClosed(long version)
-    {
-        long inFlight = Volatile.Read(ref _inFlight);
-        return inFlight == 0 || inFlight > version;
-    }
+    private bool IsClosed(long version) => _rounds[0].IsClosed(version) && _rounds[1].IsClosed(version);
 
-    private bool TryEnter() => Volatile.Read(ref _role) == 0 && Interlocked.CompareExchange(ref _role, 1, 0) == 0;
+    private bool TryEnter() => TryEnterFrom(Free);
+
+    /// <summary>For a synchronous leader, which can wait for its turn to apply.</summary>
+    private bool TryEnterToLog() => TryEnterFrom(Free) || TryEnterFrom(Unapplied);
+
+    private bool TryEnterFrom(int role) => Volatile.Read(ref _role) == role && Interlocked.CompareExchange(ref _role, Held, role) == role;
 
     private bool Push(WriteRequest request)
     {
@@ -275,7 +294,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Leads a group on the calling thread, which may wait for the disk, and passes the role on.</summary>
     private void LeadGroup()
     {
-        while (!_group.IsEmpty)
+        WriteRound round = _round;
+        while (!round.Group.IsEmpty)
         {
             if (!Admit(out TimeSpan delay))
             {
@@ -288,13 +308,89 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             }
 
             Encode();
-            if (EndGroup(_journal is null ? AppendOutcome.Appended : _pacing.Append(_journal, _entry)))
+            AppendOutcome outcome = _journal is null ? AppendOutcome.Appended : _pacing.Append(_journal, _entry);
+            _turn.Await();
+            round.ApplyBegun = _pacing.BeginApply();
+            if (outcome == AppendOutcome.Appended && TryMakeWay())
+            {
+                Apply(round);
+                EndAhead(round);
+                return;
+            }
+
+            if (EndGroup(outcome))
             {
                 break;
             }
         }
 
+        _turn.Await();
         Leave(direct: false);
+    }
+
+    /// <summary>
+    /// The group is logged: gives the role up to those who wait or may come, so that the next group is logged while this one is
+    /// applied. False: the role is kept, since nobody is there, or one who must not wait for the engine is next.
+    /// </summary>
+    private bool TryMakeWay()
+    {
+        if (!_queue.IsEmpty)
+        {
+            _companyRounds = CompanyRounds;
+        }
+        else if (_companyRounds == 0)
+        {
+            return false;
+        }
+
+        _companyRounds--;
+        if (_journal is null || _pacing.Syncs || _pacing.InCompany)
+        {
+            return false;
+        }
+
+        _index = _round.Index;
+        (_round, _other) = (_other, _round);
+        _turn.Take();
+        while (true)
+        {
+            WriteRequest? next = _queue.Peek();
+            if (next is { CanLead: true })
+            {
+                next.Lead();
+                return true;
+            }
+
+            if (next is not null)
+            {
+                _turn.GiveBack();
+                (_round, _other) = (_other, _round);
+                return false;
+            }
+
+            Volatile.Write(ref _role, Unapplied);
+            Interlocked.MemoryBarrier();
+            if (_queue.IsEmpty || !TryEnterFrom(Unapplied))
+            {
+                return true;
+            }
+        }
+    }
+
+    /// <summary>The group that was applied without the role is visible: the next may be, and its callers go on.</summary>
+    private void EndAhead(WriteRound round)
+    {
+        // Before the turn ends nobody can have logged another group and given the role up: whoever finds it unapplied here
+        // has applied the last.
+        bool isLast = TryEnterFrom(Unapplied);
+        WriteGroup group = round.Group.Move();
+        _turn.End();
+        if (isLast)
+        {
+            Leave(direct: false);
+        }
+
+        group.Complete();
     }
 
     private void LeadCompany()
@@ -304,14 +400,15 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             _pacing.AwaitCompany(_queue);
         }
 
-        _group.TakeQueued();
+        _round.Group.TakeQueued();
         LeadGroup();
     }
 
     private void LeadAsynchronously()
     {
-        _group.TakeQueued();
-        if (_group.IsEmpty)
+        Debug.Assert(!_turn.IsTaken, "who does not wait has the role when all is applied");
+        _round.Group.TakeQueued();
+        if (_round.Group.IsEmpty)
         {
             LeadExclusive();
             return;
@@ -348,6 +445,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private void AppendAsynchronously()
     {
         Encode();
+        _round.ApplyBegun = 0;
         bool inline;
         if (_journal is null)
         {
@@ -397,36 +495,55 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private bool Admit(out TimeSpan delay)
     {
         delay = TimeSpan.Zero;
+        ref WriteGroup group = ref _round.Group;
+        if (_turn.IsTaken)
+        {
+            if (!_isSlowedDown && _bytesAhead + group.Bytes <= MaxBytesAhead && Failure is null)
+            {
+                _bytesAhead += group.Bytes;
+                return true;
+            }
+
+            _turn.Await();
+        }
+
         if (Closed != Status.Ok || Failure is not null)
         {
-            WriteResult refusal = Closed != Status.Ok ? Refusals.Gone(PartitionId, Closed) : Refusals.Failed(Failure!);
-            _group.Complete(refusal);
+            group.Complete(Closed != Status.Ok ? Refusals.Gone(PartitionId, Closed) : Refusals.Failed(Failure!));
             return false;
         }
 
-        delay = State.Admit(_group.Bytes);
+        delay = State.Admit(group.Bytes + _bytesAhead);
+        _bytesAhead = 0;
+        _isSlowedDown = delay > TimeSpan.Zero;
         return true;
     }
 
     private void Encode()
     {
+        WriteRound round = _round;
         _entry.Begin(Term, _index + 1);
         int count = 0;
-        for (WriteRequest? request = _group.First; request is not null; request = request.Next)
+        for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
         {
             _entry.Add(request.Command!);
             count++;
         }
 
         _pacing.NoteCallers(Math.Max(count, _queue.Count));
+        if (count > 1)
+        {
+            _companyRounds = CompanyRounds;
+        }
 
         BeginVersions();
         long stamp = _oracle.Now();
         long version = _oracle.Take(_entry.Count);
         NoteVersions(version);
         _entry.Seal(version, stamp);
-        _version = version;
-        _stamp = stamp;
+        round.Index = _index + 1;
+        round.Version = version;
+        round.Stamp = stamp;
     }
 
     /// <summary>
@@ -435,53 +552,64 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// </summary>
     private bool EndGroup(AppendOutcome outcome)
     {
+        ref WriteGroup group = ref _round.Group;
         switch (outcome)
         {
             case AppendOutcome.Appended:
-                Apply();
-                _group.Complete();
+                _index = _round.Index;
+                Apply(_round);
+                group.Complete();
                 return true;
             case AppendOutcome.Full:
                 EndVersions();
-                return !_group.RefusePuts(reserveTried: _entry.MayUseReserve);
+                return !group.RefusePuts(reserveTried: _entry.MayUseReserve);
             default:
                 EndVersions();
-                _group.Complete(Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")));
+                group.Complete(Refusals.Failed(_journal!.Failure ?? new StoreException("the journal has stopped")));
                 return true;
         }
     }
 
-    private void Apply()
+    private void Apply(WriteRound round)
     {
-        long version = _version;
+        if (_failure is not null)
+        {
+            // Logged while the group before failed to be applied: it must not be applied without that one.
+            round.Group.SetResults(Refusals.Failed(_failure));
+            return;
+        }
+
+        long version = round.Version;
         try
         {
-            for (WriteRequest? request = _group.First; request is not null; request = request.Next)
+            for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
             {
-                ApplyOne(request, version++);
+                ApplyOne(request, version++, round.Stamp);
             }
 
-            EndApply(version - 1, _stamp);
+            State.EndGroup(round.Index, version - 1, round.Stamp);
+            EndVersions(round);
+            _pacing.EndApply(round.ApplyBegun, (int)(version - round.Version));
         }
         catch (StoreException failure)
         {
             // Logged, but the engine could not read what the command depends on: nothing of the group is published, the
             // partition takes no more writes, and a replay comes to the result once the cause is mended.
             Fail(failure);
-            _group.SetResults(Refusals.Failed(failure));
+            round.Group.SetResults(Refusals.Failed(failure));
         }
     }
 
-    private void ApplyOne(WriteRequest request, long version)
+    private void ApplyOne(WriteRequest request, long version, long stamp)
     {
         CommandBuilder command = request.Command!;
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
-        if (CommandApplier.Check(State, bytes, _stamp, ref outcome) && State.Allows(bytes, version, _stamp, ref outcome))
+        if (CommandApplier.Check(State, bytes, version, stamp, ref outcome) && State.Allows(bytes, version, stamp, ref outcome))
         {
             removed = command.HasRemovals && command.Count > 1 ? new bool[command.Count] : null;
-            CommandApplier.Write(State, bytes, version, _stamp, removed, ref outcome);
+            CommandApplier.Write(State, bytes, version, stamp, removed, ref outcome);
         }
 
         request.Result = Refusals.FromOutcome(outcome, command, version, removed);

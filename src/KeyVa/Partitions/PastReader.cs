@@ -43,6 +43,29 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
         }
     }
 
+    /// <summary>Keys as they were; one after the other, since what was at a version or a time that is over does not change.</summary>
+    public async ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at)
+    {
+        if (keys.Count > Limits.MaxBatchOperations)
+        {
+            return new MultiReadResult { Status = Status.TooLarge, Records = [], Detail = $"a request for {keys.Count} keys exceeds the limit of {Limits.MaxBatchOperations}" };
+        }
+
+        var records = new Record?[keys.Count];
+        for (int i = 0; i < records.Length; i++)
+        {
+            ReadResult read = await GetAtAsync(keys[i], at).ConfigureAwait(false);
+            if (read.Status > Status.NotFound)
+            {
+                return new MultiReadResult { Status = read.Status, Records = [], Detail = read.Detail, BeginsAtVersion = read.BeginsAtVersion };
+            }
+
+            records[i] = read.Found ? read.Record : null;
+        }
+
+        return new MultiReadResult { Records = records };
+    }
+
     /// <summary>The versions of a key.</summary>
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions options)
     {

@@ -73,6 +73,12 @@ internal static class Refusals
         ? "a key has at least 1 byte"
         : string.Create(CultureInfo.InvariantCulture, $"a key of {bytes} bytes exceeds the limit of {Limits.MaxKeyBytes} bytes");
 
+    public static string DescribeValue(int bytes, int limit) =>
+        string.Create(CultureInfo.InvariantCulture, $"a value of {bytes} bytes exceeds the limit of {limit} bytes (max-value-bytes)");
+
+    public static string UnknownFunction(MergeFunction function) => string.Create(
+        CultureInfo.InvariantCulture, $"the merge function '{function.Name}' version {function.Version} is not registered with this store (StoreOptions.MergeFunctions)");
+
     /// <summary>Ok, or why the command breaks a rule.</summary>
     public static Status Check(CommandBuilder command, StoreOptions options, out string? detail)
     {
@@ -96,7 +102,7 @@ internal static class Refusals
 
         if (command.LongestValue > options.MaxValueBytes)
         {
-            detail = string.Create(CultureInfo.InvariantCulture, $"a value of {command.LongestValue} bytes exceeds the limit of {options.MaxValueBytes} bytes (max-value-bytes)");
+            detail = DescribeValue(command.LongestValue, options.MaxValueBytes);
             return Status.TooLarge;
         }
 
@@ -127,7 +133,7 @@ internal static class Refusals
             return Status.Ok;
         }
 
-        detail = string.Create(CultureInfo.InvariantCulture, $"the merge function '{unknown!.Name}' version {unknown.Version} is not registered with this store (StoreOptions.MergeFunctions)");
+        detail = UnknownFunction(unknown!);
         return Status.Unsupported;
     }
 

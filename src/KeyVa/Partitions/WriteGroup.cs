@@ -5,7 +5,7 @@ namespace KeyVa.Partitions;
 /// chain through the requests themselves, so that forming a group allocates nothing.
 /// </summary>
 /// <remarks>
-/// <para>A field of its <see cref="PartitionWriter"/>, never copied. The role holder's alone.</para>
+/// <para>A field of its <see cref="PartitionWriter"/>, never copied but by <see cref="Move"/>. The role holder's alone.</para>
 /// <para>Invariants.
 /// 1. Every request of a group has a command; one that takes the role for itself ends the group before it.
 /// 2. A request is its caller's again once it is completed: its place in the chain is read before.
@@ -48,6 +48,14 @@ internal struct WriteGroup(RequestQueue queue)
             _queue.Dequeue();
             Add(request);
         }
+    }
+
+    /// <summary>Moves the requests into a group of their own, with which they may be completed; this one is empty then, and may be formed anew.</summary>
+    public WriteGroup Move()
+    {
+        WriteGroup moved = this;
+        Clear();
+        return moved;
     }
 
     /// <summary>Gives every request the same result, and completes none.</summary>

@@ -38,7 +38,8 @@ internal sealed class SyncWriteRequest : WriteRequest
     private const int Leading = 2;
     private const int Done = 3;
 
-    private const int SpinIterations = 8;
+    /// <summary>A look at the state that waits longer than another processor's cache takes makes the whole queue wait; one at the clock is dear.</summary>
+    private const int LooksPerClock = 16;
 
     [ThreadStatic]
     private static SyncWriteRequest? _current;
@@ -101,9 +102,14 @@ internal sealed class SyncWriteRequest : WriteRequest
     private void Spin(long ticks)
     {
         long begun = Stopwatch.GetTimestamp();
-        while (Volatile.Read(ref _state) == Queued && Stopwatch.GetTimestamp() - begun < ticks)
+        for (int looks = 1; Volatile.Read(ref _state) == Queued; looks++)
         {
-            Thread.SpinWait(SpinIterations);
+            if (looks % LooksPerClock == 0 && Stopwatch.GetTimestamp() - begun >= ticks)
+            {
+                return;
+            }
+
+            Thread.SpinWait(1);
         }
     }
 

@@ -22,6 +22,12 @@ internal static class CommandLocks
         refusal = default;
         while (OperationEncoding.TryRead(ref rest, out Operation operation))
         {
+            if (operation.IsIndexCheck)
+            {
+                // A stretch of an index is no range of keys: what comes into it is seen when the check is evaluated.
+                continue;
+            }
+
             LockMode mode = operation.IsCheck ? LockMode.Shared : LockMode.Exclusive;
             LockResult result = operation.SpansRange
                 ? locks.AcquireRange(owner, operation.Key, operation.To, mode, timeout)
@@ -61,6 +67,11 @@ internal static class CommandLocks
         bool read = OperationEncoding.TryRead(ref rest, out Operation operation);
         Debug.Assert(read, "a command is operations and nothing else");
         at = command.Buffer.Length - rest.Length;
+        if (operation.IsIndexCheck)
+        {
+            return ValueTask.FromResult(new LockResult(LockOutcome.Granted, null));
+        }
+
         LockMode mode = operation.IsCheck ? LockMode.Shared : LockMode.Exclusive;
         return operation.SpansRange
             ? locks.AcquireRangeAsync(owner, operation.Key, operation.To, mode, timeout)

@@ -1,3 +1,5 @@
+using KeyVa.Indexes;
+
 namespace KeyVa;
 
 /// <summary>
@@ -28,8 +30,25 @@ public interface ITransaction : IAsyncDisposable
     /// </summary>
     IAsyncEnumerable<Record> ScanAsync(ScanOptions options, CancellationToken cancellation = default);
 
+    /// <summary>
+    /// Asks a secondary index, with what this transaction has written until now; see <see cref="IStore.QueryAsync"/>. In a serializable transaction the
+    /// commit finds what was read of the index unchanged, or ends with <see cref="Status.Conflict"/>.
+    /// </summary>
+    IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default);
+
     /// <summary>Writes a key. A condition is evaluated now, against what this transaction sees; that it still holds is checked when it commits.</summary>
     ValueTask<WriteResult> PutAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the transaction commits: over whatever is there then, so it never conflicts,
+    /// unless the transaction has read the key too. <see cref="WriteResult.Merged"/> is empty: what it comes to shows when the key is
+    /// read. <see cref="Status.MergeRefused"/> from here, a read or the commit, if the function refuses.
+    /// </summary>
+    ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default);
+
+    /// <summary>Adds to a counter when the transaction commits; see <see cref="MergeAsync"/>.</summary>
+    ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default);
 
     /// <summary>Removes a key, without a look whether it is there.</summary>
     ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default);

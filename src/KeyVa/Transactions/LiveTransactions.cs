@@ -4,6 +4,7 @@ using KeyVa.Engines;
 using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions.Locks;
 
@@ -68,6 +69,8 @@ internal sealed class LiveTransactions : IDisposable
     public StoreCounters Counters => _counters;
 
     public TimeProvider Time => _context.Time;
+
+    public MergeRegistry MergeFunctions => _context.MergeFunctions;
 
     public Defects Defects => _context.Defects;
 
@@ -229,26 +232,6 @@ internal sealed class LiveTransactions : IDisposable
     public ValueTask<WriteResult> WriteAsync(CommandBuilder command, TimeSpan? timeout) =>
         timeout is null || _context.HeldLocks is not { } locks ? WriteAsync(command) : WriteLocked(locks, command, timeout.GetValueOrDefault());
 
-    /// <summary>The newest of what transactions other than <paramref name="reader"/> have written to a key and not committed.</summary>
-    public bool TryFindUncommitted(ReadOnlySpan<byte> key, TransactionBody reader, ref long newest, ref byte[] copy, out BufferedWrite write)
-    {
-        write = default;
-        bool found = false;
-        lock (_lock)
-        {
-            for (TransactionBody? body = _first; body is not null; body = body.Next)
-            {
-                if (body != reader && body.TryFindUncommitted(key, ref newest, ref copy, out BufferedWrite one))
-                {
-                    write = one;
-                    found = true;
-                }
-            }
-        }
-
-        return found;
-    }
-
     /// <summary>Everything that is written and not committed, by all, put together: the oldest first, the reader's own last.</summary>
     public WriteSet CollectUncommitted(TransactionBody reader)
     {
@@ -262,6 +245,58 @@ internal sealed class LiveTransactions : IDisposable
         }
 
         return UncommittedWrite.Merge(entries);
+    }
+
+    /// <summary>As <see cref="CollectUncommitted(TransactionBody)"/>, of one key; null if nobody has written it.</summary>
+    public WriteSet? CollectUncommitted(TransactionBody reader, ReadOnlySpan<byte> key)
+    {
+        List<UncommittedWrite>? entries = null;
+        lock (_lock)
+        {
+            for (TransactionBody? body = _first; body is not null; body = body.Next)
+            {
+                UncommittedWrite.Collect(body.Writes, key, body == reader, ref entries);
+            }
+        }
+
+        return entries is null ? null : UncommittedWrite.Merge(entries);
+    }
+
+    /// <summary>The transactions under way, the oldest <paramref name="most"/> of them, and the newest <paramref name="mostLocks"/> locks of each.</summary>
+    public IReadOnlyList<TransactionInfo> List(int most, int mostLocks)
+    {
+        var listing = new TransactionListing(_context.Locks, _context.Time, mostLocks);
+        lock (_lock)
+        {
+            // What is listed is not used for anything else: whoever ends it takes it off the list first, under the lock.
+            for (TransactionBody? body = _first; body is not null; body = body.Next)
+            {
+                listing.Add(body);
+            }
+        }
+
+        return listing.Oldest(most);
+    }
+
+    /// <summary>Ends a transaction by its number. NotFound: there is none (any more); Busy: its commit is on its way.</summary>
+    public Status End(long number)
+    {
+        TransactionBody? found = null;
+        long state = 0;
+        lock (_lock)
+        {
+            for (TransactionBody? body = _first; body is not null && found is null; body = body.Next)
+            {
+                if (body.Number == number)
+                {
+                    (found, state) = (body, body.State);
+                }
+            }
+        }
+
+        return found is null ? Status.NotFound
+            : found.EndEarly(state) ? Status.Ok
+            : found.IsCommitting && found.Number == number ? Status.Busy : Status.NotFound;
     }
 
     /// <summary>The store closes: ends all, and takes no more.</summary>

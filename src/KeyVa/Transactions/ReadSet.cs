@@ -1,3 +1,4 @@
+using KeyVa.Indexes;
 using KeyVa.Partitions;
 
 namespace KeyVa.Transactions;
@@ -16,6 +17,7 @@ internal sealed class ReadSet
 
     private readonly ByteArena _bytes = new();
     private readonly List<Range> _ranges = [];
+    private readonly List<IndexRead> _indexes = [];
     private long[] _versions = new long[FirstKeys];
 
     public ReadSet() => Keys = new KeyTable(_bytes);
@@ -24,7 +26,10 @@ internal sealed class ReadSet
 
     public int RangeCount => _ranges.Count;
 
-    public bool IsEmpty => Keys.Count == 0 && _ranges.Count == 0;
+    /// <summary>Stretches of indexes.</summary>
+    public int IndexCount => _indexes.Count;
+
+    public bool IsEmpty => Keys.Count == 0 && _ranges.Count == 0 && _indexes.Count == 0;
 
     /// <summary>What it holds, for its bound.</summary>
     public long Bytes { get; private set; }
@@ -83,6 +88,32 @@ internal sealed class ReadSet
         };
     }
 
+    /// <summary>A stretch of an index of one partition was read.</summary>
+    public void Note(in IndexCheck check)
+    {
+        _indexes.Add(new IndexRead(
+            _bytes.Append(check.PartitionFrom), check.PartitionFrom.Length,
+            _bytes.Append(check.PartitionTo), check.PartitionTo.Length,
+            check.Index, check.Digest,
+            _bytes.Append(check.From), check.From.Length,
+            _bytes.Append(check.To), check.To.Length));
+        Bytes += check.PartitionFrom.Length + check.PartitionTo.Length + check.From.Length + check.To.Length + EntryOverhead;
+    }
+
+    public IndexCheck IndexAt(int number)
+    {
+        IndexRead read = _indexes[number];
+        return new IndexCheck
+        {
+            PartitionFrom = _bytes.At(read.PartitionFrom, read.PartitionFromLength),
+            PartitionTo = _bytes.At(read.PartitionTo, read.PartitionToLength),
+            Index = read.Index,
+            Digest = read.Digest,
+            From = _bytes.At(read.From, read.FromLength),
+            To = _bytes.At(read.To, read.ToLength),
+        };
+    }
+
     public void Clear()
     {
         if (IsEmpty)
@@ -92,6 +123,7 @@ internal sealed class ReadSet
 
         Keys.Clear();
         _ranges.Clear();
+        _indexes.Clear();
         _bytes.Clear();
         Bytes = 0;
         if (_versions.Length > KeptKeys)
@@ -102,4 +134,7 @@ internal sealed class ReadSet
 
     private readonly record struct Range(
         long From, int FromLength, long To, int ToLength, RangeDigest Digest, bool IsByHash, long First, int FirstLength, long Last, int LastLength);
+
+    private readonly record struct IndexRead(
+        long PartitionFrom, int PartitionFromLength, long PartitionTo, int PartitionToLength, long Index, RangeDigest Digest, long From, int FromLength, long To, int ToLength);
 }

@@ -27,6 +27,10 @@ internal static class Transact
             {
                 Thread.Sleep(pause);
             }
+            else if (retries.Naps)
+            {
+                Thread.Sleep(Retries.NapMilliseconds);
+            }
             else
             {
                 retries.Spin();

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using KeyVa.Indexes;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
@@ -100,9 +101,9 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     public ScanCursor Scan(ScanOptions options) => TransactionScans.Open(Body, options);
 
     /// <summary>
-    /// Asks a secondary index at this transaction's snapshot (a new one for each call, if its level has none); check the cursor's
-    /// <see cref="IndexCursor.Status"/>. <see cref="Status.Unsupported"/> once the transaction has written, since a query does not see that, and at
-    /// <see cref="IsolationLevel.Serializable"/> unless it is <see cref="TransactionOptions.ReadOnly"/>: commits do not validate what an index has shown.
+    /// Asks a secondary index at this transaction's snapshot (a new one for each call, if its level has none), with what the transaction has
+    /// written until now; check the cursor's <see cref="IndexCursor.Status"/>. At <see cref="IsolationLevel.Serializable"/> the commit
+    /// finds what was read of the index unchanged, or ends with <see cref="Status.Conflict"/>; no locks are taken. Dispose it before the transaction.
     /// </summary>
     public IndexCursor Query(IndexQuery query) => TransactionQueries.Open(Body, query);
 
@@ -119,6 +120,24 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     /// </summary>
     public WriteResult Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, WriteOptions options = default) =>
         TransactionWrites.Put(Body, key, value, options);
+
+    /// <summary>
+    /// Makes a key's value from the one that it has and an operand, when the transaction commits: over whatever is there then, so it never conflicts, unless
+    /// the transaction has read the key too. What it comes to shows when the key is read. Over what this transaction has written itself it is done at once. Without an
+    /// expiry a key that is there keeps its own. <see cref="Status.MergeRefused"/> from here, a read or the commit, if the function refuses.
+    /// </summary>
+    public WriteResult Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        return TransactionMerges.Merge(Body, key, function, operand, options);
+    }
+
+    /// <summary>Adds to a counter when the transaction commits; see <see cref="Merge"/>.</summary>
+    public WriteResult Increment(ReadOnlySpan<byte> key, long delta = 1, WriteOptions options = default)
+    {
+        Span<byte> text = stackalloc byte[IncrementMerge.MaxDigits];
+        return Merge(key, MergeFunction.Increment, IncrementMerge.Operand(delta, text), options);
+    }
 
     /// <summary>Removes a key, without a look whether it is there (unless a condition asks for one).</summary>
     public WriteResult Remove(ReadOnlySpan<byte> key, Condition condition = default) => TransactionWrites.Remove(Body, key, condition);
@@ -193,12 +212,35 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     }
 
     /// <inheritdoc/>
+    public async IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        using IndexCursor cursor = await OpenQueryAsync(query, cancellation).ConfigureAwait(false);
+        foreach (IndexedRecord record in IndexedRecord.All(cursor, cancellation))
+        {
+            yield return record;
+        }
+    }
+
+    /// <inheritdoc/>
     public async ValueTask<WriteResult> PutAsync(ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
         Status status = await PrepareAsync(key, LockMode.Exclusive).ConfigureAwait(false);
         return status == Status.Ok ? Put(key.Span, value.Span, options) : TransactionWrites.Refused(Body, status);
     }
+
+    /// <inheritdoc/>
+    public async ValueTask<WriteResult> MergeAsync(
+        ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        Status status = await PrepareAsync(key, LockMode.Exclusive).ConfigureAwait(false);
+        return status == Status.Ok ? Merge(key.Span, function, operand.Span, options) : TransactionWrites.Refused(Body, status);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<WriteResult> IncrementAsync(ReadOnlyMemory<byte> key, long delta = 1, WriteOptions options = default, CancellationToken cancellation = default) =>
+        MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
     public async ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)

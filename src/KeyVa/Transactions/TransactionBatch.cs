@@ -16,7 +16,7 @@ internal static class TransactionBatch
         int offset = 0;
         for (int i = 0; i < batch.Count; i++)
         {
-            Part part = Part.Read(batch, ref offset);
+            Part part = Part.Read(batch, i, ref offset);
             (WriteResult result, bool wasThere) = await ApplyAsync(transaction, body, part, cancellation).ConfigureAwait(false);
             if (!result.IsOk)
             {
@@ -50,7 +50,8 @@ internal static class TransactionBatch
             case PartKind.Check:
                 return (await transaction.CheckAsync(part.Key, part.Condition, cancellation).ConfigureAwait(false), false);
             case PartKind.Merge:
-                return (new WriteResult { Status = Status.Unsupported, FailedOperation = -1, Detail = "a transaction takes no merges: read the key and write it, or merge outside of transactions, which never conflicts" }, false);
+                WriteOptions with = new() { Expiry = part.Expiry, Condition = part.Condition };
+                return (await transaction.MergeAsync(part.Key, part.Function!, part.Value, with, cancellation).ConfigureAwait(false), false);
             case PartKind.BlindRemove:
                 return (await transaction.RemoveAsync(part.Key, part.Condition, cancellation).ConfigureAwait(false), true);
             default:
@@ -88,9 +89,9 @@ internal static class TransactionBatch
     }
 
     /// <summary>An operation with memory of its own, which lasts over waiting; <see cref="Value"/> of a range is its end.</summary>
-    private readonly record struct Part(PartKind Kind, byte[] Key, byte[] Value, Expiry Expiry, Condition Condition)
+    private readonly record struct Part(PartKind Kind, byte[] Key, byte[] Value, Expiry Expiry, Condition Condition, MergeFunction? Function)
     {
-        public static Part Read(WriteBatch batch, ref int offset)
+        public static Part Read(WriteBatch batch, int number, ref int offset)
         {
             ReadOnlySpan<byte> written = batch.Commands.Buffer.Written;
             ReadOnlySpan<byte> rest = written[offset..];
@@ -113,7 +114,7 @@ internal static class TransactionBatch
                 ConditionKind.IfValue => Condition.IfValue(operation.ConditionValue.ToArray()),
                 _ => default,
             };
-            return new Part(kind, operation.Key.ToArray(), (operation.IsRange ? operation.To : operation.Value).ToArray(), expiry, condition);
+            return new Part(kind, operation.Key.ToArray(), (operation.IsRange ? operation.To : operation.Value).ToArray(), expiry, condition, operation.IsMerge ? batch.Commands.MergeOf(number) : null);
         }
     }
 }

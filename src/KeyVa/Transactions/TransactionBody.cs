@@ -1,6 +1,9 @@
+using System.Buffers;
 using System.Diagnostics;
 using System.Globalization;
 using KeyVa.Engines;
+using KeyVa.Indexes;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Transactions.Locks;
 
@@ -38,6 +41,9 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     private long _state = Ended;
     private int _lockCalls;
     private string? _detail;
+
+    // The use in which somebody ended it before its time; -1: none.
+    private long _endedEarly = -1;
     private LiveTransactions? _live;
 
     // The list of live transactions, under its lock.
@@ -60,9 +66,21 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     /// <summary>Cursors that are open, by <see cref="TransactionCursor.Next"/>.</summary>
     public TransactionCursor? Cursors { get; set; }
 
+    /// <summary>Cursors over indexes that are open and note what they read.</summary>
+    public List<IndexCursor> Queries { get; } = [];
+
     public WriteOrder KeyOrder => field ??= new WriteOrder(Writes, byHash: false);
 
     public WriteOrder HashOrder => field ??= new WriteOrder(Writes, byHash: true);
+
+    /// <summary>What it has read, where its merges are to know.</summary>
+    public SeenKeys Seen => field ??= new SeenKeys();
+
+    /// <summary>Where merges are put together.</summary>
+    public ArrayBufferWriter<byte> MergeSteps => field ??= new ArrayBufferWriter<byte>();
+
+    /// <summary>Where merges are evaluated.</summary>
+    public MergeResult MergeResult => field ??= new MergeResult();
 
     public TransactionOptions Options { get; private set; } = TransactionOptions.Default;
 
@@ -77,10 +95,12 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     /// <summary>Why it was ended by the store; Ok while it runs, or if its owner ended it.</summary>
     public Status EndStatus => (Status)(byte)(Volatile.Read(ref _state) >> StatusShift);
 
-    /// <summary>What went wrong with the last call for a lock, or why it was ended.</summary>
+    /// <summary>What went wrong with the last call for a lock, or merge that was evaluated, or why it was ended.</summary>
     public string? Detail => EndStatus switch
     {
-        Status.Expired => "the transaction's time limit passed, and it was rolled back",
+        Status.Expired => Volatile.Read(ref _endedEarly) == State >> RoundShift
+            ? "the transaction was ended by an operator, and rolled back"
+            : "the transaction's time limit passed, and it was rolled back",
         Status.Failed => "the store is closed",
         _ => _detail,
     };
@@ -88,6 +108,8 @@ internal sealed class TransactionBody : LockOwner, IDisposable
     public bool IsActive => (Volatile.Read(ref _state) & StateMask) == Active;
 
     public bool IsEnded => (Volatile.Read(ref _state) & StateMask) == Ended;
+
+    public bool IsCommitting => (Volatile.Read(ref _state) & StateMask) == Committing;
 
     /// <summary>For <see cref="End(long, Status)"/>: the state of this use, as it is.</summary>
     public long State => Volatile.Read(ref _state);
@@ -99,6 +121,9 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
     /// <summary>Whether every read is noted and validated.</summary>
     public bool NotesReads { get; private set; }
+
+    /// <summary>Whether what it reads is kept in <see cref="Seen"/>.</summary>
+    public bool SeesKeys { get; private set; }
 
     public bool IsReadOnly => Options.ReadOnly;
 
@@ -144,6 +169,7 @@ internal sealed class TransactionBody : LockOwner, IDisposable
 
         NotesReads = writes && isolation == IsolationLevel.Serializable;
         LocksReads = NotesReads && IsPessimistic;
+        SeesKeys = writes && isolation == IsolationLevel.RepeatableRead;
         SeesUncommitted = isolation == IsolationLevel.ReadUncommitted;
         At = ReadVersion.Latest;
         if (isolation <= IsolationLevel.RepeatableRead && !LocksReads)
@@ -187,6 +213,14 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         return true;
     }
 
+    /// <summary>As <see cref="End"/>, with Expired, by somebody who does not wait for its time limit.</summary>
+    public bool EndEarly(long state)
+    {
+        // Said before it is so, for whoever finds it ended. In another use it means nothing.
+        Volatile.Write(ref _endedEarly, state >> RoundShift);
+        return End(state, Status.Expired);
+    }
+
     /// <summary>
     /// Locks a key or, if <paramref name="isRange"/>, a range, and waits as long as it may. Not Ok: it has not got the lock;
     /// after a deadlock, or if it was ended, it has none.
@@ -217,25 +251,8 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         return result.IsCompletedSuccessfully ? ValueTask.FromResult(LeaveLocks(result.Result)) : AwaitLock(result);
     }
 
-    /// <summary>What others of the store's transactions have written below, read by one that sees it.</summary>
-    public bool TryFindUncommitted(ReadOnlySpan<byte> key, ref long newest, ref byte[] copy, out BufferedWrite found)
-    {
-        lock (Writes.Gate)
-        {
-            if (!Writes.TryFind(key, out found) || found.Sequence <= newest)
-            {
-                return false;
-            }
-
-            newest = found.Sequence;
-            if (found.IsPut)
-            {
-                copy = Writes.ValueOf(found).ToArray();
-            }
-
-            return true;
-        }
-    }
+    /// <summary>A call was refused for a reason that its status does not tell.</summary>
+    public void NoteRefusal(string? detail) => _detail = detail;
 
     public Savepoint SetSavepoint()
     {
@@ -270,12 +287,18 @@ internal sealed class TransactionBody : LockOwner, IDisposable
         Debug.Assert((State & StateMask) == Ended, "its owner has ended it");
         Generation++;
         Cursors = null;
+        Queries.Clear();
         lock (Writes.Gate)
         {
             Writes.Clear();
         }
 
         Reads.Clear();
+        if (SeesKeys)
+        {
+            Seen.Clear();
+        }
+
         Command.Clear();
         KeyOrder.Clear();
         HashOrder.Clear();

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using KeyVa.Indexes;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
 
@@ -70,6 +71,8 @@ internal static class TransactionCommit
             cursor.NoteRead();
         }
 
+        body.Queries.ForEach(static query => query.NoteRead());
+
         // Reads at one snapshot are as they were at its version, whatever came later. Reads under locks were made one by
         // one, and a write that was on its way when a lock was taken may have come between.
         bool isDone = body.Writes.IsEmpty && (!body.LocksReads || body.Reads.IsEmpty);
@@ -137,7 +140,8 @@ internal static class TransactionCommit
 
             Condition condition = default;
             bool isChecked = body.Reads.TryGetVersion(key, out long version);
-            if (!isChecked && firstWins)
+            // A merge of a key that was not read goes over whatever is there then.
+            if (!isChecked && firstWins && (!write.IsMerge || body.Seen.Contains(key)))
             {
                 isChecked = TransactionReads.TryGetVersion(body, key, out version);
                 if (!isChecked)
@@ -152,7 +156,11 @@ internal static class TransactionCommit
                 condition = version == 0 ? Condition.IfAbsent : Condition.IfVersion(version);
             }
 
-            if (write.IsPut)
+            if (write.IsMerge)
+            {
+                TransactionMerges.Encode(body, key, condition);
+            }
+            else if (write.IsPut)
             {
                 command.Put(key, writes.ValueOf(write), new WriteOptions { Expiry = write.Expiry, Condition = condition });
             }
@@ -192,10 +200,20 @@ internal static class TransactionCommit
         {
             body.Command.Check(reads.RangeAt(range));
         }
+
+        for (int index = 0; index < reads.IndexCount; index++)
+        {
+            body.Command.Check(reads.IndexAt(index));
+        }
     }
 
     private static CommitResult Result(TransactionBody body, in WriteResult written)
     {
+        if (written.Status == Status.MergeRefused)
+        {
+            return new CommitResult { Status = written.Status, Detail = $"{Describe(OperationAt(body, written.FailedOperation).Key)}: {written.Detail}" };
+        }
+
         if (written.Status != Status.ConditionFailed)
         {
             if (written.Status <= Status.NotFound)
@@ -210,11 +228,11 @@ internal static class TransactionCommit
         }
 
         body.Live.Counters.Add(Counter.Conflicts);
-        ReadOnlySpan<byte> command = body.Command.Buffer.Written;
-        Operation operation = default;
-        for (int i = 0; i <= written.FailedOperation; i++)
+        Operation operation = OperationAt(body, written.FailedOperation);
+        if (operation.IsIndexCheck)
         {
-            OperationEncoding.TryRead(ref command, out operation);
+            string index = body.Live.Indexes.NameOf(IndexCheck.Read(operation).Index) is { } name ? $"the index '{name}'" : "an index that was dropped";
+            return new CommitResult { Status = Status.Conflict, Detail = $"another has changed what {index} has shown to the transaction" };
         }
 
         string key = Describe(operation.Key);
@@ -228,5 +246,17 @@ internal static class TransactionCommit
                     ? $"another has removed {key}, which the transaction has read or written"
                     : string.Create(CultureInfo.InvariantCulture, $"another has changed {key} to version {written.CurrentVersion}, which the transaction has read or written"),
         };
+    }
+
+    private static Operation OperationAt(TransactionBody body, int number)
+    {
+        ReadOnlySpan<byte> command = body.Command.Buffer.Written;
+        Operation operation = default;
+        for (int i = 0; i <= number; i++)
+        {
+            OperationEncoding.TryRead(ref command, out operation);
+        }
+
+        return operation;
     }
 }

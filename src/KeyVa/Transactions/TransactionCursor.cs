@@ -48,6 +48,8 @@ internal sealed class TransactionCursor : EngineCursor
     private int _ownKeyLength;
     private bool _isPlaced;
     private BufferedWrite _own;
+    private byte[]? _merged;
+    private long _mergedExpiresAt;
     private bool _disposed;
 
     public TransactionCursor(TransactionScan scan, EngineCursor cursor, Partition partition, ScanPlan plan)
@@ -75,13 +77,13 @@ internal sealed class TransactionCursor : EngineCursor
 
     public override ReadOnlySpan<byte> Key => _isOwn ? _ownKey.AsSpan(0, _ownKeyLength) : _base.Key;
 
-    public override ReadOnlySpan<byte> Value => _isOwn ? _writes.ValueOf(_own) : _base.Value;
+    public override ReadOnlySpan<byte> Value => _isOwn ? _merged ?? _writes.ValueOf(_own) : _base.Value;
 
     public override long Version => _isOwn ? 0 : _base.Version;
 
     public override long Stamp => _isOwn ? 0 : _base.Stamp;
 
-    public override long ExpiresAt => _isOwn ? OwnExpiry(_own) : _base.ExpiresAt;
+    public override long ExpiresAt => _isOwn ? OwnExpiresAt : _base.ExpiresAt;
 
     public override bool MoveNext()
     {
@@ -120,7 +122,7 @@ internal sealed class TransactionCursor : EngineCursor
                 _hasBase = false;
             }
 
-            if (TakeOwn(own))
+            if (TakeOwn(own, isStored: order == 0))
             {
                 return true;
             }
@@ -290,14 +292,21 @@ internal sealed class TransactionCursor : EngineCursor
         return _reverse ? -order : order;
     }
 
-    /// <summary>Goes on behind an own key; true if it is a record.</summary>
-    private bool TakeOwn(int number)
+    /// <summary>Goes on behind an own key; true if it is a record. <paramref name="isStored"/>: the partition's cursor stands at it.</summary>
+    private bool TakeOwn(int number, bool isStored)
     {
         _place += _reverse ? -1 : 1;
         ReadOnlySpan<byte> key = _writes.Keys[number];
         bool found = _writes.TryFind(number, key, out BufferedWrite write);
         Debug.Assert(found, "only keys with a write are taken");
-        if (!write.IsPut || IsOver(write))
+        _own = write;
+        _merged = null;
+        if (write.IsMerge)
+        {
+            Merge(key, isStored);
+        }
+
+        if (write.Kind == WriteKind.Remove || (OwnExpiresAt is var expiresAt && expiresAt != 0 && expiresAt <= _scan.Oracle.Now()))
         {
             return false;
         }
@@ -309,20 +318,29 @@ internal sealed class TransactionCursor : EngineCursor
 
         key.CopyTo(_ownKey);
         _ownKeyLength = key.Length;
-        _own = write;
         _isOwn = true;
         _isPlaced = true;
         return true;
     }
 
-    private bool IsOver(in BufferedWrite write)
+    /// <summary>What the merges of a key make of the partition's record.</summary>
+    private void Merge(ReadOnlySpan<byte> key, bool isStored)
     {
-        long expiresAt = OwnExpiry(write);
-        return expiresAt != 0 && expiresAt <= _scan.Oracle.Now();
+        var stored = new ValueLease
+        {
+            Status = isStored ? Status.Ok : Status.NotFound,
+            Value = isStored ? _base.Value : default,
+            ExpiresAtUnixMilliseconds = isStored ? _base.ExpiresAt : 0,
+        };
+        Status status = TransactionMerges.Evaluate(_scan.Body, _writes, key, stored, out _merged, out _mergedExpiresAt);
+        if (status != Status.Ok)
+        {
+            throw new RefusedException(status, $"{TransactionCommit.Describe(key)}: {_scan.Body.Detail}");
+        }
     }
 
     /// <summary>A relative expiry counts from the commit, which is to come.</summary>
-    private static long OwnExpiry(in BufferedWrite write) => write.Expiry.IsRelative ? 0 : write.Expiry.Milliseconds;
+    private long OwnExpiresAt => _merged is not null ? _mergedExpiresAt : _own.Expiry.IsRelative ? 0 : _own.Expiry.Milliseconds;
 
     private void Unlink()
     {

@@ -31,19 +31,12 @@ internal static class TransactionReads
             at = ReadVersion.Latest;
         }
 
-        if (body.SeesUncommitted && !forUpdate)
-        {
-            if (TryGetUncommitted(body, key, out ValueLease uncommitted))
-            {
-                return uncommitted;
-            }
-        }
-        else if (!body.Writes.IsEmpty && body.Writes.TryFind(key, out BufferedWrite own))
-        {
-            return own.IsPut ? Lend(body, body.Writes.ValueOf(own), own.Expiry) : new ValueLease { Status = Status.NotFound };
-        }
-
-        return GetCommitted(body, key, at, notes: forUpdate ? !body.IsReadOnly : body.NotesReads);
+        bool notes = forUpdate ? !body.IsReadOnly : body.NotesReads;
+        WriteSet? writes = body.SeesUncommitted && !forUpdate ? body.Live.CollectUncommitted(body, key) : body.Writes;
+        return writes is null || writes.IsEmpty || !writes.TryFind(key, out BufferedWrite write) ? GetCommitted(body, key, at, notes)
+            : write.IsMerge ? GetMerged(body, writes, key, at, notes)
+            : write.IsPut ? Lend(body, writes.ValueOf(write), write.Expiry.IsRelative ? 0 : write.Expiry.Milliseconds)
+            : new ValueLease { Status = Status.NotFound };
     }
 
     /// <summary>Whether a condition of a write holds of what the transaction sees; if so, it is to hold when it commits.</summary>
@@ -138,6 +131,10 @@ internal static class TransactionReads
         {
             body.Reads.Note(key, found ? lease.Version : 0);
         }
+        else if (body.SeesKeys)
+        {
+            body.Seen.Add(key);
+        }
 
         // Only now: see invariant 2 of the body.
         if (body.IsEnded || (notes && body.Reads.Bytes + body.Writes.Bytes > body.Live.StoreOptions.MaxTransactionBytes))
@@ -156,27 +153,21 @@ internal static class TransactionReads
         return lease;
     }
 
-    /// <summary>What this transaction has written, else the newest of what others have; false if none has.</summary>
-    private static bool TryGetUncommitted(TransactionBody body, scoped ReadOnlySpan<byte> key, out ValueLease lease)
+    /// <summary>A key that is merged: what the merges make of what is below them, which is read as any key.</summary>
+    public static ValueLease GetMerged(TransactionBody body, WriteSet writes, scoped ReadOnlySpan<byte> key, long at, bool notes)
     {
-        long newest = -1;
-        byte[] copy = [];
-        if (!body.TryFindUncommitted(key, ref newest, ref copy, out BufferedWrite write)
-            && !body.Live.TryFindUncommitted(key, body, ref newest, ref copy, out write))
+        using ValueLease stored = TransactionMerges.StandsOnWrite(body, writes, key) ? default : GetCommitted(body, key, at, notes);
+        if (stored.Status > Status.NotFound)
         {
-            lease = default;
-            return false;
+            return new ValueLease { Status = stored.Status };
         }
 
-        lease = write.IsPut ? Lend(body, copy, write.Expiry) : new ValueLease { Status = Status.NotFound };
-        return true;
+        Status status = TransactionMerges.Evaluate(body, writes, key, stored, out byte[] value, out long expiresAt);
+        return status == Status.Ok ? Lend(body, value, expiresAt) : new ValueLease { Status = status };
     }
 
-    private static ValueLease Lend(TransactionBody body, ReadOnlySpan<byte> value, Expiry expiry)
-    {
-        long expiresAt = expiry.IsRelative ? 0 : expiry.Milliseconds;
-        return expiresAt != 0 && expiresAt <= body.Live.Oracle.Now()
+    private static ValueLease Lend(TransactionBody body, ReadOnlySpan<byte> value, long expiresAt) =>
+        expiresAt != 0 && expiresAt <= body.Live.Oracle.Now()
             ? new ValueLease { Status = Status.NotFound }
             : new ValueLease { Status = Status.Ok, Value = value, ExpiresAtUnixMilliseconds = expiresAt };
-    }
 }

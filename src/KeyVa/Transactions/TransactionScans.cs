@@ -110,6 +110,11 @@ internal static class TransactionScans
 
     private static ScanState Begin(TransactionBody body, ScanState state, out ValueTask closed)
     {
+        if (body.SeesKeys)
+        {
+            body.Seen.Add(state.Plan.From, state.Plan.To);
+        }
+
         // One that only reads needs nothing laid over the store; its cursor goes on by itself.
         bool isPlain = body.IsReadOnly && !body.SeesUncommitted;
         Snapshot snapshot = state.Begin(body.Live.Oracle, default, isPlain ? null : new TransactionScan(body));

@@ -9,13 +9,7 @@ internal static class TransactionWrites
 {
     public static WriteResult Put(TransactionBody body, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
-        if (value.Length > body.Live.StoreOptions.MaxValueBytes)
-        {
-            return Refusal(Status.TooLarge, string.Create(
-                CultureInfo.InvariantCulture, $"a value of {value.Length} bytes exceeds the limit of {body.Live.StoreOptions.MaxValueBytes} bytes (max-value-bytes)"));
-        }
-
-        if (!MayWrite(body, key, value.Length, options.Condition, out WriteResult refusal))
+        if (!MayWrite(body, key, value, options.Condition, out WriteResult refusal))
         {
             return refusal;
         }
@@ -30,7 +24,7 @@ internal static class TransactionWrites
 
     public static WriteResult Remove(TransactionBody body, ReadOnlySpan<byte> key, in Condition condition)
     {
-        if (!MayWrite(body, key, 0, condition, out WriteResult refusal))
+        if (!MayWrite(body, key, default, condition, out WriteResult refusal))
         {
             return refusal;
         }
@@ -82,9 +76,9 @@ internal static class TransactionWrites
     /// <summary>The result of a call that was refused for something that happened to the transaction.</summary>
     public static WriteResult Refused(TransactionBody body, Status status) => Refusal(status, body.Detail);
 
-    private static WriteResult Done => new() { Status = Status.Ok, FailedOperation = -1 };
+    public static WriteResult Done => new() { Status = Status.Ok, FailedOperation = -1 };
 
-    private static WriteResult Refusal(Status status, string? detail) => new() { Status = status, FailedOperation = -1, Detail = detail };
+    public static WriteResult Refusal(Status status, string? detail) => new() { Status = status, FailedOperation = -1, Detail = detail };
 
     private static bool Runs(TransactionBody body, out WriteResult refusal)
     {
@@ -104,8 +98,16 @@ internal static class TransactionWrites
         return true;
     }
 
-    private static bool MayWrite(TransactionBody body, ReadOnlySpan<byte> key, int valueBytes, in Condition condition, out WriteResult refusal)
+    /// <summary>Whether a key may be written, with a value or operand; it is locked then, and the condition holds.</summary>
+    public static bool MayWrite(TransactionBody body, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in Condition condition, out WriteResult refusal)
     {
+        int limit = body.Live.StoreOptions.MaxValueBytes;
+        if (value.Length > limit)
+        {
+            refusal = Refusal(Status.TooLarge, Refusals.DescribeValue(value.Length, limit));
+            return false;
+        }
+
         if (!Runs(body, out refusal))
         {
             return false;
@@ -117,12 +119,13 @@ internal static class TransactionWrites
             return false;
         }
 
-        return HasRoom(body, key.Length + valueBytes, out refusal)
+        return HasRoom(body, key.Length + value.Length, out refusal)
             && Locked(body, key, default, isRange: false, out refusal)
             && (condition.Kind == ConditionKind.None || Holds(body, key, condition, out refusal));
     }
 
-    private static bool HasRoom(TransactionBody body, int bytes, out WriteResult refusal)
+    /// <summary>Whether a write of so many bytes more is within the bound of the transaction.</summary>
+    public static bool HasRoom(TransactionBody body, int bytes, out WriteResult refusal)
     {
         long limit = body.Live.StoreOptions.MaxTransactionBytes;
         bool fits = body.Writes.Bytes + body.Reads.Bytes + bytes + WriteSet.WriteOverhead <= limit;

@@ -1,27 +1,47 @@
 namespace KeyVa.Transactions;
 
-/// <summary>One buffered write of some transaction, copied: what a scan that sees uncommitted writes lays over the store.</summary>
-internal sealed record UncommittedWrite(bool IsOwn, long Sequence, byte[] Key, byte[] To, byte[] Value, bool IsPut, bool IsRange, Expiry Expiry)
+/// <summary>One buffered write of some transaction, copied: what reads that see uncommitted writes lay over the store.</summary>
+internal sealed record UncommittedWrite(bool IsOwn, long Sequence, byte[] Key, byte[] To, byte[] Value, WriteKind Kind, bool IsRange, Expiry Expiry)
 {
-    /// <summary>Copies what a transaction has written: of each key the newest write.</summary>
+    /// <summary>Copies what a transaction has written: of each key the newest write, with those that it stands on if it is a merge.</summary>
     public static void Collect(WriteSet writes, bool isOwn, List<UncommittedWrite> into)
     {
         lock (writes.Gate)
         {
             for (int key = 0; key < writes.Keys.Count; key++)
             {
-                if (writes.HasWrite(key))
-                {
-                    BufferedWrite write = writes.NewestOf(key);
-                    into.Add(new UncommittedWrite(
-                        isOwn, write.Sequence, writes.Keys[key].ToArray(), [], write.IsPut ? writes.ValueOf(write).ToArray() : [], write.IsPut, false, write.Expiry));
-                }
+                Collect(writes, key, isOwn, into);
             }
 
             for (int range = 0; range < writes.RangeCount; range++)
             {
-                into.Add(new UncommittedWrite(
-                    isOwn, writes.SequenceOf(range), writes.FromOf(range).ToArray(), writes.ToOf(range).ToArray(), [], false, true, default));
+                into.Add(OfRange(writes, range, isOwn));
+            }
+        }
+    }
+
+    /// <summary>As <see cref="Collect(WriteSet, bool, List{UncommittedWrite})"/>, of one key; a list is made if there is anything.</summary>
+    public static void Collect(WriteSet writes, ReadOnlySpan<byte> key, bool isOwn, ref List<UncommittedWrite>? into)
+    {
+        lock (writes.Gate)
+        {
+            if (!writes.TryFind(key, out _))
+            {
+                return;
+            }
+
+            into ??= [];
+            if (writes.Keys.Find(key) is var number && number >= 0)
+            {
+                Collect(writes, number, isOwn, into);
+            }
+
+            for (int range = 0; range < writes.RangeCount; range++)
+            {
+                if (writes.IsIn(range, key))
+                {
+                    into.Add(OfRange(writes, range, isOwn));
+                }
             }
         }
     }
@@ -37,9 +57,13 @@ internal sealed record UncommittedWrite(bool IsOwn, long Sequence, byte[] Key, b
             {
                 merged.RemoveRange(write.Key, write.To, write.Sequence);
             }
-            else if (write.IsPut)
+            else if (write.Kind == WriteKind.Put)
             {
                 merged.Put(write.Key, write.Value, write.Expiry, write.Sequence);
+            }
+            else if (write.Kind == WriteKind.Merge)
+            {
+                merged.Merge(write.Key, write.Value, write.Expiry, 0, write.Sequence);
             }
             else
             {
@@ -49,4 +73,28 @@ internal sealed record UncommittedWrite(bool IsOwn, long Sequence, byte[] Key, b
 
         return merged;
     }
+
+    private static void Collect(WriteSet writes, int key, bool isOwn, List<UncommittedWrite> into)
+    {
+        if (!writes.HasWrite(key))
+        {
+            return;
+        }
+
+        BufferedWrite write = writes.NewestOf(key);
+        while (true)
+        {
+            byte[] value = write.Kind == WriteKind.Remove ? [] : writes.ValueOf(write).ToArray();
+            into.Add(new UncommittedWrite(isOwn, write.Sequence, writes.Keys[key].ToArray(), [], value, write.Kind, false, write.Expiry));
+            if (!write.IsMerge || write.Previous < 0)
+            {
+                return;
+            }
+
+            write = writes.At(write.Previous);
+        }
+    }
+
+    private static UncommittedWrite OfRange(WriteSet writes, int range, bool isOwn) => new(
+        isOwn, writes.SequenceOf(range), writes.FromOf(range).ToArray(), writes.ToOf(range).ToArray(), [], WriteKind.Remove, true, default);
 }

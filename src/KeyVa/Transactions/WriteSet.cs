@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace KeyVa.Transactions;
 
 /// <summary>
@@ -56,13 +58,23 @@ internal sealed class WriteSet
     public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, Expiry expiry, long sequence)
     {
         int number = NumberOf(key);
-        Add(number, key.Length, new BufferedWrite(number, true, _bytes.Append(value), value.Length, expiry, _newest[number], sequence));
+        Add(number, key.Length, new BufferedWrite(number, WriteKind.Put, _bytes.Append(value), value.Length, expiry, _newest[number], sequence));
     }
 
     public void Remove(ReadOnlySpan<byte> key, long sequence)
     {
         int number = NumberOf(key);
-        Add(number, key.Length, new BufferedWrite(number, false, 0, 0, default, _newest[number], sequence));
+        Add(number, key.Length, new BufferedWrite(number, WriteKind.Remove, 0, 0, default, _newest[number], sequence));
+    }
+
+    /// <summary>
+    /// A merge, over whatever stands below it: <paramref name="step"/> as in <see cref="Partitions.MergeStack"/>, and the
+    /// <paramref name="expiry"/> of all merges so far.
+    /// </summary>
+    public void Merge(ReadOnlySpan<byte> key, ReadOnlySpan<byte> step, Expiry expiry, int stacked, long sequence)
+    {
+        int number = NumberOf(key);
+        Add(number, key.Length, new BufferedWrite(number, WriteKind.Merge, _bytes.Append(step), step.Length, expiry, _newest[number], sequence, stacked));
     }
 
     public void RemoveRange(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long sequence)
@@ -72,8 +84,8 @@ internal sealed class WriteSet
     }
 
     /// <summary>
-    /// What the transaction itself has made of a key: true if it has put or removed it, by itself or with a range;
-    /// <paramref name="write"/> is then the put, or has no <see cref="BufferedWrite.IsPut"/>.
+    /// What the transaction itself has made of a key: true if it has put, merged or removed it, by itself or with a range;
+    /// <paramref name="write"/> is then the newest of these.
     /// </summary>
     public bool TryFind(ReadOnlySpan<byte> key, out BufferedWrite write)
     {
@@ -82,15 +94,51 @@ internal sealed class WriteSet
     }
 
     /// <summary>As above, for a key's number, or -1.</summary>
-    public bool TryFind(int number, ReadOnlySpan<byte> key, out BufferedWrite write)
+    public bool TryFind(int number, ReadOnlySpan<byte> key, out BufferedWrite write) =>
+        TryFindFrom(number < 0 ? -1 : _newest[number], number, key, out write);
+
+    /// <summary>
+    /// The merges that make the newest write of a key, the oldest first, as a <see cref="Partitions.MergeStack"/>; and what they stand on: a put or removal of the
+    /// set, or what is below it. Returns the newest; the key has one.
+    /// </summary>
+    public BufferedWrite CopyMerges(ReadOnlySpan<byte> key, ArrayBufferWriter<byte> into, out bool isWrittenBelow, out BufferedWrite below)
     {
-        int newest = number < 0 ? -1 : _newest[number];
+        int number = Keys.Find(key);
+        int newest = _newest[number];
+        int count = 0;
+        int at = newest;
+        while ((isWrittenBelow = TryFindFrom(at, number, key, out below)) && below.IsMerge)
+        {
+            count++;
+            at = below.Previous;
+        }
+
+        into.ResetWrittenCount();
+        int[] steps = ArrayPool<int>.Shared.Rent(count);
+        at = newest;
+        for (int i = count; i > 0; i--)
+        {
+            steps[i - 1] = at;
+            at = _writes[at].Previous;
+        }
+
+        foreach (int step in steps.AsSpan(0, count))
+        {
+            into.Write(ValueOf(_writes[step]));
+        }
+
+        ArrayPool<int>.Shared.Return(steps);
+        return _writes[newest];
+    }
+
+    private bool TryFindFrom(int newest, int number, ReadOnlySpan<byte> key, out BufferedWrite write)
+    {
         write = newest < 0 ? default : _writes[newest];
         for (int i = _ranges.Count - 1; i >= 0 && _ranges[i].Writes > newest; i--)
         {
             if (Contains(_ranges[i], key))
             {
-                write = new BufferedWrite(number, false, 0, 0, default, BufferedWrite.OfRange, _ranges[i].Sequence);
+                write = new BufferedWrite(number, WriteKind.Remove, 0, 0, default, BufferedWrite.OfRange, _ranges[i].Sequence);
                 return true;
             }
         }
@@ -112,6 +160,9 @@ internal sealed class WriteSet
         return false;
     }
 
+    /// <summary>A write below another one of its key.</summary>
+    public ref readonly BufferedWrite At(int write) => ref _writes[write];
+
     public bool HasWrite(int key) => _newest[key] >= 0;
 
     /// <summary>A key's newest write, which exists.</summary>
@@ -122,6 +173,8 @@ internal sealed class WriteSet
     public ReadOnlySpan<byte> FromOf(int range) => _bytes.At(_ranges[range].From, _ranges[range].FromLength);
 
     public ReadOnlySpan<byte> ToOf(int range) => _bytes.At(_ranges[range].To, _ranges[range].ToLength);
+
+    public bool IsIn(int range, ReadOnlySpan<byte> key) => Contains(_ranges[range], key);
 
     public long SequenceOf(int range) => _ranges[range].Sequence;
 
@@ -210,9 +263,23 @@ internal sealed class WriteSet
     private readonly record struct BufferedRange(long From, int FromLength, long To, int ToLength, int Writes, long Sequence);
 }
 
-/// <summary>A put or removal of a key. <paramref name="Sequence"/>: its place among those of all transactions.</summary>
-internal readonly record struct BufferedWrite(int Key, bool IsPut, long Address, int Length, Expiry Expiry, int Previous, long Sequence)
+internal enum WriteKind : byte
 {
+    Remove,
+    Put,
+    Merge,
+}
+
+/// <summary>
+/// A put, merge or removal of a key. <paramref name="Sequence"/>: its place among those of all transactions; <paramref name="Stacked"/>:
+/// how many merges it ends that stand on each other.
+/// </summary>
+internal readonly record struct BufferedWrite(int Key, WriteKind Kind, long Address, int Length, Expiry Expiry, int Previous, long Sequence, int Stacked = 0)
+{
+    public bool IsPut => Kind == WriteKind.Put;
+
+    public bool IsMerge => Kind == WriteKind.Merge;
+
     /// <summary>In <see cref="Previous"/>: it stands for a removal of a range.</summary>
     public const int OfRange = -2;
 }

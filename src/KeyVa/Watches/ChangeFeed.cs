@@ -23,6 +23,14 @@ internal sealed class ChangeFeed(WatchHub hub, VersionOracle oracle, ChangeMemor
 
     // Shared: volatile.
     private ChangeLog[] _logs = [];
+    private long _changedAt;
+
+    /// <summary>The newest version when partitions, or their indexes, were last added or removed: what was removed then had changes at or below it.</summary>
+    public long ChangedAt
+    {
+        get => Volatile.Read(ref _changedAt);
+        set => Volatile.Write(ref _changedAt, value);
+    }
 
     public ChangeLog[] Logs => Volatile.Read(ref _logs);
 

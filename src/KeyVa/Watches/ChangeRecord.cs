@@ -91,6 +91,29 @@ internal sealed class Change
         Previous = [];
     }
 
+    public Change(Engines.VersionScan scan, long previousVersion, byte[] previous)
+    {
+        Kind = scan.IsRemoval ? ChangeKind.Remove : ChangeKind.Put;
+        Version = scan.Version;
+        Stamp = scan.Stamp;
+        ExpiresAt = scan.ExpiresAt;
+        PreviousVersion = previousVersion;
+        Key = scan.Key.ToArray();
+        Value = scan.Value.ToArray();
+        Previous = previous;
+    }
+
+    public Change(in Engines.RemovedRange range)
+    {
+        Kind = ChangeKind.RemoveRange;
+        Version = range.Version;
+        Stamp = range.Stamp;
+        PreviousVersion = WatchEvent.UnknownVersion;
+        Key = range.From;
+        Value = range.To;
+        Previous = [];
+    }
+
     public ChangeKind Kind { get; }
 
     public long Version { get; }

@@ -51,6 +51,34 @@ internal sealed class PinnedLoads(SnapshotList snapshots)
         }
     }
 
+    /// <summary>
+    /// A watcher has to read a version of the past from the engines, like a load. False if one of them has forgotten it; at best it is pinned already.
+    /// </summary>
+    public bool TryPinPast(Watcher watcher, ChangeLog[] logs, long version, ISnapshotSource source)
+    {
+        lock (_lock)
+        {
+            if (watcher.Loads?.Exists(load => load.Version == version) == true)
+            {
+                return true;
+            }
+
+            foreach (ChangeLog log in logs)
+            {
+                if (snapshots.TryOpenAt(version, source, [log.Partition], out _) is not { } snapshot)
+                {
+                    return false;
+                }
+
+                var load = new PinnedLoad(log, version, snapshot) { IsAssigned = true, Readers = 1 };
+                _loads.Add(load);
+                (watcher.Loads ??= []).Add(load);
+            }
+
+            return true;
+        }
+    }
+
     /// <summary>The loads of a version that a watcher has to read; empty: none is kept for it.</summary>
     public PinnedLoad[] Of(Watcher watcher, long version)
     {

@@ -4,40 +4,17 @@ using KeyVa.Partitions;
 namespace KeyVa.Watches;
 
 /// <summary>
-/// Brings changes to those who watch. Each partition's writer copies its changes into a <see cref="ChangeLog"/>; a pump, one for the
-/// store and without a thread of its own, merges the logs by version as far as all partitions have closed it, finds the
-/// watchers of each change, and puts it into their bounded queues.
+/// Brings changes to those who watch. Each partition's writer copies its changes into a <see cref="ChangeLog"/>; the <see cref="WatchPump"/>
+/// finds the watchers of each change, and puts it into their bounded queues. The hub admits watchers, and lets those who are behind read on.
 /// </summary>
 /// <remarks>
-/// <para>So a put pays for one copy and one look whether the pump is awake, however many watch. A watcher whose queue is full is
-/// left behind: its own reader reads on from the logs, on its own thread, until it has come up with the pump. What the
-/// logs have forgotten is told as compacted. Nobody who reads slowly holds up the pump, the writers or memory.</para>
-/// <para>Thread-safe. The lock guards the watchers' index and the pump's position; a writer never takes it. Order of locks: the gate of the
-/// feed, the hub's, then one of the feed's, a watcher's, the loads', the memory's.</para>
-/// <para>Invariants.
-/// 1. Every change up to <c>_delivered</c> was staged for each live watcher of it; nothing above was.
-/// 2. <c>_delivered</c> is closed in every partition that has not failed: nothing at or below it can still come.
-/// 3. <c>_state</c> is Idle only if nothing was closed since the pump last looked: the one who makes it Again from Idle starts it. When it rests
-///    the timer starts it.</para>
+/// Thread-safe. The lock guards the watchers' index and the pump's position; a writer never takes it. Order of locks: the gate of the
+/// feed, the hub's, then one of the feed's, a watcher's, the loads', the memory's.
 /// </remarks>
-internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
+internal sealed class WatchHub : IDisposable
 {
-    /// <summary>Changes that the pump goes through before it lets others have the lock.</summary>
-    private const int StepChanges = 4096;
-
     /// <summary>Of the memory budget, for the logs at most.</summary>
     private const int MostOfBudget = 4;
-
-    private const int Idle = 0;
-    private const int Running = 1;
-    private const int Again = 2;
-    private const int Resting = 3;
-
-    /// <summary>
-    /// A pump that found something rests for so long before it looks again, and writers do not wake it meanwhile: waking a thread for each
-    /// put would cost as much as the put, and staying awake a processor.
-    /// </summary>
-    private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(1);
 
     // Immutable.
     private readonly StoreOptions _options;
@@ -45,10 +22,11 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private readonly ChangeMemory _memory;
     private readonly PinnedLoads _loads;
     private readonly ChangeFeed _feed;
-    private readonly IChangeHistory[] _histories;
+    private readonly RecentChanges _recent;
+    private readonly RetainedChanges _retained;
     private readonly ITimer _sweepTimer;
     private readonly ITimer _lingerTimer;
-    private readonly ITimer _restTimer;
+    private readonly WatchPump _pump;
 
     // Under the lock.
     private readonly Lock _lock = new();
@@ -56,19 +34,13 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     private readonly WatchIndex _index = new();
     private readonly Dictionary<long, KeyRange> _previous = [];
     private readonly List<Watcher> _found = [];
-    private readonly List<Watcher> _touched = [];
-    private ChangeLog[] _logs = [];
-    private ChangeMerge _merge = new([]);
-    private long _delivered;
     private long _nextId;
     private int _users;
-    private bool _sweepIsDue;
     private StoreException? _closed;
 
     // Shared: volatile or interlocked.
     private PreviousFilter? _previousFilter;
     private int _watcherCount;
-    private int _state;
     private long _queuedBytes;
     private long _told;
     private long _compacted;
@@ -80,10 +52,11 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         MemoryBudget budget = context.BlockCache.Memory;
         _memory = new ChangeMemory(Math.Min(_options.WatchHistoryBytes, budget.Bytes / MostOfBudget), budget);
         _loads = new PinnedLoads(context.Snapshots);
-        _histories = [new RecentChanges(this)];
+        _recent = new RecentChanges(this);
+        _retained = new RetainedChanges(this, context);
         _feed = new ChangeFeed(this, _oracle, _memory, _options.WatchHistoryAlways);
-        _sweepTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Sweep(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-        _restTimer = context.Time.CreateTimer(static hub => ((IThreadPoolWorkItem)hub!).Execute(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _pump = new WatchPump(this, _lock, _watchers, _index, _loads, context);
+        _sweepTimer = context.Time.CreateTimer(static pump => ((WatchPump)pump!).Sweep(), _pump, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _lingerTimer = context.Time.CreateTimer(static hub => ((WatchHub)hub!).Cease(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -110,7 +83,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         {
             await _feed.FollowAsync(target, cancellation).ConfigureAwait(false);
             long progress = Register(watcher, options.StartVersion, map());
-            Signal();
+            _pump.Signal();
             return (watcher, progress);
         }
         catch
@@ -131,7 +104,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
                 Volatile.Write(ref _watcherCount, _watchers.Count);
                 if (_watchers.Count == 0)
                 {
-                    _merge.Close();
+                    _pump.Stop();
                     _loads.ReleaseAll();
                     _sweepTimer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
                 }
@@ -156,14 +129,18 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
             long cap;
             lock (_lock)
             {
-                cap = _delivered;
+                cap = _pump.Delivered;
                 if (i == Tries)
                 {
-                    // So far the pump was always a little ahead: it waits for the rest.
-                    read = ReadOnce(watcher, cap);
+                    // So far the pump was always a little ahead: it waits for the rest, which is in memory by now.
+                    read = _recent.TryReadSince(watcher, cap);
+                    if (read.IsGone)
+                    {
+                        return 0;
+                    }
                 }
 
-                if (i > 0 && read == default && watcher.Position >= cap)
+                if (i > 0 && read == default && watcher.Position >= cap && IsKept(watcher.Target.Range, watcher.Position))
                 {
                     watcher.CatchUp();
                     return 0;
@@ -183,6 +160,9 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         PinnedLoad[] loads = _loads.Of(watcher, version);
         return loads.Length > 0 ? loads : throw Compacted(version + 1);
     }
+
+    /// <summary>Has a watcher read a version of the past like a load; false if that has been forgotten.</summary>
+    public bool TryPinVersion(Watcher watcher, ChangeLog[] logs, long version) => _loads.TryPinPast(watcher, logs, version, _oracle);
 
     public void DoneWithLoads(Watcher watcher, long version) => _loads.Release(watcher, version);
 
@@ -208,13 +188,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
     {
         lock (_lock)
         {
-            _merge.Close();
-            _logs = logs;
-            _merge = new ChangeMerge(logs);
-            if (_watchers.Count > 0)
-            {
-                _merge.OpenKept(_delivered);
-            }
+            _pump.Follow(logs);
         }
     }
 
@@ -236,41 +210,18 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
     }
 
-    public void CountQueued(long bytes) => Interlocked.Add(ref _queuedBytes, bytes);
-
-    public void CountTold() => Interlocked.Increment(ref _told);
-
     /// <summary>Writer: versions have been closed. Never waits.</summary>
     public void Signal()
     {
-        if (Volatile.Read(ref _watcherCount) != 0
-            && Volatile.Read(ref _state) is Idle or Running && Interlocked.Exchange(ref _state, Again) == Idle)
+        if (Volatile.Read(ref _watcherCount) != 0)
         {
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            _pump.Signal();
         }
     }
 
-    /// <summary>The pump.</summary>
-    void IThreadPoolWorkItem.Execute()
-    {
-        do
-        {
-            Interlocked.Exchange(ref _state, Running);
-            bool found = false;
-            while (Step(ref found))
-            {
-            }
+    public void CountQueued(long bytes) => Interlocked.Add(ref _queuedBytes, bytes);
 
-            if (found)
-            {
-                // Whatever is closed from here on is found when the timer fires.
-                Interlocked.Exchange(ref _state, Resting);
-                _restTimer.Change(Rest, Timeout.InfiniteTimeSpan);
-                return;
-            }
-        }
-        while (Interlocked.CompareExchange(ref _state, Idle, Running) != Running);
-    }
+    public void CountTold() => Interlocked.Increment(ref _told);
 
     /// <summary>The store is being closed: every watch ends.</summary>
     public void End()
@@ -278,6 +229,7 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         lock (_lock)
         {
             _closed = new StoreClosedException();
+            _pump.End();
             foreach (Watcher watcher in _watchers)
             {
                 watcher.End(_closed);
@@ -291,14 +243,12 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         lock (_lock)
         {
             _closed ??= new StoreClosedException();
-            _merge.Close();
+            _pump.End();
             _loads.ReleaseAll();
-            _logs = [];
-            _merge = new ChangeMerge([]);
         }
 
         _sweepTimer.Dispose();
-        _restTimer.Dispose();
+        _pump.Dispose();
         _lingerTimer.Dispose();
         _feed.Dispose();
         _memory.Dispose();
@@ -370,14 +320,12 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
 
             if (_watchers.Count == 0)
             {
-                _delivered = Math.Max(_delivered, Closed(newest));
-                _merge.OpenKept(_delivered);
+                _pump.Start(newest);
                 _sweepTimer.Change(_options.WatchProgressInterval, _options.WatchProgressInterval);
             }
 
             long after = startVersion == 0 ? newest : startVersion - 1;
-            ChangeLog[] logs = LogsOf(range);
-            watcher.Begin(after, after >= _delivered && Array.TrueForAll(logs, log => log.Floor <= after));
+            watcher.Begin(after, after >= _pump.Delivered && IsKept(range, after));
             _watchers.Add(watcher);
             _index.Add(watcher);
             Volatile.Write(ref _watcherCount, _watchers.Count);
@@ -385,203 +333,14 @@ internal sealed class WatchHub : IThreadPoolWorkItem, IDisposable
         }
     }
 
-    /// <summary>Reads on from the first history that has what comes next.</summary>
+    /// <summary>Whether memory has all changes of a range above a version.</summary>
+    private bool IsKept(KeyRange range, long after) => Array.TrueForAll(LogsOf(range), log => log.Floor <= after);
+
+    /// <summary>Reads on from memory or, if that has forgotten what comes next, from what the engines retain.</summary>
     private HistoryRead ReadOnce(Watcher watcher, long cap)
     {
-        HistoryRead read = default;
-        foreach (IChangeHistory history in _histories)
-        {
-            read = history.TryReadSince(watcher, cap);
-            if (!read.IsGone)
-            {
-                break;
-            }
-        }
-
-        return read;
-    }
-
-    /// <summary>Delivers a bounded number of changes; true if more may be there.</summary>
-    private bool Step(ref bool found)
-    {
-        lock (_lock)
-        {
-            if (_watchers.Count == 0 || _closed is not null)
-            {
-                return false;
-            }
-
-            long cap = Math.Max(_delivered, Closed(_oracle.LastVersion));
-            bool isThrough = Deliver(cap, ref found);
-            foreach (Watcher watcher in _touched)
-            {
-                watcher.Publish();
-            }
-
-            _touched.Clear();
-            if (isThrough && _sweepIsDue)
-            {
-                NoteProgress();
-            }
-
-            return !isThrough;
-        }
-    }
-
-    /// <summary>Stages changes up to a version, or a step's worth, versions whole; true if it came to the end.</summary>
-    private bool Deliver(long cap, ref bool found)
-    {
-        long version = _delivered;
-        Begin(cap, version + 1);
-        for (int i = 0; _merge.Next is var next and < long.MaxValue; i++)
-        {
-            if (next != version && i >= StepChanges)
-            {
-                _delivered = version;
-                return false;
-            }
-
-            found = true;
-            version = next;
-            Dispatch(_merge.At);
-            _merge.Advance();
-            if (_merge.HasLost)
-            {
-                LeaveBehind(version);
-                Begin(cap, version);
-            }
-        }
-
-        _delivered = cap;
-        return true;
-    }
-
-    private void Begin(long cap, long version)
-    {
-        _merge.Begin(cap);
-        while (_merge.HasLost)
-        {
-            LeaveBehind(version);
-            _merge.Begin(cap);
-        }
-    }
-
-    private void Dispatch(ChangeCursor at)
-    {
-        ChangeRecord record = at.Current;
-        _found.Clear();
-        if (record.Kind == ChangeKind.Load)
-        {
-            DispatchLoad(at.Log, record.Version);
-            return;
-        }
-
-        _index.Find(record, _found);
-        Change? change = null;
-        foreach (Watcher watcher in _found)
-        {
-            if (watcher.IsLive && watcher.After < record.Version && watcher.Stage(change ??= new Change(record)))
-            {
-                _touched.Add(watcher);
-            }
-        }
-    }
-
-    /// <summary>Whoever watches there reads for himself what of it is his.</summary>
-    private void DispatchLoad(ChangeLog log, long version)
-    {
-        _index.Find(log.Partition.Range.From.Span, log.Partition.Range.To.Span, _found);
-        _found.RemoveAll(watcher => watcher.IsLive ? watcher.After >= version : watcher.Position >= version);
-        _loads.Assign(log, version, _found);
-        foreach (Watcher watcher in _found)
-        {
-            if (watcher.IsLive && watcher.FallBehind(version - 1))
-            {
-                _touched.Add(watcher);
-            }
-        }
-    }
-
-    /// <summary>
-    /// The pump was too slow for a log, of which it has all below a version: those who watch there are left behind before it, and find
-    /// what is gone. The log goes on for others with what it has.
-    /// </summary>
-    private void LeaveBehind(long version)
-    {
-        foreach (ChangeCursor cursor in _merge.Cursors)
-        {
-            if (!cursor.IsLost)
-            {
-                continue;
-            }
-
-            _found.Clear();
-            _index.Find(cursor.Log.Partition.Range.From.Span, cursor.Log.Partition.Range.To.Span, _found);
-            foreach (Watcher watcher in _found)
-            {
-                if (watcher.IsLive)
-                {
-                    watcher.Unstage(version);
-                    if (watcher.FallBehind(Math.Max(version - 1, watcher.After)))
-                    {
-                        _touched.Add(watcher);
-                    }
-                }
-            }
-
-            cursor.Open(Math.Max(cursor.Log.Floor, version - 1));
-            _loads.ReleaseUnassigned(cursor.Log);
-        }
-    }
-
-    /// <summary>The newest version that all partitions have closed. Those that have stopped are closed to watchers.</summary>
-    private long Closed(long newest)
-    {
-        long closed = newest;
-        foreach (ChangeLog log in _logs)
-        {
-            PartitionWriter writer = log.Partition.Writer;
-            if (log.HasStopped)
-            {
-                continue;
-            }
-
-            if (writer.Failure is { } failure)
-            {
-                log.HasStopped = true;
-                EndOverlapping(log.Partition.Range, new StoreException($"the watch ends since its partition has stopped: {failure.Message}", failure));
-            }
-            else
-            {
-                closed = Math.Min(closed, writer.ClosedUpTo(newest));
-            }
-        }
-
-        return closed;
-    }
-
-    private void Sweep()
-    {
-        lock (_lock)
-        {
-            _sweepIsDue = true;
-        }
-
-        Signal();
-    }
-
-    private void NoteProgress()
-    {
-        _sweepIsDue = false;
-        long progress = Math.Min(_delivered, _feed.Durable);
-        foreach (Watcher watcher in _watchers)
-        {
-            watcher.NoteProgress(progress);
-            if (watcher.Loads is { Count: > 0 } && watcher.IdleSweeps >= PinnedLoads.PatientSweeps)
-            {
-                _loads.Release(watcher, long.MaxValue);
-            }
-        }
+        HistoryRead read = _recent.TryReadSince(watcher, cap);
+        return read.IsGone ? _retained.TryReadSince(watcher, cap) : read;
     }
 }
 

@@ -104,7 +104,9 @@ internal static class WatchStream
     private static IEnumerable<Change> Records(WatchHub hub, Watcher watcher, PinnedLoad load, CancellationToken cancellation)
     {
         KeyRange range = watcher.Target.Range;
-        using EngineCursor cursor = load.Log.Partition.Engine.OpenCursor(range.From.Span, range.To.Span, load.Version, reverse: false, fillCache: false);
+        Engine engine = load.Log.Partition.Engine;
+        KeyRange bounds = engine.IsOrdered ? range : KeyRange.All;
+        using EngineCursor cursor = engine.OpenCursor(bounds.From.Span, bounds.To.Span, load.Version, reverse: false, fillCache: false);
         for (int i = 0; ; i++)
         {
             if (load.IsGone)
@@ -123,7 +125,7 @@ internal static class WatchStream
                 yield break;
             }
 
-            if (cursor.Version == load.Version)
+            if (cursor.Version == load.Version && (engine.IsOrdered || range.Contains(cursor.Key)))
             {
                 yield return new Change(cursor);
             }

@@ -256,6 +256,18 @@ internal sealed class Watcher(long id, WatchTarget target, WatchOptions options,
         }
     }
 
+    /// <summary>Reader: whether the watch goes on.</summary>
+    public bool IsWanted
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return !_isCancelled && _end is null;
+            }
+        }
+    }
+
     /// <summary>Reader: ends when there is something to look at.</summary>
     public ValueTask WaitAsync()
     {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using KeyVa.Indexes;
 using KeyVa.Partitions;
 using Xunit;
 
@@ -10,6 +11,10 @@ namespace KeyVa.Tests.Cli;
 /// </summary>
 internal sealed class FakeStore : IStore
 {
+    public IIndexes Indexes => throw new NotSupportedException();
+
+    public IAsyncEnumerable<IndexedRecord> QueryAsync(IndexQuery query, CancellationToken cancellation = default) => throw new NotSupportedException();
+
     private readonly Lock _lock = new();
     private readonly Random _random;
     private readonly TaskCompletionSource _second = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -151,6 +156,9 @@ internal sealed class FakeStore : IStore
         throw new NotSupportedException();
 
     public ValueTask<ReadResult> GetAtAsync(ReadOnlyMemory<byte> key, AsOf at, CancellationToken cancellation = default) => throw new NotSupportedException();
+
+    public ValueTask<MultiReadResult> GetAtAsync(IReadOnlyList<ReadOnlyMemory<byte>> keys, AsOf at, CancellationToken cancellation = default) =>
+        throw new NotSupportedException();
 
     public ValueTask<HistoryResult> HistoryAsync(ReadOnlyMemory<byte> key, HistoryOptions? options = null, CancellationToken cancellation = default) =>
         throw new NotSupportedException();

@@ -33,9 +33,13 @@ public sealed class KillTests
             for (int round = 0; round <= Kills; round++)
             {
                 string where = $"durability {durability}, seed {seed}, after kill {round}";
-                using ServedProcess server = Start(folder, durability);
+                using ServedProcess server = ServedProcess.StartSmall(folder, durability);
                 await using RemoteStore store = server.Connect();
-                await PrepareAsync(server, round);
+                if (round == 0)
+                {
+                    await server.AddPairAsync();
+                }
+
                 foreach (IKillWriter writer in writers)
                 {
                     await writer.CheckAsync(store, where);
@@ -50,23 +54,6 @@ public sealed class KillTests
         {
             Directory.Delete(folder, recursive: true);
         }
-    }
-
-    private static ServedProcess Start(string folder, string durability) => ServedProcess.Start(
-        Path.Combine(folder, "data"), [], "--durability", durability, "--partitions", "none", "--memtable", "64KiB",
-        "--journal-segment", "1MiB", "--journal-budget", "2MiB", "--background-threads", "1");
-
-    private static async Task PrepareAsync(ServedProcess server, int round)
-    {
-        if (round > 0)
-        {
-            return;
-        }
-
-        await using RemoteControl control = RemoteControl.Connect(server.ControlAddress);
-        byte[] middle = "m"u8.ToArray();
-        Assert.Equal(Status.Ok, (await control.AddPartitionAsync(new KeyRange(default, middle), EngineKind.Lsm)).Status);
-        Assert.Equal(Status.Ok, (await control.AddPartitionAsync(new KeyRange(middle, default), EngineKind.Memory)).Status);
     }
 
     // Counted, not timed: the writer that gets the last acknowledgement kills the server while the others are on their way.

@@ -1,6 +1,4 @@
-using System.Text;
 using System.Text.RegularExpressions;
-using KeyVa.Cli;
 using KeyVa.Tests.Client;
 using Xunit;
 
@@ -103,16 +101,7 @@ public sealed partial class PastCommandTests : IAsyncLifetime
         Assert.True(error is not null || actualError.StartsWith("keyva: ", StringComparison.Ordinal), actualError);
     }
 
-    private async Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments)
-    {
-        using MemoryStream output = new();
-        using StringWriter error = new() { NewLine = "\n" };
-        using Terminal terminal = new(new MemoryStream(Encoding.UTF8.GetBytes(input)), output, error);
-        using Interrupts interrupts = new(listen: false);
-        await using Session session = new(terminal, interrupts);
-        int code = await CommandRunner.RunAsync(session, [.. arguments, "--server", _server.Data, "--control", _server.Control], CancellationToken.None);
-        return (code, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
-    }
+    private Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments) => CommandLine.RunAsync(_server, input, arguments);
 
     [GeneratedRegex(@"\d{4}-\d\d-\d\dT[\d:.]+Z")]
     private static partial Regex Time();

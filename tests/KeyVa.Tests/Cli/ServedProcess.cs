@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using KeyVa.Client;
+using Xunit;
 
 namespace KeyVa.Tests.Cli;
 
@@ -72,6 +73,22 @@ internal sealed class ServedProcess : IDisposable
         ServedProcess server = new(Process.Start(start)!);
         server.ReadBanner();
         return server;
+    }
+
+    /// <summary>
+    /// A server small enough to flush, compact and checkpoint all the time, with <c>data</c> in a folder, and no partition to begin with.
+    /// </summary>
+    public static ServedProcess StartSmall(string folder, string durability) => Start(
+        Path.Combine(folder, "data"), [], "--durability", durability, "--partitions", "none", "--memtable", "64KiB",
+        "--journal-segment", "1MiB", "--journal-budget", "2MiB", "--background-threads", "1");
+
+    /// <summary>Adds two partitions: an lsm one below a key, a memory one from it on.</summary>
+    public async Task AddPairAsync(string border = "m")
+    {
+        await using RemoteControl control = RemoteControl.Connect(ControlAddress);
+        byte[] middle = Encoding.ASCII.GetBytes(border);
+        Assert.Equal(Status.Ok, (await control.AddPartitionAsync(new KeyRange(default, middle), EngineKind.Lsm)).Status);
+        Assert.Equal(Status.Ok, (await control.AddPartitionAsync(new KeyRange(middle, default), EngineKind.Memory)).Status);
     }
 
     public RemoteStore Connect() =>

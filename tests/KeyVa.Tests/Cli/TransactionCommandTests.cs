@@ -1,5 +1,3 @@
-using System.Text;
-using KeyVa.Cli;
 using KeyVa.Tests.Client;
 using Xunit;
 
@@ -98,6 +96,59 @@ public sealed class TransactionCommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task MergesGoWithTransactions()
+    {
+        const string Script = """
+            mset n 1 tags '["a"]'
+            begin
+            incr n 4
+            merge tags set-union '["b"]'
+            incr n --json
+            mget n
+            commit
+            mget n tags
+            """;
+        (int code, string output, string error) = await Run(Script, "shell");
+        Assert.Equal((0, ""), (code, error));
+        string[] lines = output.Split('\n');
+        Assert.Equal(["merged, to be committed", "merged, to be committed", "{\"version\":0}", "n\t6"], lines[2..6]);
+        Assert.Equal(["n\t6", "tags\t[\"a\",\"b\"]", ""], lines[7..]);
+        (code, output, error) = await Run("incr n\nincr n -3\nmerge n max 2\nget n\notherwise\nincr n", "txn");
+        Assert.Equal((0, ""), (code, error));
+        Assert.StartsWith("n\t4\ndone, version ", output, StringComparison.Ordinal);
+        (code, _, error) = await Run("put x 1\nincr tags", "txn");
+        Assert.Equal(4, code);
+        Assert.Contains("'tags': increment: ", error, StringComparison.Ordinal);
+        await Expect(1, "", "keyva: no key 'x'\n", "", "get", "x");
+        (code, _, error) = await Run("merge n plus 1", "txn");
+        Assert.Equal(2, code);
+        Assert.StartsWith("keyva: line 1: no merge function 'plus'; there are: increment, ", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AnOperatorListsTransactionsAndEndsOne()
+    {
+        await Expect(0, "", "keyva: no transaction is under way\n", "", "admin", "transactions");
+        using Transaction one = _server.Server.Store.Begin(new TransactionOptions { Name = "demo", Concurrency = Concurrency.Pessimistic });
+        one.Put("a"u8, "1"u8);
+        (int code, string output, string error) = await Run("", "admin", "transactions", "--locks", "5");
+        Assert.Equal((0, ""), (code, error));
+        string[] lines = output.Split('\n');
+        Assert.Equal(["NUMBER", "NAME", "AGE", "LEFT", "ISOLATION", "CONTROL", "KEYS", "BYTES", "LOCKS", "WAITS", "FOR", "BLOCKED", "BY"], lines[0].Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Matches($"^ *{one.Number} +demo +[0-9.]+s +[0-9.]+s +serializable +pessimistic +1 +[0-9]+ +1 *$", lines[1]);
+        Assert.Equal($"{one.Number} holds 'a' exclusive", lines[2]);
+        (code, output, _) = await Run("", "admin", "transactions", "--json");
+        Assert.Equal(0, code);
+        Assert.StartsWith($"{{\"number\":{one.Number},\"name\":\"demo\",\"ageMs\":", output, StringComparison.Ordinal);
+        Assert.EndsWith("\"locksHeld\":1,\"locks\":[{\"key\":\"a\",\"exclusive\":true}]}\n", output, StringComparison.Ordinal);
+        await Expect(0, $"ended transaction {one.Number}\n", "", "", "admin", "transactions", "end", $"{one.Number}");
+        Assert.Equal(Status.Expired, one.Commit().Status);
+        (code, _, error) = await Run("", "admin", "transactions", "end", $"{one.Number}");
+        Assert.NotEqual(0, code);
+        Assert.StartsWith($"keyva: there is no transaction {one.Number} under way; ", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task AConflictAndAnExpiryAreToldClearly()
     {
         // What 'txn' does in the shell is a transaction of its own.
@@ -136,14 +187,5 @@ public sealed class TransactionCommandTests : IAsyncLifetime
     private async Task Expect(int code, string output, string error, string input, params string[] arguments) =>
         Assert.Equal((code, output, error), await Run(input, arguments));
 
-    private async Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments)
-    {
-        using MemoryStream output = new();
-        using StringWriter error = new() { NewLine = "\n" };
-        using Terminal terminal = new(new MemoryStream(Encoding.UTF8.GetBytes(input)), output, error);
-        using Interrupts interrupts = new(listen: false);
-        await using Session session = new(terminal, interrupts);
-        int code = await CommandRunner.RunAsync(session, [.. arguments, "--server", _server.Data, "--control", _server.Control], CancellationToken.None);
-        return (code, Encoding.UTF8.GetString(output.ToArray()), error.ToString());
-    }
+    private Task<(int Code, string Output, string Error)> Run(string input, params string[] arguments) => CommandLine.RunAsync(_server, input, arguments);
 }

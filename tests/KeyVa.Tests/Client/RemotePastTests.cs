@@ -23,6 +23,19 @@ public sealed class RemotePastTests
         Assert.Equal("x", Text((await store.GetAtAsync(Bytes("b"), AsOf.AtTime(DateTimeOffset.UtcNow.AddHours(1)))).Record.Value));
         Assert.Equal(["a=22"], await ScanAsync(store, AsOf.AtVersion(second)));
 
+        foreach (IStore both in new IStore[] { store, server.Server.Store })
+        {
+            MultiReadResult several = await both.GetAtAsync([Bytes("b"), Bytes("a")], AsOf.AtVersion(second));
+            Assert.Equal((Status.Ok, null, "22"), (several.Status, several.Records[0], Text(several.Records[1]!.Value.Value)));
+            several = await both.GetAtAsync([Bytes("b"), Bytes("a")], AsOf.AtTime(DateTimeOffset.UtcNow.AddHours(1)));
+            Assert.Equal((fourth, null), (several.Records[0]!.Value.Version, several.Records[1]));
+            several = await both.GetAtAsync([Bytes("b"), Bytes("a")], AsOf.Now);
+            Assert.Equal((fourth, null), (several.Records[0]!.Value.Version, several.Records[1]));
+            Assert.Equal(Status.Invalid, (await both.GetAtAsync([Bytes("b"), Bytes("a")], AsOf.AtVersion(1000))).Status);
+        }
+
+        Assert.Equal("1", Text(server.Server.Store.GetAt([Bytes("a")], AsOf.AtVersion(first)).Records[0]!.Value.Value));
+
         HistoryResult history = await store.HistoryAsync(Bytes("a"), new HistoryOptions { Limit = 2 });
         Assert.Equal([(third, true, ""), (second, false, "22")], history.Versions.Select(static one => (one.Version, one.IsRemoval, Text(one.Value))));
         Assert.Equal(first, history.ResumeVersion);
@@ -75,6 +88,12 @@ public sealed class RemotePastTests
         Assert.InRange(begins, 3, 6);
         Assert.Contains($"start at {begins}", read.Detail, StringComparison.Ordinal);
         Assert.Equal(Status.Ok, (await store.GetAtAsync(Bytes("k"), AsOf.AtVersion(begins))).Status);
+        foreach (IStore both in new IStore[] { store, server.Server.Store })
+        {
+            MultiReadResult several = await both.GetAtAsync([Bytes("none"), Bytes("k")], AsOf.AtVersion(2));
+            Assert.Equal((Status.Compacted, begins, 0), (several.Status, several.BeginsAtVersion, several.Records.Count));
+        }
+
         RollBackResult back = await store.RollBackAsync(Bytes("k"), AsOf.AtVersion(2));
         Assert.Equal((Status.Compacted, begins), (back.Status, back.BeginsAtVersion));
         RefusedException refused = await Assert.ThrowsAsync<RefusedException>(() => ScanAsync(store, AsOf.AtVersion(2)));

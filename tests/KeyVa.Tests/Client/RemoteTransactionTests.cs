@@ -245,6 +245,95 @@ public sealed class RemoteTransactionTests : IAsyncLifetime
         Assert.Equal(Status.Invalid, refused.Status);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task MergesAreDoneAtTheCommitAndSeenBefore(bool remote)
+    {
+        IStore store = Store(remote);
+        await store.UpsertAsync(Bytes("n"), Bytes("1"));
+        await store.UpsertAsync(Bytes("t"), Bytes("words"));
+        await using ITransaction blind = await store.BeginAsync();
+        await using ITransaction seeing = await store.BeginAsync();
+        WriteResult merged = await blind.IncrementAsync(Bytes("n"), 4);
+        Assert.Equal((Status.Ok, 0), (merged.Status, merged.Merged.Count));
+        using (WriteBatch batch = new())
+        {
+            batch.Put(Bytes("own"), Bytes("x")).Increment(Bytes("n"), 5).Merge(Bytes("log"), MergeFunction.Append, Bytes("a;"));
+            Assert.True((await seeing.WriteAsync(batch)).IsOk);
+        }
+
+        using (WriteBatch batch = new())
+        {
+            batch.Put(Bytes("p"), Bytes("x")).Increment(Bytes("own"));
+            WriteResult refused = await seeing.WriteAsync(batch);
+            Assert.Equal((Status.MergeRefused, 1), (refused.Status, refused.FailedOperation));
+            Assert.Equal(Status.NotFound, (await seeing.GetAsync(Bytes("p"))).Status);
+        }
+
+        Assert.Equal("6", Text((await seeing.GetAsync(Bytes("n"))).Record));
+        List<string> seen = [];
+        await foreach (Record record in seeing.ScanAsync(new ScanOptions()))
+        {
+            seen.Add($"{Encoding.UTF8.GetString(record.Key.Span)}={Text(record)}");
+        }
+
+        Assert.Equal(["log=a;", "n=6", "own=x", "t=words"], seen);
+        Assert.True((await blind.CommitAsync()).IsOk);
+        CommitResult conflict = await seeing.CommitAsync();
+        Assert.Equal((Status.Conflict, "n"), (conflict.Status, Encoding.UTF8.GetString(conflict.ConflictKey.Span)));
+        Assert.Equal("5", Text((await store.GetAsync(Bytes("n"))).Record));
+        await using ITransaction wrong = await store.BeginAsync();
+        Assert.True((await wrong.MergeAsync(Bytes("t"), MergeFunction.Increment, Bytes("1"))).IsOk);
+        Assert.Equal(Status.MergeRefused, (await wrong.GetAsync(Bytes("t"))).Status);
+        RefusedException failure = await Assert.ThrowsAsync<RefusedException>(async () => await wrong.ScanAsync(new ScanOptions()).ToListAsync());
+        Assert.Equal(Status.MergeRefused, failure.Status);
+        CommitResult over = await wrong.CommitAsync();
+        Assert.Equal(Status.MergeRefused, over.Status);
+        Assert.Contains("'t': increment: ", over.Detail, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task AnOperatorListsTransactionsAndEndsOne()
+    {
+        await using RemoteControl control = _server.ConnectControl();
+        await using ITransaction one = await _remote.BeginAsync(Pessimistic with { Name = "one", Isolation = IsolationLevel.RepeatableRead });
+        await using ITransaction two = await _remote.BeginAsync(Pessimistic);
+        Assert.True((await one.PutAsync(Bytes("a"), Bytes("1"))).IsOk);
+        Assert.True((await one.RemoveRangeAsync(Bytes("m"), Bytes("n"))).IsOk);
+        Task<WriteResult> waits = two.IncrementAsync(Bytes("a")).AsTask();
+        IReadOnlyList<TransactionInfo> all = await control.ListTransactionsAsync();
+        while (all[1].WaitsFor is null)
+        {
+            all = await control.ListTransactionsAsync();
+        }
+
+        Assert.Equal(("one", IsolationLevel.RepeatableRead, Concurrency.Pessimistic, 1, 1, 2), (all[0].Name, all[0].Isolation, all[0].Concurrency, all[0].KeysWritten, all[0].RangesRemoved, all[0].LocksHeld));
+        Assert.Equal(["m/n", "a"], all[0].Locks.Select(static held => Encoding.UTF8.GetString(held.Range.From.Span) + (held.IsKey ? "" : "/" + Encoding.UTF8.GetString(held.Range.To.Span))));
+        Assert.Equal((true, "a"), (all[1].WaitsFor!.IsExclusive, Encoding.UTF8.GetString(all[1].WaitsFor!.Range.From.Span)));
+        Assert.Equal([$"txn {((RemoteTransaction)one).Number} 'one'"], all[1].BlockedBy);
+        await control.EndTransactionAsync(all[0].Number);
+        Assert.True((await waits).IsOk);
+        CommitResult over = await one.CommitAsync();
+        Assert.Equal((Status.Expired, "the transaction was ended by an operator, and rolled back"), (over.Status, over.Detail));
+        RefusedException failure = await Assert.ThrowsAsync<RefusedException>(async () => await control.EndTransactionAsync(all[0].Number));
+        Assert.Equal(Status.NotFound, failure.Status);
+        Assert.True((await two.CommitAsync()).IsOk);
+        await Assert.ThrowsAsync<RefusedException>(async () => await control.ListTransactionsAsync(limit: -1));
+        Assert.Empty(await control.ListTransactionsAsync());
+    }
+
+    [Fact]
+    public async Task AOneShotMerges()
+    {
+        ConditionalBatch batch = new ConditionalBatch().Merge(Bytes("m"), MergeFunction.Increment, Bytes("2")).Merge(Bytes("m"), MergeFunction.Max, Bytes("9")).Get(Bytes("m"));
+        ConditionalResult result = await _remote.TransactAsync(batch);
+        Assert.Equal(Status.Ok, result.Status);
+        Assert.Equal("9", Text(result.Records[0].Value!.Value));
+    }
+
+    private static string Text(Record record) => Encoding.UTF8.GetString(record.Value.Span);
+
     private IStore Store(bool remote) => remote ? _remote : _server.Server.Store;
 
     private static byte[] Bytes(string text) => Encoding.UTF8.GetBytes(text);

@@ -41,7 +41,7 @@ internal sealed class TestServer : IAsyncDisposable
         return new TestServer(options, await KeyVaServer.StartAsync(options));
     }
 
-    public RemoteStore Connect(RemoteOptions? options = null) => RemoteStore.Connect(Data, options);
+    public RemoteStore Connect(RemoteOptions? options = null) => RemoteStore.Connect(Data, (options ?? new RemoteOptions()) with { Control = ServerAddress.Parse(Control) });
 
     public RemoteControl ConnectControl() => RemoteControl.Connect(Control);
 

@@ -12,7 +12,11 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
     private const string Directory = "/data";
 
     private readonly Random _random = new(seed);
+    private readonly ManualResetEventSlim _never = new();
     private MemoryFileSystem _files = new();
+
+    /// <summary>How long each file operation of a round takes, beside what it does: what is under way meanwhile is seen more often.</summary>
+    public TimeSpan OperationTime { get; init; }
 
     /// <summary>The seeds to run: KEYVA_SEED alone, as many as KEYVA_HISTORY_SEEDS says, or a few.</summary>
     public static IEnumerable<int> Seeds(int few) =>
@@ -39,6 +43,11 @@ internal sealed class StoreRounds(int seed, EngineKind engine, Durability durabi
         int countdown = _random.Next(1, within);
         disk.Faults.Before = (_, _) =>
         {
+            if (OperationTime > TimeSpan.Zero)
+            {
+                _never.Wait(OperationTime);
+            }
+
             if (Interlocked.Decrement(ref countdown) == 0 && Interlocked.Exchange(ref crashed, 1) == 0)
             {
                 Volatile.Write(ref left, Crash(disk, lossSeed));

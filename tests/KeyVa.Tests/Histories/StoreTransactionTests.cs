@@ -27,15 +27,36 @@ public sealed class StoreTransactionTests(ITestOutputHelper output)
         int committed = 0;
         foreach (int seed in StoreRounds.Seeds(few: 3))
         {
-            // By turns: of a pessimistic transaction what it is to append to is locked as it is read, or when it is written.
+            // By turns: what it is to append to is merged without a look; of a pessimistic one it is locked as it is read, or when it is written.
             TransactionRun run = new(seed, engine, durability, partitions, new TransactionOptions { Concurrency = concurrency })
             {
-                Appends = seed % 4 > 1 ? Appends.ForUpdate : Appends.AsRead,
+                Appends = seed % 4 == 0 ? Appends.Merged : seed % 4 > 1 ? Appends.ForUpdate : Appends.AsRead,
             };
             committed += (await Judge(run, ConsistencyModel.StrictSerializable)).Transactions;
         }
 
         Assert.True(committed > 100, $"{committed} committed");
+    }
+
+    [Theory]
+    [InlineData(EngineKind.Lsm, 3, Concurrency.Optimistic, IsolationLevel.Serializable, ConsistencyModel.StrictSerializable)]
+    [InlineData(EngineKind.Memory, 3, Concurrency.Pessimistic, IsolationLevel.Serializable, ConsistencyModel.StrictSerializable)]
+    [InlineData(EngineKind.Memory, 1, Concurrency.Optimistic, IsolationLevel.RepeatableRead, ConsistencyModel.StrongSnapshotIsolation)]
+    [InlineData(EngineKind.Lsm, 1, Concurrency.Pessimistic, IsolationLevel.ReadCommitted, ConsistencyModel.ReadCommitted)]
+    public async Task AServerKeepsItsLevels(EngineKind engine, int partitions, Concurrency concurrency, IsolationLevel isolation, ConsistencyModel level)
+    {
+        int committed = 0;
+        foreach (int seed in StoreRounds.Seeds(few: 1))
+        {
+            TransactionRun run = new(seed, engine, Durability.Always, partitions, new TransactionOptions { Concurrency = concurrency, Isolation = isolation })
+            {
+                Appends = isolation == IsolationLevel.Serializable && concurrency == Concurrency.Optimistic ? Appends.Merged : Appends.ForUpdate,
+                Served = true,
+            };
+            committed += (await Judge(run, level)).Transactions;
+        }
+
+        Assert.True(committed > 20, $"{committed} committed");
     }
 
     [Theory]

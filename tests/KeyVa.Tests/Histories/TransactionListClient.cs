@@ -12,6 +12,9 @@ public enum Appends
 
     /// <summary>A get for update, then put.</summary>
     ForUpdate,
+
+    /// <summary>A merge, without a look at the list.</summary>
+    Merged,
 }
 
 /// <summary>
@@ -42,6 +45,12 @@ internal sealed class TransactionListClient(Func<ValueTask<ITransaction>> begin,
 
     public async ValueTask<Outcome> AppendAsync(int key, int value)
     {
+        if (appends == Appends.Merged)
+        {
+            byte[] more = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{value},"));
+            return await MergeAsync(Key(key), more) ? Outcome.Ok : await EndAsync(Outcome.Fail);
+        }
+
         ListReply read = await LoadAsync(key, appends == Appends.ForUpdate);
         if (read.Outcome != Outcome.Ok)
         {
@@ -81,7 +90,7 @@ internal sealed class TransactionListClient(Func<ValueTask<ITransaction>> begin,
             switch (status)
             {
                 case Status.Ok:
-                    return Encoding.ASCII.GetString(value).Split(',').Select(static one => int.Parse(one, CultureInfo.InvariantCulture)).ToArray();
+                    return Encoding.ASCII.GetString(value).Split(',', StringSplitOptions.RemoveEmptyEntries).Select(static one => int.Parse(one, CultureInfo.InvariantCulture)).ToArray();
                 case Status.NotFound:
                     return new ListReply(Outcome.Ok, []);
                 default:
@@ -108,8 +117,30 @@ internal sealed class TransactionListClient(Func<ValueTask<ITransaction>> begin,
 
     private async ValueTask<bool> PutAsync(byte[] key, byte[] value)
     {
-        WriteResult result = _transaction is Transaction embedded && synchronously ? embedded.Put(key, value) : await _transaction!.PutAsync(key, value);
-        return result.IsOk;
+        try
+        {
+            WriteResult result = _transaction is Transaction embedded && synchronously ? embedded.Put(key, value) : await _transaction!.PutAsync(key, value);
+            return result.IsOk;
+        }
+        catch (StoreException)
+        {
+            return false;
+        }
+    }
+
+    private async ValueTask<bool> MergeAsync(byte[] key, byte[] operand)
+    {
+        try
+        {
+            WriteResult result = _transaction is Transaction embedded && synchronously
+                ? embedded.Merge(key, MergeFunction.Append, operand)
+                : await _transaction!.MergeAsync(key, MergeFunction.Append, operand);
+            return result.IsOk;
+        }
+        catch (StoreException)
+        {
+            return false;
+        }
     }
 
     private async ValueTask<Outcome> EndAsync(Outcome outcome)

@@ -292,6 +292,38 @@ public sealed class JournalTests
         Assert.Equal(201, Collector.Of(again).Of(1)[^1]);
     }
 
+    [Theory]
+    [InlineData(Durability.Os)]
+    [InlineData(Durability.Interval)]
+    public void WhereNobodyAskedForASyncReleasingSegmentsSyncsNoRecords(Durability durability)
+    {
+        using Journal journal = Open(_disk, Small with { Durability = durability, SyncInterval = TimeSpan.FromHours(1) });
+        int segments = 1;
+        long index = 0;
+        while (segments < 6)
+        {
+            journal.Append(TestEntry.Of(1, ++index, 300));
+            if (journal.Segments > segments)
+            {
+                // The header of each new segment is synced at once, beside the appends.
+                segments = journal.Segments;
+                Assert.True(SpinWait.SpinUntil(() => journal.Syncs == segments - 1, 30_000));
+            }
+        }
+
+        long syncs = _disk.Faults.Count(FileOperation.SyncData);
+        journal.Release(1, index);
+        Assert.Equal(1, journal.Segments);
+        Assert.Equal(syncs, _disk.Faults.Count(FileOperation.SyncData));
+
+        // So whatever a power loss takes, the segment that is now the first one has its header.
+        for (int seed = 0; seed < 20; seed++)
+        {
+            using Journal left = Open(_disk.AfterPowerLoss(seed));
+            Assert.Equal(segments, left.Recovery.FirstSequence);
+        }
+    }
+
     [Fact]
     public void PastTheBudgetTheHoldersOfTheOldestSegmentAreAsked()
     {

@@ -114,6 +114,41 @@ public sealed class OperationEncodingTests
     }
 
     [Fact]
+    public void AnIndexCheckIsReadAsItWasWritten()
+    {
+        for (int seed = 0; seed < 200; seed++)
+        {
+            Random random = new(seed);
+            byte[] from = new byte[random.Next(4)];
+            byte[] to = new byte[random.Next(4)];
+            byte[] first = new byte[1 + random.Next(300)];
+            byte[] end = new byte[random.Next(300)];
+            Array.ForEach([from, to, first, end], random.NextBytes);
+            var check = new IndexCheck
+            {
+                PartitionFrom = from,
+                PartitionTo = to,
+                Index = random.NextInt64(),
+                From = first,
+                To = end,
+                Digest = new RangeDigest { Count = random.NextInt64(), Sum = (ulong)random.NextInt64() },
+            };
+            using var buffer = new NativeBuffer();
+            CheckEncoding.AppendIndex(buffer, check);
+            ReadOnlySpan<byte> bytes = buffer.Written;
+            Assert.True(OperationEncoding.TryRead(ref bytes, out Operation operation) && operation.IsIndexCheck && operation.SpansRange && !operation.IsRangeCheck && bytes.IsEmpty, $"seed {seed}");
+            IndexCheck read = IndexCheck.Read(operation);
+            Assert.True(read.PartitionFrom.SequenceEqual(from) && read.PartitionTo.SequenceEqual(to) && read.From.SequenceEqual(first) && read.To.SequenceEqual(end), $"seed {seed}");
+            Assert.True(read.Index == check.Index && read.Digest.Equals(check.Digest), $"seed {seed}");
+            for (int cut = 0; cut < buffer.Length; cut++)
+            {
+                ReadOnlySpan<byte> part = buffer.Written[..cut];
+                Assert.False(OperationEncoding.TryRead(ref part, out _), $"seed {seed}, cut {cut}");
+            }
+        }
+    }
+
+    [Fact]
     public void CutBytesAreNoOperation()
     {
         using var buffer = new NativeBuffer();

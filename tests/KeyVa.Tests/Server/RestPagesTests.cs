@@ -77,6 +77,7 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
         }
 
         Assert.Equal(RestQuery.ListParameters.Order(), Parameters(document, "/kv", "get"));
+        Assert.Equal(RestQuery.IndexedParameters.Order(), Parameters(document, "/indexes/{name}/records", "get"));
         Assert.Equal(
             [.. RestQuery.PutParameters.Where(name => name != "encoding").Order()],
             Parameters(document, "/kv/{key}", "put"));
@@ -94,7 +95,8 @@ public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture
     {
         foreach (RestRoute route in RestRoutes.All)
         {
-            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal).Replace("{id}", "no-such-id", StringComparison.Ordinal);
+            string target = route.Path.Replace("{key}", "no-such-key", StringComparison.Ordinal).Replace("{id}", "no-such-id", StringComparison.Ordinal)
+                .Replace("{name}", "no-such-index", StringComparison.Ordinal);
             if (route.Path == RestRoutes.Watch)
             {
                 // A watch that is taken never ends.

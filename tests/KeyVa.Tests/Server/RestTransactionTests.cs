@@ -123,6 +123,32 @@ public sealed class RestTransactionTests(ServerFixture server) : IClassFixture<S
     }
 
     [Fact]
+    public async Task MergesGoWithTransactions()
+    {
+        await server.PutAsync("/kv/t8-n", "1");
+        await server.PutAsync("/kv/t8-t", "words");
+        string txn = await BeginAsync("{}");
+        JsonElement written = await OkAsync(Post(txn + "/write", """
+            {"operations": [{"op": "merge", "key": "t8-n", "function": "increment", "operand": "2"}, {"op": "merge", "key": "t8-n", "function": "append", "operand": "0"}]}
+            """));
+        Assert.Equal("""{"version":0,"removed":[]}""", written.GetRawText());
+        JsonElement list = await OkAsync(server.SendAsync("GET", txn + "/scan?prefix=t8-"));
+        Assert.Equal(["t8-n=30", "t8-t=words"], Records(list));
+        await OkAsync(Post(txn + "/commit", null));
+        Assert.Equal("30", await server.GetTextAsync("/kv/t8-n"));
+        txn = await BeginAsync("{}");
+        await OkAsync(Post(txn + "/write", """{"operations": [{"op": "merge", "key": "t8-t", "function": "increment", "operand": "2"}]}"""));
+        JsonElement refused = await ServerFixture.ProblemAsync(await Post(txn + "/get", """{"keys": ["t8-t"]}"""), 422, "merge-refused");
+        Assert.StartsWith("increment: ", refused.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        await ServerFixture.ProblemAsync(await server.SendAsync("GET", txn + "/scan?prefix=t8-t"), 422, "merge-refused");
+        await ServerFixture.ProblemAsync(await Post(txn + "/commit", null), 422, "merge-refused");
+        list = await OkAsync(Post("/txn:transact", """
+            {"then": [{"op": "merge", "key": "t8-n", "function": "min", "operand": "7"}, {"op": "get", "key": "t8-n"}]}
+            """));
+        Assert.Equal(["t8-n=7"], Records(list));
+    }
+
+    [Fact]
     public async Task ABatchChecksKeysThatItDoesNotWrite()
     {
         await server.PutAsync("/kv/t7", "1");

@@ -16,6 +16,9 @@ public sealed class StockClientTests
     [Fact]
     public Task Curl() => WithServerAsync(arguments => StockClient.RunCurlAsync("transactions.sh", arguments[^1]));
 
+    [Fact]
+    public Task CurlWithIndexes() => WithServerAsync(arguments => StockClient.RunCurlAsync("indexes.sh", arguments[^1]));
+
     private static async Task WithServerAsync(Func<string[], Task> run)
     {
         string folder = Directory.CreateTempSubdirectory("keyva-").FullName;

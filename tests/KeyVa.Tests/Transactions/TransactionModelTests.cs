@@ -4,7 +4,7 @@ using static KeyVa.Tests.Stores.StoreFixture;
 
 namespace KeyVa.Tests.Transactions;
 
-/// <summary>Random transactions, one after the other, against a sorted dictionary: own writes, savepoints, scans, commits.</summary>
+/// <summary>Random transactions, one after the other, against a sorted dictionary: own writes, savepoints, merges, scans, commits.</summary>
 public sealed class TransactionModelTests
 {
     private const int Rounds = 150;
@@ -73,7 +73,7 @@ public sealed class TransactionModelTests
         private void Step(Transaction txn)
         {
             string key = Key();
-            switch (random.Next(12))
+            switch (random.Next(15))
             {
                 case < 4:
                     string value = $"v{random.Next(1000)}";
@@ -113,6 +113,11 @@ public sealed class TransactionModelTests
                     break;
                 case 10:
                     Scan(txn);
+                    break;
+                case 11 or 12 or 13:
+                    string more = $"+{random.Next(10)}";
+                    Assert.True(txn.Merge(Bytes(key), MergeFunction.Append, Bytes(more)).IsOk);
+                    _model[key] = _model.GetValueOrDefault(key) + more;
                     break;
                 default:
                     Assert.Equal(_model.GetValueOrDefault(key), TransactionTests.Read(txn, key));

@@ -1,18 +1,7 @@
 #!/bin/bash
 # Transactions over REST with curl alone.
 # Usage: transactions.sh REST_ADDRESS
-set -u
-base="http://$1"
-checks=0
-json() { curl -sS --noproxy '*' --max-time 30 -H 'Content-Type: application/json' "$@"; }
-expect() { # NAME PATTERN TEXT
-  if [[ "$3" != $2 ]]; then
-    echo "failed: $1: '$3' is not like '$2'"
-    exit 1
-  fi
-  checks=$((checks + 1))
-  echo "ok: $1"
-}
+source "$(dirname "$0")/checks.sh" "$1"
 begin() { json -d "$1" "$base/txn" | grep -oE '"id":"[0-9a-f]{32}"' | cut -d'"' -f4; }
 
 json -X PUT --data-binary 10 "$base/kv/curl-a" > /dev/null

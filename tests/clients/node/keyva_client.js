@@ -69,6 +69,16 @@ run({
     assert.deepEqual(await scan({ prefix }), Array.from({ length: 1000 }, (_, i) => name(i)));
     assert.deepEqual(await scan({ prefix, reverse: true, limit: 2 }), [name(999), name(998)]);
   },
+  'indexes are made, asked and dropped': async () => {
+    await unary(store, 'Upsert', { puts: [1, 2, 3].map((i) => put(`node/${i}`, JSON.stringify({ n: i, c: i === 2 ? 'Bergen' : 'Oslo' }))) });
+    await unary(admin, 'CreateIndex', { name: 'node', fields: ['c', 'n'] });
+    const progress = await all(store.WaitIndex({ name: 'node' }, new grpc.Metadata(), within(30)));
+    assert.ok(progress.at(-1).done);
+    const pages = await all(store.Query({ index: 'node', equal: [{ string_value: 'Oslo' }], reverse: true }, new grpc.Metadata(), within(30)));
+    assert.deepEqual(pages.flatMap((page) => page.records.map((one) => one.record.key.toString())), ['node/3', 'node/1']);
+    await unary(admin, 'DropIndex', { name: 'node' });
+    assert.equal((await failure(all(store.Query({ index: 'node' }, new grpc.Metadata(), within(30))))).code, grpc.status.NOT_FOUND);
+  },
   'refused bulk upsert': async () => {
     const error = await failure(bulk([[put('stays')], [put('')]]));
     assert.equal(error.code, grpc.status.INVALID_ARGUMENT);

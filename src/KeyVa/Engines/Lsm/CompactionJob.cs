@@ -16,6 +16,7 @@ internal sealed class CompactionJob : BackgroundJob
     private readonly CompactionCounters _counters;
     private readonly int _firstLevel;
     private readonly SubCompactionJob[] _helpers;
+    private readonly Level0WaitJob _wait;
     private readonly Func<bool> _isStopping;
 
     private TimeSpan _retry = FirstRetry;
@@ -31,6 +32,7 @@ internal sealed class CompactionJob : BackgroundJob
         _picker = picker;
         _counters = counters;
         _firstLevel = firstLevel;
+        _wait = new Level0WaitJob(engine, versions, picker);
         _isStopping = () => _stopping;
         _helpers = new SubCompactionJob[Math.Max(0, engine.Context.Options.MaxSubCompactions - 1)];
         for (int i = 0; i < _helpers.Length; i++)
@@ -57,6 +59,7 @@ internal sealed class CompactionJob : BackgroundJob
         Stop();
         IBackgroundWork background = _engine.Context.Background;
         background.Cancel(this);
+        background.Cancel(_wait);
         foreach (SubCompactionJob helper in _helpers)
         {
             background.Cancel(helper);
@@ -100,6 +103,7 @@ internal sealed class CompactionJob : BackgroundJob
         Compaction? compaction = null;
         List<(int Level, SsTable Table)> covered;
         long written = -1;
+        bool waits;
         try
         {
             CoveredTables.Load(superversion);
@@ -116,6 +120,12 @@ internal sealed class CompactionJob : BackgroundJob
                 bool counts = _engine.Context.Snapshots.Retention.Count > 0;
                 covered = counts ? [] : CoveredTables.Take(superversion, horizon);
                 compaction = covered.Count > 0 ? null : _picker.Pick(superversion, _firstLevel, counts ? default : horizon);
+                waits = _firstLevel == 0 && _picker.Level0WaitsBehind(superversion) != 0;
+            }
+
+            if (waits)
+            {
+                _engine.Context.Background.ScheduleAfter(_wait, Level0WaitJob.Patience);
             }
 
             if (covered.Count > 0)
@@ -260,4 +270,30 @@ internal sealed class CompactionJob : BackgroundJob
 internal sealed class SubCompactionJob(CompactionJob leader) : BackgroundJob(JobPriority.Compaction)
 {
     public override void Run() => leader.Help();
+}
+
+/// <summary>Lets level 0 be compacted when it has waited for more tables and none came (<see cref="CompactionPicker.Level0WaitsBehind"/>).</summary>
+internal sealed class Level0WaitJob(LsmEngine engine, VersionSet versions, CompactionPicker picker) : BackgroundJob(JobPriority.Compaction)
+{
+    /// <summary>A table comes within this time as long as there is something to save: more than a few megabytes per second are written.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
+    // The newest table when it last looked.
+    private long _seen;
+
+    public override void Run()
+    {
+        lock (versions.Gate)
+        {
+            long newest = picker.Level0WaitsBehind(versions.Current);
+            if (newest == _seen)
+            {
+                picker.EndWait(newest);
+            }
+
+            _seen = newest;
+        }
+
+        engine.ScheduleCompactions();
+    }
 }

@@ -26,6 +26,17 @@ internal abstract class CompactionPicker(EngineOptions options, byte[]?[] pointe
     /// <summary>Bytes that compactions which are due now would read; for statistics.</summary>
     public abstract long PendingBytes(Superversion superversion);
 
+    /// <summary>
+    /// The newest table of level 0, if that could be compacted but is worth waiting for more tables; 0 if not. Who sees none come
+    /// says so by <see cref="EndWait"/>.
+    /// </summary>
+    public virtual long Level0WaitsBehind(Superversion superversion) => 0;
+
+    /// <summary>Nothing came behind this table for a while: level 0 waits no longer, until something does.</summary>
+    public virtual void EndWait(long newest)
+    {
+    }
+
     /// <summary>The most urgent compaction that shares no table with a running one; null if there is none. Its inputs are marked.</summary>
     /// <param name="superversion">The current one.</param>
     /// <param name="firstLevel">Levels above this are another job's affair.</param>

@@ -17,12 +17,6 @@ internal sealed class LevelTargets
 {
     public const int Last = Superversion.Levels - 1;
 
-    /// <summary>
-    /// The base level may have this many times <see cref="EngineOptions.Level1Bytes"/> before the level above it is used: a level
-    /// that is smaller than what level 0 brings at a time only adds a copy.
-    /// </summary>
-    private const int BaseFactor = 2;
-
     private readonly double[] _bytes = new double[Superversion.Levels];
 
     public LevelTargets(EngineOptions options, Level[] levels)
@@ -38,7 +32,9 @@ internal sealed class LevelTargets
         double target = Math.Max(largest, options.Level1Bytes);
         Base = Last;
         _bytes[Last] = target;
-        while (Base > 1 && target > BaseFactor * (double)options.Level1Bytes)
+
+        // No level is smaller than Level1Bytes, about what level 0 brings at a time: it would only add a copy.
+        while (Base > 1 && target >= options.LevelMultiplier * (double)options.Level1Bytes)
         {
             target /= options.LevelMultiplier;
             _bytes[--Base] = target;

@@ -10,6 +10,36 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
     private const int UrgentLevel0 = 2;
     private const double FarTooLarge = 4;
 
+    /// <summary>
+    /// Level 0 waits for more tables while it is smaller than what it is to be merged with, since each of its bytes has to pay for
+    /// that: but not beyond this share of the tables from which writers are slowed down.
+    /// </summary>
+    private const double Level0WaitShare = 0.8;
+
+    private int Level0WaitTables => Math.Max(Options.Level0Tables, (int)(Level0WaitShare * Options.Level0SlowdownTables));
+
+    // The newest table of level 0 behind which no other came in time.
+    private long _waitedFor;
+
+    public override long Level0WaitsBehind(Superversion superversion)
+    {
+        SsTable[] tables = superversion.Level0;
+        if (tables.Length < Options.Level0Tables || tables.Length >= Level0WaitTables)
+        {
+            return 0;
+        }
+
+        long newest = tables.Max(table => table.Id);
+        if (newest <= _waitedFor || tables.Sum(TableWaste.WeightedBytes) >= Below(superversion, tables).Sum(table => table.FileBytes))
+        {
+            return 0;
+        }
+
+        return newest;
+    }
+
+    public override void EndWait(long newest) => _waitedFor = Math.Max(_waitedFor, newest);
+
     public override double Score(Superversion superversion, int level)
     {
         if (level == 0)
@@ -49,7 +79,8 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
 
         // A level below that is worked on all the time must not keep level 0 waiting, which slows writers down.
         int output = superversion.Targets.Level0Output;
-        double level0 = Score(superversion, 0);
+        double level0 = Level0WaitsBehind(superversion) != 0 ? 0 : Score(superversion, 0);
+        scores[0] = firstLevel == 0 ? level0 : 0;
         bool slowing = level0 >= 1 && superversion.Level0.Length >= Options.Level0SlowdownTables;
         if (slowing || (level0 >= UrgentLevel0 && scores[output] < FarTooLarge))
         {
@@ -82,16 +113,8 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
             return null;
         }
 
-        ReadOnlySpan<byte> smallest = tables[0].Smallest;
-        ReadOnlySpan<byte> largest = tables[0].Largest;
-        foreach (SsTable table in tables)
-        {
-            smallest = KeyOrder.Compare(table.Smallest, smallest) < 0 ? table.Smallest : smallest;
-            largest = KeyOrder.Compare(table.Largest, largest) > 0 ? table.Largest : largest;
-        }
-
         int output = superversion.Targets.Level0Output;
-        SsTable[] lower = superversion.Deeper[output].Overlapping(smallest, largest).ToArray();
+        SsTable[] lower = Below(superversion, tables);
         if (!AreFree(lower))
         {
             return null;
@@ -137,6 +160,20 @@ internal sealed class LeveledPicker(EngineOptions options, byte[]?[] pointers) :
 
             request.StartLevel(request.Level + 1);
         }
+    }
+
+    /// <summary>What tables of level 0 are merged with: those of the level they go to, with keys between theirs.</summary>
+    private static SsTable[] Below(Superversion superversion, SsTable[] tables)
+    {
+        ReadOnlySpan<byte> smallest = tables[0].Smallest;
+        ReadOnlySpan<byte> largest = tables[0].Largest;
+        foreach (SsTable table in tables)
+        {
+            smallest = KeyOrder.Compare(table.Smallest, smallest) < 0 ? table.Smallest : smallest;
+            largest = KeyOrder.Compare(table.Largest, largest) > 0 ? table.Largest : largest;
+        }
+
+        return superversion.Deeper[superversion.Targets.Level0Output].Overlapping(smallest, largest).ToArray();
     }
 
     private static int IndexOfLargest(ReadOnlySpan<double> scores)

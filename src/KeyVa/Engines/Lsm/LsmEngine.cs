@@ -222,6 +222,9 @@ internal sealed unsafe class LsmEngine : Engine
     public override VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned) =>
         new StructureWalk(_versions, key, at, pinned, Context.History.Count);
 
+    public override VersionScan ScanVersions(KeyRange range, long after, long upTo) =>
+        new StructureScan(_versions, range.From.Span, range.To.Span, after, upTo);
+
     /// <summary>
     /// Room within a group: the memtable is changed in the middle of it, and what is flushed holds a part of a command that the
     /// manifest's mark does not contain. That is sound for a command that gives the same result when it is replayed over

@@ -24,6 +24,9 @@ internal sealed unsafe class TableBuilder : IDisposable
 
     private const int WriteBytes = 1 << 20;
 
+    /// <summary>A page that is written only in part is left for later: it would go to the disk twice.</summary>
+    private const long PageBytes = 4096;
+
     private readonly StorageFile _file;
     private readonly EngineOptions _options;
     private readonly int _maxIndexBytes;
@@ -43,6 +46,7 @@ internal sealed unsafe class TableBuilder : IDisposable
     private long _lastVersionOfBlock;
     private long _blockStart;
     private long _written;
+    private long _writeBack;
     private bool _separatorDue;
     private long _lastVersion;
 
@@ -383,8 +387,7 @@ internal sealed unsafe class TableBuilder : IDisposable
         if (block.Length >= WriteBytes)
         {
             FlushOutput();
-            _file.Write(_written, block);
-            _written += block.Length;
+            Write(block);
         }
         else
         {
@@ -406,9 +409,18 @@ internal sealed unsafe class TableBuilder : IDisposable
     {
         if (_output.Length > 0)
         {
-            _file.Write(_written, _output.Written);
-            _written += _output.Length;
+            Write(_output.Written);
             _output.Clear();
         }
+    }
+
+    /// <summary>Writes, and has the disk begin at once: so the sync at the end finds little left, and builder and disk work side by side.</summary>
+    private void Write(ReadOnlySpan<byte> bytes)
+    {
+        _file.Write(_written, bytes);
+        _written += bytes.Length;
+        long whole = _written & -PageBytes;
+        _file.BeginWriteBack(_writeBack, whole - _writeBack);
+        _writeBack = whole;
     }
 }

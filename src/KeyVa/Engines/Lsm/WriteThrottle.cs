@@ -83,9 +83,15 @@ internal sealed class WriteThrottle(EngineOptions options, TimeProvider time)
         return Math.Max(0, (full - free) / Math.Max(1, options.MaxImmutableMemtables - free));
     }
 
+    /// <summary>Tables of level 0 beyond where they begin to count. Those in a compaction go all at once and soon: they count half.</summary>
     private double TablePressure(Superversion current)
     {
         double tables = current.Level0.Length - options.Level0SlowdownTables;
+        if (tables > 0)
+        {
+            tables -= 0.5 * current.Level0.Count(table => table.BeingCompacted);
+        }
+
         double pressure = tables / Math.Max(1, options.Level0StopTables - options.Level0SlowdownTables);
         double debt = current.Targets.Debt - (DebtBegins * (double)options.Level1Bytes);
         return Math.Max(0, Math.Max(pressure, debt / (DebtBegins * (double)options.Level1Bytes)));

@@ -264,6 +264,8 @@ internal sealed unsafe class MemoryEngine : Engine
         return walk;
     }
 
+    public override VersionScan ScanVersions(KeyRange range, long after, long upTo) => new ChainScan(Index, range, after, upTo);
+
     public override void BeginFlush()
     {
         if (_checkpointer is not null)

@@ -23,28 +23,18 @@ internal sealed class LockTable : IDisposable
 
     private readonly LockLimits _limits;
     private readonly LockSpace _space;
-    private readonly WaitClock _clock;
-    private readonly WaitGraph _graph;
+    private readonly LockWaits _waits;
     private readonly LockBudget _budget;
 
     // Guarded by all gates.
-    private readonly List<LockRequest> _blockers = [];
-    private readonly List<LockOwner> _ending = [];
     private bool _isClosed;
-
-    // Interlocked.
-    private int _awake;
-    private long _waits;
-    private long _deadlocks;
-    private long _timedOut;
 
     public LockTable(TimeProvider time, LockLimits limits)
     {
         _limits = limits;
         _budget = new LockBudget(limits);
-        _clock = new WaitClock(time, EndDueWaits);
-        _space = new LockSpace(limits.Stripes, _clock);
-        _graph = new WaitGraph(_space);
+        _waits = new LockWaits(time, limits.Stripes, _budget);
+        _space = _waits.Space;
     }
 
     /// <summary>
@@ -66,16 +56,16 @@ internal sealed class LockTable : IDisposable
             return new LockFigures(
                 held + heldRanges,
                 heldRanges + _space.WaitingRanges.Count,
-                _clock.Count,
-                Interlocked.Read(ref _waits),
-                Interlocked.Read(ref _deadlocks),
-                Interlocked.Read(ref _timedOut));
+                _waits.Count,
+                _waits.Begun,
+                _waits.Deadlocks,
+                _waits.TimedOut);
         }
     }
 
     /// <summary>Locks a key; waits on the caller's thread.</summary>
     public LockResult Acquire(LockOwner owner, ReadOnlySpan<byte> key, LockMode mode, TimeSpan timeout) =>
-        RequestKey(owner, key, mode, timeout, asynchronous: false, out LockResult result) ? result : WaitHere(owner);
+        RequestKey(owner, key, mode, timeout, asynchronous: false, out LockResult result) ? result : _waits.WaitHere(owner);
 
     /// <summary>Locks a key; completed when it returns if nobody is in the way. The key is copied. Await it once.</summary>
     public ValueTask<LockResult> AcquireAsync(LockOwner owner, ReadOnlySpan<byte> key, LockMode mode, TimeSpan timeout) =>
@@ -86,7 +76,7 @@ internal sealed class LockTable : IDisposable
 
     /// <summary>Locks all keys of a range, those that are not there too; waits on the caller's thread.</summary>
     public LockResult AcquireRange(LockOwner owner, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, LockMode mode, TimeSpan timeout) =>
-        RequestRange(owner, from, to, mode, timeout, asynchronous: false, out LockResult result) ? result : WaitHere(owner);
+        RequestRange(owner, from, to, mode, timeout, asynchronous: false, out LockResult result) ? result : _waits.WaitHere(owner);
 
     /// <summary>Locks all keys of a range; completed when it returns if nobody is in the way. The bounds are copied. Await it once.</summary>
     public ValueTask<LockResult> AcquireRangeAsync(
@@ -140,7 +130,7 @@ internal sealed class LockTable : IDisposable
             owner.AbortReason ??= reason;
             if (owner.Waiting is { } request)
             {
-                EndWait(request, new LockResult(LockOutcome.Aborted, LockText.Aborted(request, reason)), ref woken);
+                _waits.End(request, new LockResult(LockOutcome.Aborted, LockText.Aborted(request, reason)), ref woken);
             }
         }
 
@@ -178,6 +168,18 @@ internal sealed class LockTable : IDisposable
         return listing.Locks;
     }
 
+    /// <summary>What an owner waits for and the newest <paramref name="most"/> of the locks that it holds. At any time, from any thread.</summary>
+    public LockListing Describe(LockOwner owner, int most)
+    {
+        LockListing listing = new(most);
+        using (_space.EnterAll())
+        {
+            listing.Fill(_space, owner);
+        }
+
+        return listing;
+    }
+
     /// <summary>Ends all waits with <see cref="LockOutcome.Aborted"/>, and all requests to come.</summary>
     public void Dispose()
     {
@@ -185,21 +187,11 @@ internal sealed class LockTable : IDisposable
         using (_space.EnterAll())
         {
             _isClosed = true;
-            _clock.CollectAll(_ending);
-            foreach (LockOwner owner in _ending)
-            {
-                // It may have got its lock because the one before it in this list gave up.
-                if (owner.Waiting is { } request)
-                {
-                    EndWait(request, new LockResult(LockOutcome.Aborted, LockText.Aborted(request, Closing)), ref woken);
-                }
-            }
-
-            _ending.Clear();
+            _waits.EndAll(Closing, ref woken);
         }
 
         woken.Complete();
-        _clock.Dispose();
+        _waits.Dispose();
     }
 
     private static void CheckIdle(LockOwner owner)
@@ -208,14 +200,6 @@ internal sealed class LockTable : IDisposable
         {
             throw new InvalidOperationException($"{owner.Name} waits for a lock: it can do one thing at a time");
         }
-    }
-
-    private LockResult WaitHere(LockOwner owner)
-    {
-        // Whoever may be released by another thread at this moment is worth waiting for awake, if a processor is left for that thread.
-        bool over = Interlocked.Increment(ref _awake) < Environment.ProcessorCount && owner.Spin();
-        Interlocked.Decrement(ref _awake);
-        return over ? owner.Result : owner.Wait();
     }
 
     /// <summary>Whether the request is over; otherwise the owner waits.</summary>
@@ -364,7 +348,6 @@ internal sealed class LockTable : IDisposable
     private bool Submit(
         LockRequest request, LockMode mode, TimeSpan timeout, bool asynchronous, ref WokenOwners woken, out LockResult result)
     {
-        LockOwner owner = request.Owner;
         request.Wanted = mode;
         _space.Place(request);
         result = default;
@@ -376,103 +359,12 @@ internal sealed class LockTable : IDisposable
 
         if (timeout == TimeSpan.Zero)
         {
-            result = TimedOut(request, timeout);
-            request.Wanted = LockRequest.None;
-            Discard(request);
+            result = _waits.Refuse(request);
             return true;
         }
 
-        Interlocked.Increment(ref _waits);
-        owner.BeginWait(request, asynchronous);
-        owner.Timeout = timeout;
-        _space.Queue(request);
-        _clock.Add(owner, timeout);
-        while (owner.Waiting is not null && _graph.FindCycle(owner))
-        {
-            EndCheapestOfCycle(ref woken);
-        }
-
+        _waits.Begin(request, timeout, asynchronous, ref woken);
         return false;
-    }
-
-    private void EndCheapestOfCycle(ref WokenOwners woken)
-    {
-        LockOwner victim = _graph.CheapestOfCycle();
-        string text = LockText.Deadlock(_graph.Cycle, victim, _space, _blockers);
-        Interlocked.Increment(ref _deadlocks);
-        EndWait(victim.Waiting!, new LockResult(LockOutcome.Deadlock, text), ref woken);
-    }
-
-    private LockResult TimedOut(LockRequest request, TimeSpan timeout)
-    {
-        Interlocked.Increment(ref _timedOut);
-        _blockers.Clear();
-        _space.CollectBlockers(request, _blockers);
-        LockResult result = new(LockOutcome.TimedOut, LockText.TimedOut(request, _blockers, timeout));
-        _blockers.Clear();
-        return result;
-    }
-
-    /// <summary>The timer's.</summary>
-    private void EndDueWaits()
-    {
-        WokenOwners woken = default;
-        using (_space.EnterAll())
-        {
-            if (!_isClosed)
-            {
-                _clock.CollectDue(_ending);
-            }
-
-            foreach (LockOwner owner in _ending)
-            {
-                // It may have got its lock because the one before it in this list gave up.
-                if (owner.Waiting is { } request)
-                {
-                    EndWait(request, TimedOut(request, owner.Timeout), ref woken);
-                }
-            }
-
-            _ending.Clear();
-        }
-
-        woken.Complete();
-    }
-
-    /// <summary>Ends a wait without a grant, and grants what it had held up. With all gates held.</summary>
-    private void EndWait(LockRequest request, LockResult result, ref WokenOwners woken)
-    {
-        LockOwner owner = request.Owner;
-        _clock.Remove(owner);
-        _space.Unqueue(request);
-        owner.Waiting = null;
-        owner.Result = result;
-        woken.Add(owner);
-        if (request.Key is { } key)
-        {
-            _space.GrantWaiting(key, ref woken);
-            _space.GrantWaitingRanges(ref woken);
-        }
-        else
-        {
-            _space.GrantWaitingAround(request, ref woken);
-        }
-
-        Discard(request);
-    }
-
-    /// <summary>Forgets a request that waits no more, unless its owner holds something by it. With all gates held.</summary>
-    private void Discard(LockRequest request)
-    {
-        if (request.Held != LockRequest.None)
-        {
-            return;
-        }
-
-        LockOwner owner = request.Owner;
-        owner.Units -= request.Units;
-        request.Key?.Stripe.Give(request);
-        _budget.Settle(owner);
     }
 
     private void ReleaseRanges(LockOwner owner, LockMark mark, ref WokenOwners woken)

@@ -36,9 +36,12 @@ public sealed class CompactionPickerTests : IDisposable
         Assert.Equal(300_000, large[Last]);
         Assert.Equal(30_000, large[Last - 1]);
         Assert.Equal(3000, large[Last - 2]);
-        Assert.Equal(300, large[Last - 3]);
-        Assert.Equal((Last - 3, 0), (large.Base, large.Debt));
-        Assert.Equal(0, large[Last - 4]);
+        Assert.Equal((Last - 2, 0), (large.Base, large.Debt));
+
+        // No level is smaller than level 1 would be: a tenth of 3000 is no level.
+        Assert.Equal(0, large[Last - 3]);
+        Assert.Equal(Last, Tree(Leveled, [], (Last, Run(99))).Targets.Base);
+        Assert.Equal(Last - 1, Tree(Leveled, [], (Last, Run(100))).Targets.Base);
 
         // All levels above the last one together: a ninth of it.
         Assert.InRange(Enumerable.Range(1, Last - 1).Sum(level => large[level]), 0, 300_000 / 8.9);
@@ -47,9 +50,9 @@ public sealed class CompactionPickerTests : IDisposable
     [Fact]
     public void Level0GoesToTheBaseOrTheFirstLevelWithTables()
     {
-        Compaction direct = Pick(Leveled, Tree(Leveled, Level0(4), (Last, Run(20))))!;
+        Compaction direct = Pick(Leveled, Tree(Leveled, Level0(4), (Last, Run(4))))!;
         Assert.Equal((0, Last, false), (direct.Level, direct.OutputLevel, direct.IsMove));
-        Assert.Equal(24, direct.Inputs.Count());
+        Assert.Equal(8, direct.Inputs.Count());
 
         // What is left above the base is older than level 0 and newer than the base: nothing may pass it.
         Superversion left = Tree(Leveled, Level0(4), (2, Run(1)), (Last, Run(20)));
@@ -60,6 +63,50 @@ public sealed class CompactionPickerTests : IDisposable
         Compaction drained = Pick(Leveled, Tree(Leveled, [], (2, Run(1)), (Last, Run(20))))!;
         Assert.Equal((2, Last), (drained.Level, drained.OutputLevel));
         Assert.Null(Pick(Leveled, Tree(Leveled, Level0(3), (Last, Run(20)))));
+    }
+
+    [Fact]
+    public void Level0WaitsForAsMuchAsItIsMergedWith()
+    {
+        CompactionPicker picker = CompactionPicker.Create(Leveled, new byte[Superversion.Levels][]);
+
+        // 400 bytes for 800 wait; 800 do not.
+        Superversion half = Tree(Leveled, Level0(4), (Last, Run(8)));
+        Assert.Equal(half.Level0.Max(table => table.Id), picker.Level0WaitsBehind(half));
+        Assert.Null(picker.Pick(half, 0, Everything));
+        Superversion whole = Tree(Leveled, Level0(8), (Last, Run(8)));
+        Assert.Equal(0, picker.Level0WaitsBehind(whole));
+        Assert.Equal((0, 16), (picker.Pick(whole, 0, Everything)!.Level, whole.Tables.Count(table => table.BeingCompacted)));
+
+        // Whatever there is to be merged with, not until writers are slowed down.
+        Assert.NotEqual(0, picker.Level0WaitsBehind(Tree(Leveled, Level0(15), (Last, Run(90)))));
+        Superversion full = Tree(Leveled, Level0(16), (Last, Run(90)));
+        Assert.Equal(0, picker.Level0WaitsBehind(full));
+        Assert.Equal(0, picker.Pick(full, 0, Everything)!.Level);
+
+        // Three are not compacted anyway; and tombstones, which free more than they take, are worth four times their bytes.
+        Assert.Equal(0, picker.Level0WaitsBehind(Tree(Leveled, Level0(3), (Last, Run(90)))));
+        SsTable[] removals = [.. Enumerable.Range(0, 4).Select(_ => Table(0, 9_999_999, tombstones: 9))];
+        Assert.Equal(0, picker.Level0WaitsBehind(Tree(Leveled, removals, (Last, Run(16)))));
+    }
+
+    [Fact]
+    public void Level0DoesNotWaitWhereNothingComes()
+    {
+        CompactionPicker picker = CompactionPicker.Create(Leveled, new byte[Superversion.Levels][]);
+        SsTable[] tables = Level0(4);
+        SsTable[] last = Run(20);
+        Superversion tree = Tree(Leveled, tables, (Last, last));
+        long newest = picker.Level0WaitsBehind(tree);
+        Assert.NotEqual(0, newest);
+
+        // Another has come meanwhile: it waits on, behind that one.
+        Superversion more = Tree(Leveled, [.. Level0(1), .. tables], (Last, last));
+        picker.EndWait(newest);
+        Assert.Null(picker.Pick(more, 0, Everything));
+        Assert.True(picker.Level0WaitsBehind(more) > newest);
+        picker.EndWait(picker.Level0WaitsBehind(more));
+        Assert.Equal((0, Last), (picker.Pick(more, 0, Everything) is { } found ? (found.Level, found.OutputLevel) : default));
     }
 
     [Fact]
@@ -91,7 +138,7 @@ public sealed class CompactionPickerTests : IDisposable
     public void TablesInWorkAreLeftAlone()
     {
         SsTable[] last = Run(20);
-        Superversion tree = Tree(Leveled, Level0(4), (Last, last));
+        Superversion tree = Tree(Leveled, Level0(20), (Last, last));
         last[7].BeingCompacted = true;
         Assert.Null(Pick(Leveled, tree));
         last[7].BeingCompacted = false;

@@ -114,6 +114,46 @@ public sealed class CompactionRunTests
     }
 
     [Fact]
+    public void Level0ThatWaitsIsCompactedWhenNothingComes()
+    {
+        // Much below, little in level 0: worth waiting for more, but not for ever.
+        EngineOptions options = LsmFixture.SmallOptions with { MemtableBytes = 64 << 10, Level1Bytes = 1 << 20 };
+        using LsmFixture fixture = new(options);
+        for (int i = 0; i < 3000; i++)
+        {
+            fixture.Put($"key{i:D6}", new string('v', 100));
+        }
+
+        fixture.Flush();
+        Random random = new(7);
+        Superversion current = fixture.Engine.Versions.Current;
+        while (current.Level0.Length < options.Level0Tables)
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                fixture.Put($"key{random.Next(3000):D6}", "new");
+            }
+
+            fixture.Engine.BeginFlush();
+            Assert.NotEmpty(current.Deeper[LevelTargets.Last].Tables);
+            while (fixture.Engine.Versions.Current.Immutables.Length > 0)
+            {
+                fixture.Background.RunOne(random);
+            }
+
+            current = fixture.Engine.Versions.Current;
+        }
+
+        EngineStatistics before = fixture.Engine.GetStatistics();
+        Assert.True(before.Lsm!.PendingCompactionBytes > 0);
+        fixture.Background.RunAll(random);
+        EngineStatistics after = fixture.Engine.GetStatistics();
+        Assert.Equal(0, after.Lsm!.Levels[0].Tables);
+        Assert.Equal(0, after.Lsm.PendingCompactionBytes);
+        Assert.Equal(0, fixture.Background.Queued);
+    }
+
+    [Fact]
     public void ClosingDoesNotWaitForTheRate()
     {
         SteppedTime time = new();
