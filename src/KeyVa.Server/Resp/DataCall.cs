@@ -38,7 +38,7 @@ internal sealed class DataCall(RespDoor door, RespOutput output)
         {
             Output.Truncate(place);
             Output.Error(RespErrors.Of(_refused, _detail));
-            Transaction?.RollbackTo(before);
+            Transaction?.TakeBackTo(before);
         }
     }
 

@@ -336,7 +336,7 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     internal WriteSet.Mark Mark() => Body.Writes.Here();
 
     /// <summary>As <see cref="RollbackTo"/>. No savepoint was set since.</summary>
-    internal void RollbackTo(WriteSet.Mark mark)
+    internal void TakeBackTo(WriteSet.Mark mark)
     {
         WriteSet writes = Body.Writes;
         lock (writes.Gate)
