@@ -10,7 +10,7 @@ namespace KeyVa.Protocol.Resp;
 /// something in it. One thread at a time.
 /// </summary>
 /// <remarks>
-/// What does not fit into <see cref="MaxBytes"/> is dropped, and <see cref="IsOverflown"/> says so: the connection cannot go on then.
+/// What does not fit into <see cref="Most"/> is dropped, and <see cref="IsOverflown"/> says so: the connection cannot go on then.
 /// </remarks>
 internal sealed class RespOutput : IDisposable
 {
@@ -24,6 +24,9 @@ internal sealed class RespOutput : IDisposable
 
     /// <summary>Bytes written since the output was last empty; a place to go back to with <see cref="Truncate"/>.</summary>
     public int Length { get; private set; }
+
+    /// <summary>Bytes that are kept at most.</summary>
+    public int Most { get; init; } = MaxBytes;
 
     /// <summary>The version of the protocol: 2 or 3.</summary>
     public int Version { get; set; } = 2;
@@ -222,13 +225,13 @@ internal sealed class RespOutput : IDisposable
     private bool TryGrow(int bytes)
     {
         long needed = (long)Length + bytes;
-        if (IsOverflown || needed > MaxBytes)
+        if (IsOverflown || needed > Most)
         {
             IsOverflown = true;
             return false;
         }
 
-        int size = (int)Math.Max(needed, Math.Min(MaxBytes, Math.Max(FirstBytes, (long)Length * 2)));
+        int size = (int)Math.Max(needed, Math.Min(Most, Math.Max(FirstBytes, (long)Length * 2)));
         byte[] larger = ArrayPool<byte>.Shared.Rent(size);
         if (_buffer is { } buffer)
         {

@@ -1,4 +1,5 @@
 using KeyVa.Protocol.Resp;
+using KeyVa.Transactions;
 
 namespace KeyVa.Server.Resp;
 
@@ -26,16 +27,18 @@ internal sealed class DataCall(RespDoor door, RespOutput output)
         Now = Door.Now();
     }
 
-    /// <summary>Runs one command, and replies why not if it is refused.</summary>
+    /// <summary>Runs one command; if it is refused, replies why, and nothing of it is written.</summary>
     public void Run(CommandInfo info, RespCommand command)
     {
         int place = Output.Length;
+        WriteSet.Mark before = Transaction?.Mark() ?? default;
         _refused = Status.Ok;
         info.Data!(this, command);
         if (_refused != Status.Ok)
         {
             Output.Truncate(place);
             Output.Error(RespErrors.Of(_refused, _detail));
+            Transaction?.TakeBackTo(before);
         }
     }
 

@@ -56,14 +56,14 @@ internal static class KeyCommands
         {
             session.Await(session.Door.Store.RemoveAsync(command.Memory(1)), static (output, result) =>
             {
-                if (StringWrites.Succeeded(output, result))
-                {
-                    output.Integer(result.IsOk ? 1 : 0);
-                }
-                else if (result.Status is Status.Invalid or Status.TooLarge)
+                if (result.Status is Status.Invalid or Status.TooLarge)
                 {
                     // No such key can be there.
                     output.Integer(0);
+                }
+                else if (StringWrites.Succeeded(output, result))
+                {
+                    output.Integer(result.IsOk ? 1 : 0);
                 }
             });
             return;

@@ -12,8 +12,7 @@ namespace KeyVa.Server.Resp;
 /// <remarks>
 /// <para>Belongs to one session at a time, from its first SET of a pipeline until the last is answered.</para>
 /// <para>Invariants.
-/// 1. No key stands twice in batches that have not been started: batches of a partition are started in the order of their SETs, and a
-///    partition's writer keeps that order.
+/// 1. No key stands twice among those that have not been answered: whatever becomes of one batch, no other holds an older or newer value of its keys.
 /// 2. A batch that is refused changed nothing. Its SETs are done one by one then, so that each has the answer it would have had alone.</para>
 /// </remarks>
 internal sealed class PipelinedSets
@@ -43,7 +42,7 @@ internal sealed class PipelinedSets
     /// <summary>SETs that have not been answered.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Takes a SET; false: it is one that the store would refuse, or there are too many already.</summary>
+    /// <summary>Takes a SET; false: it is one that the store would refuse, its key is among those here (or seems to be), or there are too many already.</summary>
     public bool TryAdd(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
         StoreOptions limits = _store.Options;
@@ -55,8 +54,7 @@ internal sealed class PipelinedSets
         ulong hash = XxHash64.Compute(key);
         if (!TrySee(hash))
         {
-            StartAll();
-            TrySee(hash);
+            return false;
         }
 
         long partition = _store.Prefetch(key, hash);
@@ -137,7 +135,7 @@ internal sealed class PipelinedSets
         Clear();
     }
 
-    /// <summary>False: a key with this hash is among those of open batches.</summary>
+    /// <summary>False: a key with this hash is among those that have not been answered.</summary>
     private bool TrySee(ulong hash)
     {
         for (int slot = (int)(hash & (Slots - 1)); ; slot = (slot + 1) & (Slots - 1))

@@ -39,6 +39,9 @@ internal sealed class RespConnection : IDisposable
     /// <summary>There may be bytes to receive.</summary>
     public bool IsReadable { get; set; } = true;
 
+    /// <summary>The other side sends nothing more; what it has sent may still be there to receive.</summary>
+    public bool HasHungUp { get; set; }
+
     /// <summary>The other side does not take what is sent.</summary>
     public bool IsBlocked { get; set; }
 

@@ -69,8 +69,6 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public TimeSpan Uptime => Stopwatch.GetElapsedTime(_began);
 
-    public bool HasOnePartition => _partitions.Map.Partitions.Length == 1;
-
     /// <summary>Whether every partition keeps its keys in order.</summary>
     public bool IsOrdered => AllPartitions(static partition => partition.Engine.IsOrdered);
 

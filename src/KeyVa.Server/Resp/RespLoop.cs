@@ -14,7 +14,8 @@ namespace KeyVa.Server.Resp;
 /// request at a time before it did anything at all (docs/decisions/resp.md).</para>
 /// <para>Invariants.
 /// 1. A connection is touched by its loop's thread alone; others post it. A posted connection is looked at once for any number of posts.
-/// 2. Edge-triggered: the kernel tells once. Whoever has been told notes it (<see cref="RespConnection.IsReadable"/>) until a receive came back short.
+/// 2. Edge-triggered: the kernel tells once. Whoever has been told notes it (<see cref="RespConnection.IsReadable"/>) until a receive came back short;
+///    of a client that has hung up until a receive says so, since no other edge comes.
 /// 3. While a session's task runs, its connection receives nothing; while its client takes nothing, it does nothing.
 /// 4. A connection is served for a bounded time; what is left is posted behind the others.</para>
 /// </remarks>
@@ -95,6 +96,7 @@ internal sealed class RespLoop
                 else if (_connections.TryGetValue(descriptor, out RespConnection? connection))
                 {
                     connection.IsReadable |= (events & ~Epoll.Writable) != 0;
+                    connection.HasHungUp |= (events & (Epoll.PeerHungUp | Epoll.HungUp | Epoll.Error)) != 0;
                     connection.IsBlocked &= (events & Epoll.Writable) == 0;
                     Serve(connection, isFirstPass: true);
                     _told.Add(connection);
@@ -260,11 +262,12 @@ internal sealed class RespLoop
         int received = Epoll.Receive(connection.Descriptor, room);
         if (received <= 0)
         {
-            connection.IsReadable = false;
-            return received < 0 && Marshal.GetLastSystemError() is Epoll.WouldBlock or Epoll.Interrupted;
+            int error = received < 0 ? Marshal.GetLastSystemError() : 0;
+            connection.IsReadable = error == Epoll.Interrupted;
+            return error is Epoll.WouldBlock or Epoll.Interrupted;
         }
 
-        connection.IsReadable = received == room.Length;
+        connection.IsReadable = received == room.Length || connection.HasHungUp;
         connection.LastHeard = Stopwatch.GetTimestamp();
         if (ownRoom)
         {

@@ -135,12 +135,18 @@ internal sealed class RespSession : IDisposable
                 }
 
                 start += _reader.Consumed;
-                if (Busy is not null || Output.Length > HighWater)
+                if (Busy is null && Output.Length <= HighWater)
                 {
-                    return;
+                    continue;
                 }
 
-                continue;
+                if (Busy is null)
+                {
+                    // SETs that were gathered must not wait for bytes that may never come.
+                    TryFinishSets();
+                }
+
+                return;
             }
 
             NeedsInput = read == RespRead.Incomplete;
@@ -205,10 +211,20 @@ internal sealed class RespSession : IDisposable
     {
         _transaction.Discard();
         Subscriptions.Clear();
-        Output.Version = 2;
         Name = "";
         IsSilent = false;
         SkippedReplies = 0;
+        TakeMessages();
+        Output.Version = 2;
+    }
+
+    /// <summary>What others have published until now is sent before what is written next: of a channel that was left nothing comes after the reply that says so.</summary>
+    public void TakeMessages()
+    {
+        if (!IsSilent && SkippedReplies == 0)
+        {
+            Outbox.MoveTo(Output, int.MaxValue);
+        }
     }
 
     public void Dispose()
@@ -222,14 +238,21 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        if (info == CommandTable.Set && _transaction.IsIdle && !Subscriptions.Restrict(Output) && TryGather(command))
+        bool isSet = info == CommandTable.Set && _transaction.IsIdle && !Subscriptions.Restrict(Output);
+        if (isSet && TryGather(command))
         {
             return true;
         }
 
+        bool wasFirst = _sets is null || _sets.Count == 0;
         if (!TryFinishSets())
         {
             return false;
+        }
+
+        if (isSet && !wasFirst && TryGather(command))
+        {
+            return true;
         }
 
         int place = Output.Length;
@@ -418,8 +441,8 @@ internal sealed class RespSession : IDisposable
         }
         else if (info.LastKeyOf(command.Count) > info.FirstKey)
         {
-            // Of one partition a snapshot can be read at once; of several it may have to wait, and this buffer does not.
-            Start(_transaction.ReadAsync(info, Door.HasOnePartition ? command : command.Copy()));
+            // The snapshot may have to wait for writes under way, and this buffer does not.
+            Start(_transaction.ReadAsync(info, command.Copy()));
         }
         else
         {

@@ -41,15 +41,21 @@ internal static class ScanCommands
             return;
         }
 
-        using RespOutput found = new() { Version = call.Output.Version };
+        using RespOutput found = new() { Version = call.Output.Version, Most = call.Output.Most };
         long count = 0;
-        while (cursor.MoveNext())
+        while (!found.IsOverflown && cursor.MoveNext())
         {
             if (RespPattern.Matches(pattern, cursor.Key))
             {
                 found.Bulk(cursor.Key);
                 count++;
             }
+        }
+
+        if (found.IsOverflown)
+        {
+            call.Output.Error($"ERR the keys come to more than {found.Most} bytes, which is the longest reply; use SCAN");
+            return;
         }
 
         call.Output.Array(count);

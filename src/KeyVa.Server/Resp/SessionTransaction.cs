@@ -268,6 +268,8 @@ internal sealed class SessionTransaction(RespSession session)
             {
                 return false;
             }
+
+            EndIfRefused(check.Status);
         }
 
         return true;
@@ -279,13 +281,24 @@ internal sealed class SessionTransaction(RespSession session)
         int last = info.LastKeyOf(command.Count);
         for (int i = info.FirstKey; i <= last && i > 0; i += info.KeyStep)
         {
-            if (await transaction.PrepareAsync(command.Memory(i), LockMode.Exclusive) != Status.Ok)
+            Status status = await transaction.PrepareAsync(command.Memory(i), LockMode.Exclusive);
+            if (status != Status.Ok)
             {
+                EndIfRefused(status);
                 return false;
             }
         }
 
         return true;
+    }
+
+    /// <summary>The store gives no more locks: unlike after a deadlock or a timeout the transaction goes on, and would be committed without what was not done.</summary>
+    private static void EndIfRefused(Status status)
+    {
+        if (status == Status.TooLarge)
+        {
+            throw new RefusedException(status, "the transaction needs more locks than the store gives to one, or to all together; name fewer keys");
+        }
     }
 
     /// <summary>Does work until it commits; false: it was refused, and the reply says why.</summary>

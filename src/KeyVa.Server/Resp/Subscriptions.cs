@@ -60,6 +60,7 @@ internal sealed class Subscriptions(RespSession session)
             if (all.Remove(channel))
             {
                 session.Door.Hub.Unsubscribe(channel, session, isPattern);
+                session.TakeMessages();
             }
 
             Reply(kind, channel);

@@ -332,6 +332,19 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
         { } body => new CommitResult { Status = body.EndStatus, Detail = body.Detail },
     };
 
+    /// <summary>As <see cref="SetSavepoint"/>, any number of times: nothing is kept of it.</summary>
+    internal WriteSet.Mark Mark() => Body.Writes.Here();
+
+    /// <summary>As <see cref="RollbackTo"/>. No savepoint was set since.</summary>
+    internal void TakeBackTo(WriteSet.Mark mark)
+    {
+        WriteSet writes = Body.Writes;
+        lock (writes.Gate)
+        {
+            writes.RollBackTo(mark);
+        }
+    }
+
     /// <summary>As <see cref="RollbackTo"/>; false if there is no such savepoint.</summary>
     internal bool TryRollbackTo(Savepoint savepoint) => Body.TryRollBackTo(savepoint);
 

@@ -26,7 +26,10 @@ internal sealed class RespSocket : IAsyncDisposable
         return await ReadAsync();
     }
 
-    public Task SendAsync(params string[] arguments)
+    public Task SendAsync(params string[] arguments) => SendRawAsync(Encode(arguments));
+
+    /// <summary>A command as it stands on the wire, to be sent in one piece with others.</summary>
+    public static string Encode(params string[] arguments)
     {
         StringBuilder text = new();
         text.Append(CultureInfo.InvariantCulture, $"*{arguments.Length}\r\n");
@@ -35,8 +38,11 @@ internal sealed class RespSocket : IAsyncDisposable
             text.Append(CultureInfo.InvariantCulture, $"${argument.Length}\r\n{argument}\r\n");
         }
 
-        return SendRawAsync(text.ToString());
+        return text.ToString();
     }
+
+    /// <summary>Sends nothing more, and goes on receiving.</summary>
+    public void EndSending() => _client.Client.Shutdown(SocketShutdown.Send);
 
     public Task SendRawAsync(string text) => _client.Client.SendAsync(Encoding.Latin1.GetBytes(text), SocketFlags.None);
 
