@@ -159,7 +159,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         Store.EndWatches();
         using (CancellationTokenSource patience = new(StopTimeout))
         {
-            await Task.WhenAll([.. _listeners.Select(listener => listener.StopAsync(patience.Token)), _resp?.StopAsync() ?? Task.CompletedTask]);
+            await Task.WhenAll([.. _listeners.Select(listener => listener.StopAsync(patience.Token)), _resp?.StopAsync(patience.Token) ?? Task.CompletedTask]);
         }
 
         foreach (Listener listener in _listeners)

@@ -69,6 +69,7 @@ internal sealed class RespCommand
         }
     }
 
+    /// <summary>Forgets the arguments, and gives back the memory that very many have taken.</summary>
     internal void Clear()
     {
         Count = 0;

@@ -25,6 +25,9 @@ internal enum CommandFlags
     /// <summary>Reads more than the keys that its arguments name.</summary>
     ReadsAll = 64,
 
+    /// <summary>Opens a scan, and reads little of it.</summary>
+    Scans = 512,
+
     Admin = 128,
     PubSub = 256,
 }

@@ -47,7 +47,9 @@ internal static class CommandTable
 
         (ulong low, ulong high) = Letters(name);
         ref readonly Slot slot = ref Slots[(int)(((low ^ BitOperations.RotateLeft(high, 29)) * Multiplier) >> Shift)];
-        return slot.Low == low && slot.High == high ? slot.Command : null;
+
+        // The length tells "get" from "get " and "get\0", whose last bytes vanish with the case.
+        return slot.Low == low && slot.High == high && slot.Command is { } command && command.Name.Length == name.Length ? command : null;
     }
 
     /// <summary>A subcommand; null if there is none.</summary>

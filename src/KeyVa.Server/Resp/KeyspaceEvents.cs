@@ -39,7 +39,8 @@ internal sealed class KeyspaceEvents(RespDoor door) : IAsyncDisposable
             if (tells && _stop is null)
             {
                 _stop = new CancellationTokenSource();
-                _pump = PumpAsync(_stop.Token);
+                CancellationToken token = _stop.Token;
+                _pump = Task.Run(() => PumpAsync(token), CancellationToken.None);
             }
             else if (!tells && _stop is not null)
             {

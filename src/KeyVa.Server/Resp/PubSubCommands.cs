@@ -26,8 +26,16 @@ internal static class PubSubCommands
         },
     ];
 
-    private static void Publish(RespSession session, RespCommand command) =>
+    private static void Publish(RespSession session, RespCommand command)
+    {
+        if (command[1].Length > Subscriptions.MaxNameBytes)
+        {
+            session.Output.Error($"ERR a channel or pattern has at most {Subscriptions.MaxNameBytes} bytes");
+            return;
+        }
+
         session.Output.Integer(session.Door.Hub.Publish(command[1], command[2]));
+    }
 
     private static void Channels(RespSession session, RespCommand command)
     {

@@ -19,6 +19,7 @@ internal sealed class RespConnection : IDisposable
     private int _start;
     private int _end;
     private int _isPosted;
+    private long _heldOutput;
 
     public RespConnection(Socket socket, RespLoop loop, RespDoor door)
     {
@@ -44,6 +45,9 @@ internal sealed class RespConnection : IDisposable
 
     /// <summary>The other side does not take what is sent.</summary>
     public bool IsBlocked { get; set; }
+
+    /// <summary>Ticks of the loop's clock when it was found blocked last.</summary>
+    public long BlockedSince { get; set; }
 
     public bool IsClosed { get; private set; }
 
@@ -103,12 +107,27 @@ internal sealed class RespConnection : IDisposable
         return true;
     }
 
+    /// <summary>Counts replies that wait for the other side among what all connections hold; false: there is no room.</summary>
+    public bool TryHoldOutput()
+    {
+        long held = IsBlocked ? Math.Max(0, Session!.Output.Length - FreeBytes) : 0;
+        if (held != _heldOutput && !_loop.Door.TryHold(held - _heldOutput))
+        {
+            return false;
+        }
+
+        _heldOutput = held;
+        return true;
+    }
+
     public void NoteReceived(int bytes) => _end += bytes;
 
     public void Dispose()
     {
         IsClosed = true;
         Release();
+        _loop.Door.TryHold(-_heldOutput);
+        _heldOutput = 0;
         Session?.Dispose();
         _socket.Dispose();
     }

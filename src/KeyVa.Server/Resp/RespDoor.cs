@@ -19,6 +19,7 @@ internal sealed class RespDoor : IAsyncDisposable
 
     private readonly ConcurrentDictionary<long, RespSession> _sessions = new();
     private readonly PipelinedSets?[] _sets = new PipelinedSets?[MaxPooledSets];
+    private readonly CancellationTokenSource _stopping = new();
     private readonly long _began = Stopwatch.GetTimestamp();
     private readonly PartitionRegistry _partitions;
     private long _lastId;
@@ -74,6 +75,11 @@ internal sealed class RespDoor : IAsyncDisposable
 
     /// <summary>Whether every partition knows how many keys it has.</summary>
     public bool CountsExactly => AllPartitions(static partition => !partition.Engine.IsOrdered);
+
+    /// <summary>Cancelled when a stop waits no longer for transactions that wait for others.</summary>
+    public CancellationToken Stopping => _stopping.Token;
+
+    public bool HasOnePartition => _partitions.Map.Partitions.Length == 1;
 
     public bool IsVolatile => AllPartitions(static partition => partition.Writer.IsVolatile);
 
@@ -131,7 +137,14 @@ internal sealed class RespDoor : IAsyncDisposable
         }
     }
 
-    public ValueTask DisposeAsync() => Events.DisposeAsync();
+    /// <summary>Transactions that meet others are not begun again; see <see cref="Stopping"/>.</summary>
+    public void GiveUp() => _stopping.Cancel();
+
+    public async ValueTask DisposeAsync()
+    {
+        await Events.DisposeAsync();
+        _stopping.Dispose();
+    }
 
     private bool AllPartitions(Func<Partition, bool> holds)
     {

@@ -14,6 +14,9 @@ internal sealed class RespListener
     private const int Backlog = 512;
     private const int KeepAliveSeconds = 300;
 
+    /// <summary>Between two attempts to accept, the first of which has failed.</summary>
+    private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(100);
+
     private readonly RespDoor _door;
     private readonly ServerLog _log;
     private readonly Socket _socket;
@@ -62,23 +65,32 @@ internal sealed class RespListener
         return new RespListener(door, socket, threads, log);
     }
 
-    /// <summary>Takes no more connections and closes those there are; when it ends, none of them uses the store any more.</summary>
-    public async Task StopAsync()
+    /// <summary>
+    /// Takes no more connections and closes those there are; when it ends, none of them uses the store any more. Once
+    /// <paramref name="patience"/> is cancelled, what waits for others gives up at its next attempt, a lock's timeout later at most.
+    /// </summary>
+    public async Task StopAsync(CancellationToken patience)
     {
         _socket.Dispose();
         await _accepting;
-        await Task.WhenAll(_loops.Select(static loop => loop.StopAsync()));
+        await using (patience.Register(_door.GiveUp))
+        {
+            await Task.WhenAll(_loops.Select(static loop => loop.StopAsync()));
+        }
+
         await _door.DisposeAsync();
     }
 
     private async Task AcceptAsync()
     {
+        bool hasFailed = false;
         for (int next = 0; ; next = (next + 1) % _loops.Length)
         {
             Socket client;
             try
             {
                 client = await _socket.AcceptAsync();
+                hasFailed = false;
             }
             catch (ObjectDisposedException)
             {
@@ -90,8 +102,14 @@ internal sealed class RespListener
             }
             catch (SocketException e)
             {
-                // One that went away again, or no descriptor left: those that are here go on.
-                _log.RespNotAccepted(e.Message);
+                // One that went away again, or no descriptor left: those that are here go on. Said once, until it works again.
+                if (!hasFailed)
+                {
+                    _log.RespNotAccepted(e.Message);
+                }
+
+                hasFailed = true;
+                await Task.Delay(AcceptPause);
                 continue;
             }
 

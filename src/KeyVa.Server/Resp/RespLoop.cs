@@ -27,7 +27,7 @@ internal sealed class RespLoop
     private const int HighWater = 1 << 20;
     private const int TickMilliseconds = 1000;
 
-    /// <summary>Who has begun a command and sends nothing of it for so long is cut off.</summary>
+    /// <summary>Who has begun a command and sends nothing of it for so long, or takes nothing of what is sent, is cut off.</summary>
     private static readonly TimeSpan UnfinishedTimeout = TimeSpan.FromSeconds(60);
 
     private readonly int _epoll;
@@ -117,8 +117,17 @@ internal sealed class RespLoop
             Sweep();
         }
 
+        while (_posted.TryDequeue(out RespConnection? late))
+        {
+            // Came too late to be served; those that were served are closed already.
+            if (!late.IsClosed)
+            {
+                late.Dispose();
+            }
+        }
+
+        // The other descriptor stays: what ends late may still wake this loop, and must not write to whatever has that number then.
         _ = Epoll.Close(_epoll);
-        _ = Epoll.Close(_wakeUp);
         _ended.SetResult();
     }
 
@@ -133,24 +142,32 @@ internal sealed class RespLoop
                 continue;
             }
 
-            if (_connections.TryAdd(connection.Descriptor, connection))
+            if (!_connections.TryAdd(connection.Descriptor, connection) || TryRegister(connection))
             {
-                Register(connection);
+                Serve(connection);
             }
-
-            Serve(connection);
         }
     }
 
-    private void Register(RespConnection connection)
+    private bool TryRegister(RespConnection connection)
     {
         connection.LastHeard = Stopwatch.GetTimestamp();
-        Checked(Epoll.Add(_epoll, connection.Descriptor, Epoll.Readable | Epoll.Writable | Epoll.PeerHungUp | Epoll.EdgeTriggered));
         if (connection.Session is null)
         {
             _ = Epoll.Send(connection.Descriptor, "-ERR max number of clients reached\r\n"u8);
             Close(connection);
+            return false;
         }
+
+        if (Epoll.Add(_epoll, connection.Descriptor, Epoll.Readable | Epoll.Writable | Epoll.PeerHungUp | Epoll.EdgeTriggered) < 0)
+        {
+            // The system watches no more descriptors: those that are here go on.
+            _log.RespNotAccepted(Marshal.GetPInvokeErrorMessage(Marshal.GetLastSystemError()));
+            Close(connection);
+            return false;
+        }
+
+        return true;
     }
 
     private void Serve(RespConnection connection, bool isFirstPass = false)
@@ -203,7 +220,7 @@ internal sealed class RespLoop
             }
 
             session.Outbox.MoveTo(session.Output, HighWater);
-            if (!TrySend(connection) || session.IsKilled || session.Outbox.IsOverflown || session.Output.IsOverflown)
+            if (!TrySend(connection) || !connection.TryHoldOutput() || session.IsKilled || session.Outbox.IsOverflown || session.Output.IsOverflown)
             {
                 return false;
             }
@@ -297,6 +314,7 @@ internal sealed class RespLoop
             if (error == Epoll.WouldBlock)
             {
                 connection.IsBlocked = true;
+                connection.BlockedSince = Stopwatch.GetTimestamp();
             }
             else if (error != Epoll.Interrupted)
             {
@@ -312,7 +330,11 @@ internal sealed class RespLoop
         if (connection.Session?.Busy is { IsCompleted: false } task)
         {
             // Its task still writes into the output: the end comes when that has ended.
-            connection.Session.Kill();
+            if (!connection.Session.IsKilled)
+            {
+                connection.Session.Kill();
+            }
+
             Await(connection, task);
             return;
         }
@@ -336,7 +358,8 @@ internal sealed class RespLoop
             TimeSpan silent = Stopwatch.GetElapsedTime(connection.LastHeard);
             bool isIdle = Door.IdleTimeout > TimeSpan.Zero && silent > Door.IdleTimeout && session.Subscriptions.Count == 0;
             bool isStuck = connection.HasInput && !connection.IsBlocked && silent > UnfinishedTimeout;
-            if (_isStopping || (session.Busy is null && (isIdle || isStuck)))
+            bool isDeaf = connection.IsBlocked && Stopwatch.GetElapsedTime(connection.BlockedSince) > UnfinishedTimeout;
+            if (_isStopping || (session.Busy is null && (isIdle || isStuck || isDeaf)))
             {
                 Close(connection);
             }

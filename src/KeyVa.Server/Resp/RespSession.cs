@@ -18,6 +18,9 @@ internal sealed class RespSession : IDisposable
     /// <summary>With so many bytes to send nothing more is read: a client that does not take its replies gets no others.</summary>
     private const int HighWater = 1 << 20;
 
+    /// <summary>After so long the others of the same thread have their turn, however many commands are still there.</summary>
+    private static readonly TimeSpan LongestTurn = TimeSpan.FromMilliseconds(5);
+
     private readonly RespReader _reader;
     private readonly SessionTransaction _transaction;
     private PipelinedSets? _sets;
@@ -100,6 +103,7 @@ internal sealed class RespSession : IDisposable
     {
         NeedsInput = false;
         PipelinedGets gets = PipelinedGets.OfThisThread;
+        long began = Stopwatch.GetTimestamp();
         while (!IsClosing)
         {
             RespRead read = _reader.Read(buffer, start, end);
@@ -135,7 +139,9 @@ internal sealed class RespSession : IDisposable
                 }
 
                 start += _reader.Consumed;
-                if (Busy is null && Output.Length <= HighWater)
+                _reader.Command.Clear();
+                bool isGathered = _sets is not null;
+                if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
                 {
                     continue;
                 }
@@ -433,9 +439,9 @@ internal sealed class RespSession : IDisposable
         {
             RunInTransaction(info, command);
         }
-        else if (info.Is(CommandFlags.ReadsAll))
+        else if (info.Is(CommandFlags.ReadsAll) || (info.Is(CommandFlags.Scans) && !Door.HasOnePartition))
         {
-            // As long as there are keys: not on a thread that others wait for.
+            // As long as there are keys, or a snapshot of several partitions that waits: not on a thread that others wait for.
             RespCommand copy = command.Copy();
             Start(Task.Run(() => ReadAll(info, copy)));
         }

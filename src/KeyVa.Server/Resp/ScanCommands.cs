@@ -19,9 +19,9 @@ internal static class ScanCommands
     public static CommandInfo[] All { get; } =
     [
         new() { Name = "keys", Arity = 2, Flags = CommandFlags.ReadOnly | CommandFlags.ReadsAll, Data = Keys },
-        new() { Name = "scan", Arity = -2, Flags = CommandFlags.ReadOnly, Data = Scan },
+        new() { Name = "scan", Arity = -2, Flags = CommandFlags.ReadOnly | CommandFlags.Scans, Data = Scan },
         new() { Name = "dbsize", Arity = 1, Flags = CommandFlags.ReadOnly | CommandFlags.ReadsAll, Data = Size },
-        new() { Name = "randomkey", Arity = 1, Flags = CommandFlags.ReadOnly, Data = RandomKey },
+        new() { Name = "randomkey", Arity = 1, Flags = CommandFlags.ReadOnly | CommandFlags.Scans, Data = RandomKey },
         new() { Name = "flushdb", Arity = -1, Flags = CommandFlags.Write, Data = RemoveAll, Session = RemoveAllNow },
         new() { Name = "flushall", Arity = -1, Flags = CommandFlags.Write, Data = RemoveAll, Session = RemoveAllNow },
     ];
@@ -64,10 +64,16 @@ internal static class ScanCommands
 
     private static void Scan(DataCall call, RespCommand command)
     {
-        if (!RespNumber.TryRead(command[1], out long number) && !ulong.TryParse(command[1], out _))
+        if (!RespNumber.TryRead(command[1], out long number))
         {
-            call.Output.Error(RespErrors.NoCursor);
-            return;
+            if (!ulong.TryParse(command[1], out ulong unsigned))
+            {
+                call.Output.Error(RespErrors.NoCursor);
+                return;
+            }
+
+            // From 2^63 on negative, which none of ours is.
+            number = unchecked((long)unsigned);
         }
 
         if (!TryOptions(command, out long count, out int pattern, out bool anyType, out string? error))

@@ -9,18 +9,22 @@ namespace KeyVa.Server.Resp;
 /// </summary>
 internal sealed class SessionTransaction(RespSession session)
 {
-    /// <summary>Bytes of the commands that a transaction queues at most.</summary>
+    /// <summary>Bytes of the commands that a transaction queues at most, with what each command and each argument takes beside its bytes.</summary>
     private const long MaxQueuedBytes = 64 << 20;
+    private const int CommandOverhead = 128;
+    private const int ArgumentOverhead = 8;
 
-    /// <summary>Keys that a session watches at most.</summary>
+    /// <summary>Keys that a session watches at most, and their bytes.</summary>
     private const int MaxWatched = 1 << 16;
+    private const long MaxWatchedBytes = 16 << 20;
 
     private static readonly TransactionOptions ReadOnly = new() { ReadOnly = true };
 
     private readonly List<(CommandInfo Info, RespCommand Command)> _queue = [];
-    private readonly List<(byte[] Key, long Version)> _watched = [];
+    private readonly Dictionary<byte[], long> _watched = new(BytesComparer.Instance);
     private readonly List<int> _lengths = [];
     private long _queuedBytes;
+    private long _watchedBytes;
     private bool _isSpoilt;
 
     /// <summary>Whether MULTI has begun.</summary>
@@ -49,7 +53,7 @@ internal sealed class SessionTransaction(RespSession session)
 
     public void Queue(CommandInfo info, RespCommand command)
     {
-        _queuedBytes += command.Bytes;
+        _queuedBytes += command.Bytes + CommandOverhead + (ArgumentOverhead * (long)command.Count);
         if (_queuedBytes > MaxQueuedBytes)
         {
             Spoil();
@@ -72,7 +76,7 @@ internal sealed class SessionTransaction(RespSession session)
     {
         _queue.Clear();
         _queuedBytes = 0;
-        _watched.Clear();
+        ForgetWatched();
         _isSpoilt = false;
         IsQueuing = false;
     }
@@ -85,22 +89,25 @@ internal sealed class SessionTransaction(RespSession session)
             return;
         }
 
+        Dictionary<byte[], long>.AlternateLookup<ReadOnlySpan<byte>> watched = _watched.GetAlternateLookup<ReadOnlySpan<byte>>();
         for (int i = 1; i < command.Count; i++)
         {
-            ReadOnlyMemory<byte> key = command.Memory(i);
-            if (_watched.Exists(one => key.Span.SequenceEqual(one.Key)))
+            // A key that nobody can write stays as it is.
+            ReadOnlySpan<byte> key = command[i];
+            if (key.Length is 0 or > Limits.MaxKeyBytes || watched.ContainsKey(key))
             {
                 continue;
             }
 
-            if (_watched.Count == MaxWatched)
+            if (_watched.Count == MaxWatched || _watchedBytes + key.Length > MaxWatchedBytes)
             {
-                Output.Error($"ERR more than {MaxWatched} keys are watched");
+                Output.Error($"ERR more than {MaxWatched} keys, or {MaxWatchedBytes} bytes of keys, are watched");
                 return;
             }
 
-            using ValueLease lease = session.Door.Store.Get(key.Span);
-            _watched.Add((key.ToArray(), lease.Version));
+            using ValueLease lease = session.Door.Store.Get(key);
+            watched[key] = lease.Version;
+            _watchedBytes += key.Length;
         }
 
         Output.Ok();
@@ -108,7 +115,7 @@ internal sealed class SessionTransaction(RespSession session)
 
     public void Unwatch()
     {
-        _watched.Clear();
+        ForgetWatched();
         Output.Ok();
     }
 
@@ -123,6 +130,11 @@ internal sealed class SessionTransaction(RespSession session)
         {
             Discard();
             Output.Error("EXECABORT Transaction discarded because of previous errors.");
+        }
+        else if (_queue.Exists(static one => one.Info.Is(CommandFlags.ReadsAll | CommandFlags.Scans)))
+        {
+            // As long as there are keys: not on a thread that others wait for.
+            session.Start(Task.Run(ExecuteAsync));
         }
         else
         {
@@ -162,6 +174,12 @@ internal sealed class SessionTransaction(RespSession session)
         {
             session.Refuse(failure, place);
         }
+    }
+
+    private void ForgetWatched()
+    {
+        _watched.Clear();
+        _watchedBytes = 0;
     }
 
     private async Task ExecuteAsync()
@@ -256,12 +274,6 @@ internal sealed class SessionTransaction(RespSession session)
     {
         foreach ((byte[] key, long version) in _watched)
         {
-            // A key that nobody can write stays as it is.
-            if (key.Length is 0 or > Limits.MaxKeyBytes)
-            {
-                continue;
-            }
-
             WriteResult check = await transaction.CheckAsync(
                 key, version == 0 ? Condition.IfAbsent : Condition.IfVersion(version), CancellationToken.None);
             if (check.Status == Status.ConditionFailed)
@@ -309,7 +321,7 @@ internal sealed class SessionTransaction(RespSession session)
             CommitResult result;
             do
             {
-                result = await session.Door.Store.TransactAsync(work);
+                result = await session.Door.Store.TransactAsync(work, cancellation: session.Door.Stopping);
             }
             while (result.Status is Status.Conflict or Status.Deadlock);
 
@@ -324,6 +336,12 @@ internal sealed class SessionTransaction(RespSession session)
         catch (StoreException failure)
         {
             session.Refuse(failure, place);
+            return false;
+        }
+        catch (OperationCanceledException)
+        {
+            Output.Truncate(place);
+            Output.Error("TRYAGAIN the server stops, and others held what this needs");
             return false;
         }
     }

@@ -57,7 +57,7 @@ internal sealed class SlowLog
     {
         long threshold = ThresholdMicroseconds;
         long took = (long)Stopwatch.GetElapsedTime(began).TotalMicroseconds;
-        if (threshold < 0 || took < threshold)
+        if (threshold < 0 || took < threshold || HasSecrets(command[0]))
         {
             return;
         }
@@ -104,6 +104,9 @@ internal sealed class SlowLog
             ? bytes.ToArray()
             : [.. bytes[..MostBytes], .. System.Text.Encoding.ASCII.GetBytes($"... ({bytes.Length - MostBytes} more bytes)")];
     }
+
+    private static bool HasSecrets(ReadOnlySpan<byte> name) =>
+        System.Text.Ascii.EqualsIgnoreCase(name, "auth"u8) || System.Text.Ascii.EqualsIgnoreCase(name, "hello"u8);
 
     private void Trim()
     {

@@ -8,6 +8,14 @@ internal sealed class Subscriptions(RespSession session)
     /// <summary>Channels and patterns of one session.</summary>
     private const int MaxSubscriptions = 1 << 16;
 
+    /// <summary>Their bytes together.</summary>
+    private const long MaxBytes = 16 << 20;
+
+    /// <summary>The longest channel or pattern: enough for the notifications of the longest key, and a match costs the product of both lengths at worst.</summary>
+    public const int MaxNameBytes = Limits.MaxKeyBytes + 256;
+
+    private long _bytes;
+
     private readonly HashSet<byte[]> _channels = new(BytesComparer.Instance);
     private readonly HashSet<byte[]> _patterns = new(BytesComparer.Instance);
 
@@ -25,15 +33,22 @@ internal sealed class Subscriptions(RespSession session)
         HashSet<byte[]> all = isPattern ? _patterns : _channels;
         for (int i = 1; i < command.Count; i++)
         {
-            if (Count == MaxSubscriptions)
+            if (command[i].Length > MaxNameBytes)
             {
-                session.Output.Error($"ERR more than {MaxSubscriptions} subscriptions");
+                session.Output.Error($"ERR a channel or pattern has at most {MaxNameBytes} bytes");
+                return;
+            }
+
+            if (Count == MaxSubscriptions || _bytes + command[i].Length > MaxBytes)
+            {
+                session.Output.Error($"ERR more than {MaxSubscriptions} subscriptions, or {MaxBytes} bytes of them");
                 return;
             }
 
             byte[] channel = command[i].ToArray();
             if (all.Add(channel))
             {
+                _bytes += channel.Length;
                 session.Door.Hub.Subscribe(channel, session, isPattern);
             }
 
@@ -59,6 +74,7 @@ internal sealed class Subscriptions(RespSession session)
         {
             if (all.Remove(channel))
             {
+                _bytes -= channel.Length;
                 session.Door.Hub.Unsubscribe(channel, session, isPattern);
                 session.TakeMessages();
             }
@@ -81,6 +97,7 @@ internal sealed class Subscriptions(RespSession session)
 
         _channels.Clear();
         _patterns.Clear();
+        _bytes = 0;
     }
 
     private void Reply(ReadOnlySpan<byte> kind, byte[] channel)

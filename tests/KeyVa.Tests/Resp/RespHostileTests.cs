@@ -103,6 +103,58 @@ public sealed class RespHostileTests
     }
 
     [Fact]
+    public async Task ManyEmptyArgumentsCountInATransaction()
+    {
+        await using TestServer server = await RespServerTests.StartAsync("memory");
+        await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+        string command = "*1000000\r\n$3\r\nDEL\r\n" + string.Concat(Enumerable.Repeat("$0\r\n\r\n", 999_999));
+        Assert.Equal("+OK", await client.CallAsync("MULTI"));
+        for (int i = 0; i < 8; i++)
+        {
+            await client.SendRawAsync(command);
+            Assert.Equal("+QUEUED", await client.ReadAsync());
+        }
+
+        await client.SendRawAsync(command);
+        Assert.StartsWith("-ERR the transaction has more than 67108864 bytes", await client.ReadAsync());
+        Assert.StartsWith("-EXECABORT", await client.CallAsync("EXEC"));
+    }
+
+    [Fact]
+    public async Task SubscriptionsHaveABound()
+    {
+        await using TestServer server = await RespServerTests.StartAsync("memory");
+        await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+        await client.CallAsync("HELLO", "3");
+        Assert.StartsWith("-ERR a channel or pattern has at most", await client.CallAsync("PSUBSCRIBE", new string('*', 9000)));
+        Assert.StartsWith("-ERR a channel or pattern has at most", await client.CallAsync("PUBLISH", new string('c', 9000), "m"));
+        for (int i = 0; i < 2048; i++)
+        {
+            Assert.StartsWith("[subscribe, ", await client.CallAsync("SUBSCRIBE", i.ToString(CultureInfo.InvariantCulture).PadLeft(8192, 'c')));
+        }
+
+        Assert.StartsWith("-ERR more than 65536 subscriptions, or 16777216 bytes", await client.CallAsync("SUBSCRIBE", "one"));
+        Assert.StartsWith("[unsubscribe, ", await client.CallAsync("UNSUBSCRIBE", "0".PadLeft(8192, 'c')));
+        Assert.StartsWith("[subscribe, one", await client.CallAsync("SUBSCRIBE", "one"));
+    }
+
+    [Fact]
+    public async Task WhatIsNearlyACommandOrACursorIsNone()
+    {
+        await using TestServer server = await RespServerTests.StartAsync("memory");
+        await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+        Assert.StartsWith("-ERR unknown command 'get '", await client.CallAsync("get ", "a"));
+        Assert.StartsWith("-ERR unknown command", await client.CallAsync("get\0", "a"));
+        Assert.StartsWith("-ERR unknown command", await client.CallAsync("setex ", "a", "1", "v"));
+        Assert.StartsWith("-ERR invalid cursor", await client.CallAsync("SCAN", "007"));
+        Assert.StartsWith("-ERR invalid cursor", await client.CallAsync("SCAN", "18446744073709551615"));
+        Assert.Equal("+OK", await client.CallAsync("CONFIG", "SET", "slowlog-log-slower-than", "0"));
+        await client.CallAsync("HELLO", "2", "AUTH", "default", "secret");
+        await client.CallAsync("AUTH", "secret");
+        Assert.DoesNotContain("secret", await client.CallAsync("SLOWLOG", "GET"));
+    }
+
+    [Fact]
     public async Task AWebPageCannotSpeakToIt()
     {
         await using TestServer server = await RespServerTests.StartAsync("memory");

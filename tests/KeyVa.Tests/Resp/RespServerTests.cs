@@ -151,6 +151,14 @@ public sealed class RespServerTests
 
         Assert.Equal(300, found.Count(static key => !key.Contains("new", StringComparison.Ordinal)));
         Assert.StartsWith("-ERR invalid cursor", await client.CallAsync("SCAN", "77"));
+        Assert.NotEqual("nil", await client.CallAsync("RANDOMKEY"));
+
+        // In a transaction too, whichever thread that runs on.
+        await client.CallAsync("MULTI");
+        await client.CallAsync("SET", "last:0", "x");
+        await client.CallAsync("KEYS", "last:*");
+        await client.CallAsync("SCAN", "0", "COUNT", "10000", "MATCH", "last:*");
+        Assert.Equal("[+OK, [last:0], [0, [last:0]]]", await client.CallAsync("EXEC"));
     }
 
     [Fact]
