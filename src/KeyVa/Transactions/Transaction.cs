@@ -336,14 +336,7 @@ public sealed class Transaction : ITransaction, IAttempt, IDisposable
     internal WriteSet.Mark Mark() => Body.Writes.Here();
 
     /// <summary>As <see cref="RollbackTo"/>. No savepoint was set since.</summary>
-    internal void TakeBackTo(WriteSet.Mark mark)
-    {
-        WriteSet writes = Body.Writes;
-        lock (writes.Gate)
-        {
-            writes.RollBackTo(mark);
-        }
-    }
+    internal void TakeBackTo(in WriteSet.Mark mark) => Body.TakeBackTo(mark);
 
     /// <summary>As <see cref="RollbackTo"/>; false if there is no such savepoint.</summary>
     internal bool TryRollbackTo(Savepoint savepoint) => Body.TryRollBackTo(savepoint);

@@ -17,7 +17,7 @@ internal static class TransactionBatch
             WriteResult result = await ApplyAllAsync(transaction, body, batch, cancellation).ConfigureAwait(false);
             if (!result.IsOk)
             {
-                RollBack(body, before);
+                body.TakeBackTo(before);
             }
 
             return result;
@@ -25,16 +25,8 @@ internal static class TransactionBatch
         catch
         {
             // Given up between two operations, or a merge function of the user's has thrown.
-            RollBack(body, before);
+            body.TakeBackTo(before);
             throw;
-        }
-    }
-
-    private static void RollBack(TransactionBody body, in WriteSet.Mark before)
-    {
-        lock (body.Writes.Gate)
-        {
-            body.Writes.RollBackTo(before);
         }
     }
 

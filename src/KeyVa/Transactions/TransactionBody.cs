@@ -278,13 +278,18 @@ internal sealed class TransactionBody : LockOwner, IDisposable
             return false;
         }
 
-        lock (Writes.Gate)
-        {
-            Writes.RollBackTo(savepoint.Number == 0 ? default : _savepoints[savepoint.Number - 1]);
-        }
-
+        TakeBackTo(savepoint.Number == 0 ? default : _savepoints[savepoint.Number - 1]);
         _savepoints.RemoveRange(savepoint.Number, _savepoints.Count - savepoint.Number);
         return true;
+    }
+
+    /// <summary>Takes back what was written since a mark. No savepoint was set since.</summary>
+    public void TakeBackTo(in WriteSet.Mark mark)
+    {
+        lock (Writes.Gate)
+        {
+            Writes.RollBackTo(mark);
+        }
     }
 
     /// <summary>Its owner has let go of a body that has ended: forgets everything. True if it may be used again.</summary>
