@@ -100,12 +100,88 @@ public sealed class LinearizabilityCheckerTests
     [Fact]
     public void AHundredThousandOperationsTakeSeconds()
     {
-        RegisterHistory history = Threads(1, stale: false, operations: 12_500, unknownEvery: 500);
+        RegisterHistory history = Interleaved(seed: 1, operations: 100_000, unknownEvery: 500);
         long start = Stopwatch.GetTimestamp();
         LinearizabilityResult result = LinearizabilityChecker.Check(history);
         TimeSpan taken = Stopwatch.GetElapsedTime(start);
         Assert.True(result.Verdict == Verdict.Holds, result.Explanation);
         Assert.True(taken < TimeSpan.FromSeconds(30), $"{history.Operations.Count} operations, {result.Configurations} configurations, {taken}");
+    }
+
+    /// <summary>
+    /// Eight workers whose operations overlap as a seed says, each happening at a moment between its beginning and its end. No threads: how much work
+    /// a history is to check would depend on how long the system puts one of them aside.
+    /// </summary>
+    private static RegisterHistory Interleaved(int seed, int operations, int unknownEvery)
+    {
+        const int Workers = 8;
+        const int Keys = 4;
+        var random = new Random(seed);
+        int?[] registers = new int?[Keys];
+        RegisterWorkload[] workloads = RegisterRun.Workloads(seed, Workers, Keys);
+        int[] processes = [.. Enumerable.Range(0, Workers)];
+        var steps = new PriorityQueue<Action<long>, long>();
+        List<RegisterOperation> done = [];
+        for (int i = 0; i < Workers; i++)
+        {
+            int worker = i;
+            steps.Enqueue(now => Begin(worker, now), worker);
+        }
+
+        while (steps.TryDequeue(out Action<long>? step, out long now))
+        {
+            step(now);
+        }
+
+        return new RegisterHistory(done);
+
+        // Moments are all different: of one that ends when another begins nobody can say which was first.
+        long After(long now, int worker) => ((now / Workers) + random.Next(1, 100)) * Workers + worker;
+
+        void Begin(int worker, long now)
+        {
+            RegisterRequest request = workloads[worker].Next();
+            steps.Enqueue(at => Happen(worker, request, now, at), After(now, worker));
+        }
+
+        void Happen(int worker, RegisterRequest request, long invoked, long now)
+        {
+            int? state = registers[request.Key];
+            bool isUnknown = request.Action != RegisterAction.Read && random.Next(unknownEvery) == 0;
+            (int? after, bool? held) = request.Action switch
+            {
+                RegisterAction.Read => (state, null),
+                RegisterAction.Write => (request.Value, null),
+                RegisterAction.CompareAndSet => state == request.Expected ? (request.Value, true) : (state, (bool?)false),
+                _ => (null, state.HasValue),
+            };
+            registers[request.Key] = isUnknown && random.Next(2) == 0 ? state : after;
+            RegisterReply reply = isUnknown ? RegisterReply.Unknown : new RegisterReply(Outcome.Ok, request.Action == RegisterAction.Read ? state : null, held);
+            steps.Enqueue(at => End(worker, request, reply, invoked, at), After(now, worker));
+        }
+
+        void End(int worker, RegisterRequest request, RegisterReply reply, long invoked, long now)
+        {
+            bool isUnknown = reply.Outcome == Outcome.Unknown;
+            done.Add(new RegisterOperation
+            {
+                Process = processes[worker],
+                Key = request.Key,
+                Action = request.Action,
+                Outcome = reply.Outcome,
+                Invoked = invoked,
+                Completed = isUnknown ? RegisterOperation.Never : now,
+                Expected = request.Expected,
+                Value = request.Action == RegisterAction.Read ? reply.Value : request.Value,
+                Held = reply.Held,
+            });
+            workloads[worker].Learn(request, reply);
+            processes[worker] += isUnknown ? Workers : 0;
+            if (done.Count + Workers <= operations)
+            {
+                steps.Enqueue(at => Begin(worker, at), After(now, worker));
+            }
+        }
     }
 
     private static RegisterHistory Threads(int seed, bool stale, int operations = 300, int unknownEvery = 50)
