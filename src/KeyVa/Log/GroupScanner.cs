@@ -122,7 +122,7 @@ internal sealed class GroupScanner : IDisposable
         ReadOnlySpan<byte> record = View(at, length);
         if (record.Length != length
             || BinaryPrimitives.ReadUInt32LittleEndian(record) != Crc32C.Compute(record[4..])
-            || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest or RecordKind.Reached))
+            || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest or RecordKind.Reached or RecordKind.Replicated))
         {
             return false;
         }

@@ -74,6 +74,11 @@ internal sealed class PartitionRegistry : IPartitions
             return refusal;
         }
 
+        if (_context.Replication is not null && !isVolatile)
+        {
+            return Refuse(Status.Unsupported, Refusals.NotReplicated("adding a partition").Detail!);
+        }
+
         lock (_changes)
         {
             if (Map.FindOverlap(range) is { } other)
@@ -270,6 +275,11 @@ internal sealed class PartitionRegistry : IPartitions
 
     private PartitionResult Remove(Partition partition, bool discardData)
     {
+        if (_context.Replication is not null && !partition.Definition.IsVolatile)
+        {
+            return Refuse(Status.Unsupported, Refusals.NotReplicated("removing a partition").Detail!);
+        }
+
         PartitionInfo info = partition.Describe();
         if (info.Keys > 0 && !discardData)
         {
@@ -379,7 +389,15 @@ internal sealed class PartitionRegistry : IPartitions
             {
                 if (Volatile.Read(ref engine) is { } opened)
                 {
-                    _journal!.Release(definition.Id, opened.DurableIndex);
+                    if (_context.Replication is { } replication && !definition.IsVolatile)
+                    {
+                        replication.DurableAdvanced(definition.Id, opened.DurableIndex);
+                    }
+                    else
+                    {
+                        _journal!.Release(definition.Id, opened.DurableIndex);
+                    }
+
                     _context.History.Advance();
                 }
             },

@@ -37,6 +37,9 @@ internal sealed class StoreContext
 
     public Defects Defects { get; init; }
 
+    /// <summary>What replicates the partitions; null: they live here alone.</summary>
+    public Replication.IReplication? Replication { get; init; }
+
     public required MergeRegistry MergeFunctions { get; init; }
 
     /// <summary>Who watches. Set while opening, before there are partitions.</summary>
