@@ -1,12 +1,13 @@
 using System.Globalization;
-using System.Net;
 using System.Security.Cryptography;
 using System.Text;
 using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Transport;
+using KeyVa.Cluster.Transport.ZeroMq;
 using KeyVa.Io;
 using KeyVa.Partitions;
 using KeyVa.Raft;
+using Refusal = KeyVa.Raft.Refusal;
 
 namespace KeyVa.Cluster;
 
@@ -24,19 +25,22 @@ public sealed class ClusterNode : IAsyncDisposable
     private readonly ITransport _transport;
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
-    private readonly Dictionary<ulong, PeerAddress> _peers = [];
+    private readonly IFileSystem _files;
+    private readonly ClusterFile _identity;
 
     // By partition: when the question was asked whose answer was the last to come, by this node's clock.
     private readonly Dictionary<long, long> _confirmedAt = [];
     private int _stopped;
 
-    private ClusterNode(ClusterOptions options, ClusterDriver driver, DriverThread thread, ITransport transport, Store store, TimeProvider time)
+    private ClusterNode(ClusterOptions options, ClusterFile identity, ClusterDriver driver, DriverThread thread, ITransport transport, Store store, StoreEnvironment environment)
     {
+        _identity = identity;
+        _files = environment.FileSystem;
         _options = options;
         _driver = driver;
         _thread = thread;
         _transport = transport;
-        _time = time;
+        _time = environment.Time;
         Store = store;
     }
 
@@ -49,25 +53,76 @@ public sealed class ClusterNode : IAsyncDisposable
     /// <summary>The cluster's name.</summary>
     public string ClusterName => _options.Name;
 
+    /// <summary>Why the list of nodes could last not be written to the folder; null: it could.</summary>
+    internal StoreException? BookFailure { get; private set; }
+
+    /// <summary>Where the nodes are that this one knows, as their clients reach them; empty texts: not known.</summary>
+    internal AddressBook.Entry? AddressesOf(long node)
+    {
+        lock (_gate)
+        {
+            return _identity.Book.Find(node);
+        }
+    }
+
+    /// <summary>The nodes that this one knows.</summary>
+    internal IReadOnlyList<long> KnownNodes()
+    {
+        lock (_gate)
+        {
+            return [.. _identity.Book.Nodes];
+        }
+    }
+
+    /// <summary>Where clients reach this node: the others are told.</summary>
+    public void Announce(NodeAddresses addresses)
+    {
+        ArgumentNullException.ThrowIfNull(addresses);
+        Learn(Id, new AddressBook.Entry(Version() + 1, _options.Peers[Id], $"{addresses.Rest}", $"{addresses.Data}", $"{addresses.Control}", $"{addresses.Resp}"));
+    }
+
+    /// <summary>
+    /// Opens the node whose data is in a folder, created if missing; a store that was alone becomes the first node of a cluster, with all that it holds. Throws
+    /// <see cref="StoreException"/> as <see cref="Store.Open(string, StoreOptions)"/> does, if the folder is another node's, or if peers cannot be listened for.
+    /// </summary>
+    public static ClusterNode Open(string path, StoreOptions store, ClusterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(options);
+        Check(options);
+        byte[] name = Encoding.UTF8.GetBytes(options.Name);
+        Span<byte> identity = stackalloc byte[16];
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(identity, XxHash64.Compute(name));
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(identity[8..], XxHash64.Compute(name, 1));
+        ClusterPeer own = options.Peers[options.Node];
+        var transport = new ZmqTransport(
+            new ZmqTransportOptions
+            {
+                Node = (ulong)options.Node,
+                Cluster = new Guid(identity),
+                Host = options.ListenHost ?? own.Host,
+                Port = own.Port,
+                Keys = options.KeyFile is null ? null : NodeKeys.Load(options.KeyFile),
+            },
+            DiskFileSystem.Instance);
+        return Open(path, store, options, transport);
+    }
+
     /// <summary>Opens a node with a transport of the caller's choice, which it owns from here on.</summary>
     internal static ClusterNode Open(string path, StoreOptions store, ClusterOptions options, ITransport transport, StoreEnvironment? environment = null)
     {
         Check(options);
         environment ??= new StoreEnvironment();
         string directory = Path.GetFullPath(path);
-        bool isNew = Identify(environment.FileSystem, directory, options);
+        ClusterFile? known = ClusterFile.Read(environment.FileSystem, directory);
+        Check(known, directory, options);
         var thread = new DriverThread();
         var driver = new ClusterDriver(ToDriver(options), transport, DriverThread.Clock, thread.Signal);
         Store? opened = null;
         try
         {
             opened = Store.Open(directory, store, environment with { Replication = driver });
-            if (isNew)
-            {
-                ClusterFile.Write(environment.FileSystem, directory, options.Node, options.Name);
-            }
-
-            var node = new ClusterNode(options, driver, thread, transport, opened, environment.Time);
+            var node = new ClusterNode(options, known ?? new ClusterFile(options.Node, options.Name, new AddressBook()), driver, thread, transport, opened, environment);
             node.Start();
             return node;
         }
@@ -119,10 +174,10 @@ public sealed class ClusterNode : IAsyncDisposable
     /// Adds a node: as a learner first, and as a voter once it has what the others have. Asked of the leader; the node must be running, and must have been
     /// started so that it joins.
     /// </summary>
-    public async Task<ClusterChange> AddNodeAsync(long node, DnsEndPoint address, CancellationToken cancellation = default)
+    public async Task<ClusterChange> AddNodeAsync(long node, ClusterPeer address, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(address);
-        LearnAddress(node, address);
+        Learn(node, new AddressBook.Entry(Version(), address));
         foreach (long partition in _driver.Replicas.Keys)
         {
             ClusterChange learner = await ChangeAsync(partition, members => With(members, node, votes: false), cancellation).ConfigureAwait(false);
@@ -228,17 +283,12 @@ public sealed class ClusterNode : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether the folder becomes a node's now. Throws if it is another's.</summary>
-    private static bool Identify(IFileSystem files, string directory, ClusterOptions options)
+    private static void Check(ClusterFile? known, string directory, ClusterOptions options)
     {
-        if (ClusterFile.Read(files, directory) is not { } known)
+        if (known is not null && (known.Node != options.Node || known.Name != options.Name))
         {
-            return true;
+            throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"'{directory}' is the folder of node {known.Node} of the cluster '{known.Name}', not of node {options.Node} of '{options.Name}'"));
         }
-
-        return known == (options.Node, options.Name)
-            ? false
-            : throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"'{directory}' is the folder of node {known.Node} of the cluster '{known.Name}', not of node {options.Node} of '{options.Name}'"));
     }
 
     private static DriverOptions ToDriver(ClusterOptions options) => new()
@@ -302,25 +352,110 @@ public sealed class ClusterNode : IAsyncDisposable
 
     private long Now() => DriverThread.Clock();
 
+    // Newer than what anybody has of before; each node tells of itself.
+    private long Version() => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
     private void Start()
     {
-        foreach ((long node, DnsEndPoint address) in _options.Peers)
+        lock (_gate)
         {
-            _peers[(ulong)node] = new PeerAddress(address.Host, address.Port);
+            foreach ((long node, ClusterPeer peer) in _options.Peers)
+            {
+                if (_identity.Book.Find(node)?.Peer != peer)
+                {
+                    _identity.Book.Learn(node, new AddressBook.Entry(Version(), peer));
+                }
+            }
+
+            _identity.Write(_files, Store.Path);
+            _transport.SetPeers(Peers());
         }
 
-        _transport.SetPeers(_peers);
+        _driver.BookReceived = Merge;
+        _driver.Installing = EndTransactions;
+        _driver.PeerCameUp = peer =>
+        {
+            lock (_gate)
+            {
+                _driver.SendBook(peer, _identity.Book.Encode());
+            }
+        };
         _transport.Start(_driver);
         _thread.Start(_driver.Run, _driver.Stop);
         _thread.Signal();
     }
 
-    private void LearnAddress(long node, DnsEndPoint address)
+    // Under the gate.
+    private Dictionary<ulong, PeerAddress> Peers()
+    {
+        Dictionary<ulong, PeerAddress> peers = [];
+        foreach (long node in _identity.Book.Nodes.Where(node => node != Id))
+        {
+            ClusterPeer peer = _identity.Book.Find(node)!.Peer;
+            peers[(ulong)node] = new PeerAddress(peer.Host, peer.Port, peer.PublicKey);
+        }
+
+        return peers;
+    }
+
+    private void Learn(long node, AddressBook.Entry entry)
     {
         lock (_gate)
         {
-            _peers[(ulong)node] = new PeerAddress(address.Host, address.Port);
-            _transport.SetPeers(_peers);
+            if (_identity.Book.Learn(node, entry))
+            {
+                Changed();
+            }
+        }
+
+        _driver.Post(Tell);
+    }
+
+    // On the loop.
+    private void Merge(ReadOnlyMemory<byte> book)
+    {
+        lock (_gate)
+        {
+            if (_identity.Book.Merge(book.Span))
+            {
+                Changed();
+            }
+        }
+    }
+
+    // Under the gate. A book that cannot be written is told again by the others after the next start.
+    private void Changed()
+    {
+        _transport.SetPeers(Peers());
+        try
+        {
+            _identity.Write(_files, Store.Path);
+        }
+        catch (StorageException failure)
+        {
+            BookFailure = failure;
+        }
+    }
+
+    // On the loop. A snapshot holds no versions of before it: what reads at one of those has to end.
+    private void EndTransactions()
+    {
+        foreach (TransactionInfo transaction in Store.ListTransactions(Store.Options.MaxTransactions, 0))
+        {
+            Store.EndTransaction(transaction.Number);
+        }
+    }
+
+    // On the loop.
+    private void Tell()
+    {
+        lock (_gate)
+        {
+            byte[] book = _identity.Book.Encode();
+            foreach (long node in _identity.Book.Nodes)
+            {
+                _driver.SendBook(node, book);
+            }
         }
     }
 

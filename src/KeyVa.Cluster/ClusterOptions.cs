@@ -1,5 +1,3 @@
-using System.Net;
-
 namespace KeyVa.Cluster;
 
 /// <summary>How a node takes part in a cluster. Immutable.</summary>
@@ -15,7 +13,13 @@ public sealed record ClusterOptions
     /// The nodes that are known, by number, this one among them: where each listens for its peers. Those given at the first start are the first
     /// members, unless the node <see cref="Joins"/>; later starts go by what the cluster has agreed on, and addresses given here replace those that are known.
     /// </summary>
-    public required IReadOnlyDictionary<long, DnsEndPoint> Peers { get; init; }
+    public required IReadOnlyDictionary<long, ClusterPeer> Peers { get; init; }
+
+    /// <summary>The address to listen on for peers, where it is not the one that they are told: an IP address, or <c>*</c> for all. Null: that one.</summary>
+    public string? ListenHost { get; init; }
+
+    /// <summary>The file with this node's keys (<c>keyva keygen</c>); null: none, and peers must be on loopback.</summary>
+    public string? KeyFile { get; init; }
 
     /// <summary>At the first start: the node becomes a member when it is added (<see cref="ClusterNode.AddNodeAsync"/>), and begins with an empty folder.</summary>
     public bool Joins { get; init; }

@@ -6,6 +6,7 @@ using KeyVa.Log;
 using KeyVa.Partitions;
 using KeyVa.Raft;
 using KeyVa.Replication;
+using MessageKind = KeyVa.Raft.MessageKind;
 
 namespace KeyVa.Cluster.Driver;
 
@@ -31,13 +32,12 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     private readonly Dictionary<long, RecoveredLog> _recovered = [];
     private readonly Dictionary<long, Replica> _replicas = [];
     private Journal? _journal;
-    private PartitionRegistry? _registry;
+    private SnapshotTraffic? _snapshots;
 
     // The loop's.
     private readonly Dictionary<long, FrameWriter> _frames = [];
     private readonly Dictionary<long, (ulong Life, ulong Number)> _newest = [];
     private readonly HashSet<Replica> _busy = [];
-    private readonly HashSet<(long Partition, long Peer)> _sending = [];
 
     // Shared: partitions whose writers have something queued.
     private readonly ConcurrentDictionary<long, bool> _woken = new();
@@ -60,6 +60,15 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     }
 
     public DriverOptions Options => _options;
+
+    /// <summary>Hears of books that peers send, on the loop.</summary>
+    public Action<ReadOnlyMemory<byte>>? BookReceived { get; set; }
+
+    /// <summary>Called before a snapshot takes the place of a partition's state, on the loop: what reads at older versions has to end.</summary>
+    public Action? Installing { get; set; }
+
+    /// <summary>Hears of peers that can be reached from now on, on the loop.</summary>
+    public Action<long>? PeerCameUp { get; set; }
 
     /// <summary>The groups, by partition; fixed once the store is open. Their state is the loop's: ask by <see cref="Post(long, Action{Replica, long})"/>.</summary>
     public IReadOnlyDictionary<long, Replica> Replicas => _replicas;
@@ -89,8 +98,9 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     void IReplication.Opened(PartitionRegistry registry, StoreContext context, Journal journal)
     {
         _journal = journal;
-        _registry = registry;
         Check(registry, context);
+        _snapshots = new SnapshotTraffic(this, _transport, context, registry);
+        _transport.Snapshots.SetReceiver(_snapshots);
         var opened = new List<(Partition Partition, HardState State, SnapshotMetadata Stand, IReadOnlyList<Entry> Entries)>();
         foreach (Partition partition in registry.Map.Partitions)
         {
@@ -126,9 +136,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     void ITransportReceiver.Received(ulong peer, ReadOnlySpan<byte> frame) => _inbox.AddFrame((long)peer, frame);
 
-    void ITransportReceiver.PeerUp(ulong peer)
-    {
-    }
+    void ITransportReceiver.PeerUp(ulong peer) => Post(() => PeerCameUp?.Invoke((long)peer));
 
     void ITransportReceiver.PeerDown(ulong peer) => Post(() =>
     {
@@ -226,7 +234,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     {
         if (message.Kind == MessageKind.InstallSnapshot)
         {
-            SendSnapshot(replica, message);
+            _snapshots!.Send(replica, message);
             return;
         }
 
@@ -240,21 +248,26 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         FlushIfFull(leader);
     }
 
+    /// <summary>The loop's: sends a book to a peer.</summary>
+    public void SendBook(long peer, ReadOnlySpan<byte> book)
+    {
+        if (peer != _options.Node)
+        {
+            Frame(peer).AddBook(book);
+        }
+    }
+
     public void Refuse(long peer, long partition, in FrameItem forward, ForwardRefusal reason, long leader) =>
         Frame(peer).AddRefused(partition, forward.Term, forward.Group, reason, leader);
 
     /// <summary>Whether a snapshot of a replica's state is on its way to a follower: its log is kept meanwhile.</summary>
-    public bool IsSendingSnapshot(Replica replica)
-    {
-        foreach ((long partition, _) in _sending)
-        {
-            if (partition == replica.Partition)
-            {
-                return true;
-            }
-        }
+    public bool IsSendingSnapshot(Replica replica) => _snapshots!.IsSending(replica.Partition);
 
-        return false;
+    /// <summary>The loop's: makes files that have arrived the partition's.</summary>
+    public ReplicatedWriter Install(long partition, string directory, byte[] head)
+    {
+        Installing?.Invoke();
+        return _snapshots!.Install(partition, directory, head);
     }
 
     private static void Check(PartitionRegistry registry, StoreContext context)
@@ -276,7 +289,14 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         HardState state;
         SnapshotMetadata stand;
         IReadOnlyList<Entry> entries = [];
-        if (log is not null)
+        SnapshotMetadata? installed = SnapshotMeta.Read(partition.Engine.Context.FileSystem, partition.Engine.Context.Directory, _options.Cluster);
+        if (installed is not null && (log?.Base is null || log.Base.Index < installed.Index))
+        {
+            // Its files took the place of the others, and then the process ended before the log could say so.
+            (state, stand) = (log?.State ?? default, installed);
+            WriteFirst(partition.Id, state, stand, journal);
+        }
+        else if (log is not null)
         {
             log.Finish();
             (state, stand, entries) = (log.State!.Value, log.Base!, log.Entries);
@@ -373,6 +393,11 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     private void TakeItem(long peer, in FrameItem item, bool isNewest, long now)
     {
+        if (item.Kind == FrameFormat.Book)
+        {
+            BookReceived?.Invoke(item.Bytes);
+        }
+
         if (!_replicas.TryGetValue(item.Partition, out Replica? replica))
         {
             return;
@@ -471,11 +496,5 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
 
         frame.Clear();
-    }
-
-    private void SendSnapshot(Replica replica, in Message message)
-    {
-        (long to, SnapshotMetadata snapshot) = (message.To, message.Snapshot!);
-        Post(replica.Partition, (one, _) => one.Group.SnapshotSent(to, snapshot, arrived: false));
     }
 }

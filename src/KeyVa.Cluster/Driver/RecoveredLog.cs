@@ -83,7 +83,8 @@ internal sealed class RecoveredLog(long partition)
         long next = _entries.Count > 0 ? _entries[^1].Index + 1 : Base is null ? reader.FirstIndex : Base.Index + 1;
         if (reader.FirstIndex > next)
         {
-            throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"the journal's entries of partition {partition}'s replicated log end at index {next - 1} and go on at {reader.FirstIndex}; remove this node from its cluster and add it again with an empty folder"));
+            // What was between them went with its segments: a later state stands on it, or the end will show that it is missing.
+            _entries.Clear();
         }
 
         int keep = _entries.FindIndex(0, IsFrom(reader.FirstIndex));

@@ -22,12 +22,14 @@ internal sealed class Replica
 
     private readonly ClusterDriver _driver;
     private readonly DriverOptions _options;
-    private readonly ReplicatedWriter _writer;
     private readonly RaftGroup _group;
     private readonly ReplicaLog _log;
     private readonly ReplicaJournal _journal;
     private readonly PendingReads _reads;
     private readonly Work _work = new();
+
+    // Another's once a snapshot has taken the place of the partition's state.
+    private ReplicatedWriter _writer;
 
     // Requests of this node's callers: those that nobody has yet, and those that are under way, by number.
     private readonly LinkedList<OwnGroup> _waiting = new();
@@ -40,6 +42,9 @@ internal sealed class Replica
     private ReadOnlyMemory<Entry> _committed;
     private long _applyAt;
     private bool _isAdmitted;
+
+    // A snapshot that has arrived and is being offered to the group.
+    private (SnapshotMetadata Snapshot, string Directory, byte[] Head)? _arrived;
 
     private long _appliedTerm;
     private long _durableIndex;
@@ -252,6 +257,22 @@ internal sealed class Replica
         }
     }
 
+    /// <summary>A leader's copy of the partition has arrived. False: it is of no use, and its files may go.</summary>
+    public bool TakeSnapshot(long from, long term, SnapshotMetadata snapshot, string directory, byte[] head, long now)
+    {
+        if (Failure is not null)
+        {
+            return false;
+        }
+
+        _arrived = (snapshot, directory, head);
+        _group.Step(new Message { Kind = MessageKind.InstallSnapshot, From = from, To = _options.Node, Term = term, Index = snapshot.Index, LogTerm = snapshot.Term, Snapshot = snapshot }, now);
+        Drive(now);
+        bool isTaken = _arrived is null;
+        _arrived = null;
+        return isTaken;
+    }
+
     /// <summary>It takes no part any more. Its callers are told what can be told.</summary>
     public void Stop(StoreException failure)
     {
@@ -406,7 +427,7 @@ internal sealed class Replica
             {
                 if (_work.Snapshot is { } snapshot)
                 {
-                    _log.Reset(snapshot);
+                    Install(snapshot);
                 }
 
                 _log.Append(_work.Entries.Span);
@@ -439,6 +460,45 @@ internal sealed class Replica
         moved |= Apply(now);
         _reads.Applied(_group.AppliedIndex);
         return moved && _waiting.Count > 0;
+    }
+
+    /// <summary>The group goes on behind a snapshot: the partition becomes what its files hold.</summary>
+    private void Install(SnapshotMetadata snapshot)
+    {
+        if (_arrived is not { } arrived || !ReferenceEquals(arrived.Snapshot, snapshot))
+        {
+            throw new System.Diagnostics.UnreachableException("a snapshot is installed that did not arrive");
+        }
+
+        // Behind what is in hand, which is part of it.
+        _committed = default;
+        _isAdmitted = false;
+        while (_proposed.TryDequeue(out _))
+        {
+            _writer.EndSealed();
+        }
+
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            // Whether it is in the snapshot, nobody can say.
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+        }
+
+        _underWay.Clear();
+        try
+        {
+            _writer = _driver.Install(Partition, arrived.Directory, arrived.Head);
+        }
+        catch (StoreException failure)
+        {
+            Stop(failure);
+            return;
+        }
+
+        _arrived = null;
+        _log.Reset(snapshot);
+        _appliedTerm = snapshot.Term;
+        _durableIndex = snapshot.Index;
     }
 
     private bool Apply(long now)

@@ -80,7 +80,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private bool _isSlowedDown;
     private int _companyRounds;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs, RequestQueue? queue = null)
     {
         _engine = engine;
         State = new PartitionState(engine, functions);
@@ -88,7 +88,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         _oracle = oracle;
         _background = background;
         _pacing = new RoundPacing(syncs);
-        _queue = new RequestQueue(maxQueued);
+        _queue = queue ?? new RequestQueue(maxQueued);
         _round = new WriteRound(_queue);
         _other = new WriteRound(_queue);
         _rounds = [_round, _other];
@@ -108,6 +108,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public bool IsVolatile => _journal is null;
 
     public int Queued => _queue.Count;
+
+    /// <summary>For the writer that takes this one's place.</summary>
+    public RequestQueue Queue => _queue;
 
     /// <summary>What stopped this partition from taking writes, or null. Sticky.</summary>
     public StoreException? Failure => _failure ?? _engine.Failure ?? _journal?.Failure;

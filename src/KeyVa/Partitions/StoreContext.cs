@@ -94,5 +94,5 @@ internal sealed class StoreContext
     public static string PartitionDirectoryOf(string directory, long id) =>
         Path.Combine(PartitionsDirectoryOf(directory), id.ToString(System.Globalization.CultureInfo.InvariantCulture));
 
-    public string PartitionDirectory(long id) => PartitionDirectoryOf(Directory, id);
+    public string PartitionDirectory(long id) => PartitionFolders.Current(FileSystem, Directory, id);
 }

@@ -10,6 +10,9 @@ internal sealed record ClusterPlan
 
     public required int Voters { get; init; }
 
+    /// <summary>Nodes that join later, if at all.</summary>
+    public required int Blank { get; init; }
+
     public required int Clients { get; init; }
 
     public required int Keys { get; init; }
@@ -52,6 +55,7 @@ internal sealed record ClusterPlan
         return new ClusterPlan
         {
             Voters = random.Next(5) == 0 ? 5 : 3,
+            Blank = random.Next(3),
             Clients = random.Next(2, 6),
             Keys = random.Next(1, 5),
             Duration = random.Next(3_000, 15_000),

@@ -3,6 +3,7 @@ using KeyVa.Cluster.Transport;
 using KeyVa.Histories;
 using KeyVa.Raft;
 using KeyVa.Simulation.Raft;
+using Refusal = KeyVa.Raft.Refusal;
 
 namespace KeyVa.Simulation.Cluster;
 
@@ -28,7 +29,7 @@ internal sealed class ClusterSimulation
         Random = new Random(seed);
         Plan = ClusterPlan.Draw(Random);
         Network = new InProcessNetwork { Schedule = Deliver };
-        Ids = [.. Enumerable.Range(1, Plan.Voters).Select(static id => (long)id)];
+        Ids = [.. Enumerable.Range(1, Plan.Voters + Plan.Blank).Select(static id => (long)id)];
         Addresses = Ids.ToDictionary(static id => (ulong)id, static id => new PeerAddress("simulated", (int)id));
         _nodes = [.. Ids.Select(id => new SimulatedNode(this, id))];
         _recorder = new RegisterRecorder(Plan.Clients, new HistoryClock(() => Events.Steps));
@@ -57,13 +58,20 @@ internal sealed class ClusterSimulation
 
     public int Answered => _clients.Sum(static client => client.Answered);
 
+    /// <summary>Changes of the membership that were begun.</summary>
+    public int Changes { get; private set; }
+
+    /// <summary>Snapshots that took the place of a node's state.</summary>
+    public int Snapshots => _nodes.Sum(static node => node.Installed);
+
     public int Restarts => _nodes.Sum(static node => node.Starts - 1);
 
     public RegisterHistory History => _recorder.ToHistory();
 
-    public IReadOnlyList<long> FirstVoters(long node) => Ids.Contains(node) ? Ids : [];
+    public IReadOnlyList<long> FirstVoters(long node) => node <= Plan.Voters ? [.. Ids.Take(Plan.Voters)] : [];
 
-    public SimulatedNode AnyNode() => _nodes[Random.Next(_nodes.Length)];
+    /// <summary>Any node; once all is healed, one that belongs to the group: the others can serve nobody.</summary>
+    public SimulatedNode AnyNode() => IsHealed && Members() is { Count: > 0 } members ? members[Random.Next(members.Count)] : _nodes[Random.Next(_nodes.Length)];
 
     public void Run()
     {
@@ -80,6 +88,7 @@ internal sealed class ClusterSimulation
             }
 
             PlanFault();
+            PlanOperation();
             Events.RunUntil(Plan.Duration);
             Heal();
             CheckServes();
@@ -185,6 +194,45 @@ internal sealed class ClusterSimulation
         }
     }
 
+    /// <summary>What operators ask for, faults or not.</summary>
+    private void PlanOperation() => Events.After(Random.Next(800), () =>
+    {
+        if (IsHealed)
+        {
+            return;
+        }
+
+        SimulatedNode any = AnyNode();
+        SimulatedNode leader = LeaderOr(any);
+        if (leader.IsUp)
+        {
+            int what = Random.Next(3);
+            Membership next = NextMembership();
+            leader.Run(() => leader.Driver!.Post(1, (replica, now) =>
+            {
+                if (what == 0)
+                {
+                    replica.Group.Transfer(any.Id, now);
+                }
+                else
+                {
+                    Changes += replica.Group.Change(next, now).Refusal == Refusal.None ? 1 : 0;
+                }
+            }));
+        }
+
+        PlanOperation();
+    });
+
+    private Membership NextMembership()
+    {
+        long[] shuffled = [.. Ids];
+        Random.Shuffle(shuffled);
+        int voters = Math.Min(shuffled.Length, 2 + Random.Next(shuffled.Length - 1));
+        int learners = Math.Min(shuffled.Length - voters, Random.Next(2));
+        return new Membership(shuffled[..voters], shuffled[voters..(voters + learners)]);
+    }
+
     private void Restart(SimulatedNode node, int downFor)
     {
         node.Crash(losesPower: Random.Next(3) != 0);
@@ -265,21 +313,32 @@ internal sealed class ClusterSimulation
         }
     }
 
+    /// <summary>All members have the same state, once nothing is under way.</summary>
     private void CheckAgreement()
     {
-        if (!RunUntil(() => LeaderOr(_nodes[0]).Replica.Group is { Role: Role.Leader } group && _nodes.All(one => one.IsUp && one.Replica.Group.AppliedIndex == group.Last.Index)))
+        if (!RunUntil(() => Members() is { Count: > 0 } all && all.All(one => one.IsUp && one.Replica.Group.AppliedIndex == all[0].Replica.Group.Last.Index)))
         {
             Fail($"liveness: not everybody has everything after everything was healed; {Describe()}");
         }
 
-        string state = _nodes[0].Describe();
-        foreach (SimulatedNode node in _nodes)
+        IReadOnlyList<SimulatedNode> members = Members();
+        string state = members[0].Describe();
+        foreach (SimulatedNode node in members)
         {
             if (node.Describe() is { } other && other != state)
             {
-                Fail($"agreement: node {node.Id} holds {other}, node 1 {state}, though both applied everything");
+                Fail($"agreement: node {node.Id} holds {other}, node {members[0].Id} {state}, though both applied everything");
             }
         }
+    }
+
+    /// <summary>The leader, and whoever belongs to its group; nobody while nobody leads.</summary>
+    private IReadOnlyList<SimulatedNode> Members()
+    {
+        SimulatedNode leader = LeaderOr(_nodes[0]);
+        return leader.Replica.Group is { Role: Role.Leader } group && !group.Membership.IsJoint
+            ? [leader, .. group.Membership.All().Where(id => id != leader.Id).Select(id => _nodes[id - 1])]
+            : [];
     }
 
     private void CheckHistory()

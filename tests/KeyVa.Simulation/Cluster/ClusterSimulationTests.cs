@@ -14,7 +14,7 @@ public sealed class ClusterSimulationTests(ITestOutputHelper output)
     {
         (int first, int count) = Range();
         var failures = new System.Collections.Concurrent.ConcurrentQueue<string>();
-        long events = 0, elections = 0, entries = 0, answered = 0, restarts = 0;
+        long events = 0, elections = 0, entries = 0, answered = 0, restarts = 0, changes = 0, snapshots = 0;
         int done = 0;
         Parallel.For(first, first + count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, (seed, loop) =>
         {
@@ -28,6 +28,8 @@ public sealed class ClusterSimulationTests(ITestOutputHelper output)
                 Interlocked.Add(ref entries, simulation.Checker.Entries);
                 Interlocked.Add(ref answered, simulation.Answered);
                 Interlocked.Add(ref restarts, simulation.Restarts);
+                Interlocked.Add(ref changes, simulation.Changes);
+                Interlocked.Add(ref snapshots, simulation.Snapshots);
             }
             catch (Exception failure)
             {
@@ -35,7 +37,7 @@ public sealed class ClusterSimulationTests(ITestOutputHelper output)
                 loop.Stop();
             }
         });
-        output.WriteLine($"{done} seeds from {first}: {events} events, {restarts} restarts, {elections} elections, {entries} entries, {answered} answers");
+        output.WriteLine($"{done} seeds from {first}: {events} events, {restarts} restarts, {elections} elections, {entries} entries, {answered} answers, {changes} changes of members, {snapshots} snapshots");
         Assert.True(failures.IsEmpty, string.Join("\n\n", failures.Take(3)));
         Assert.Equal(count, done);
         if (count >= UsualSeeds)

@@ -55,6 +55,9 @@ internal sealed class SimulatedNode
 
     public int Starts { get; private set; }
 
+    /// <summary>Snapshots that took the place of its state.</summary>
+    public int Installed { get; private set; }
+
     public void Start()
     {
         if (IsUp)
@@ -93,6 +96,7 @@ internal sealed class SimulatedNode
             Engine = _ => _world.Plan.Engine,
             Replication = Driver,
         };
+        Driver.Installing = () => Installed++;
         _store = Store.Open(Directory, _world.Plan.Store, environment);
         _transport.SetPeers(_world.Addresses);
         _transport.Start(Driver);
