@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the stock gRPC and Redis clients that the tests drive the server with (Debian's for Python, npm's for Node.js), the
-# Redis server that replies are compared with, and the compression libraries.
+# Redis server that replies are compared with, the compression libraries and the one that nodes of a cluster talk through.
 # Does nothing that was done before, so it needs neither network nor rights the second time.
 set -eu
 cd "$(dirname "$0")"
@@ -19,8 +19,8 @@ command -v npm >/dev/null 2>&1 || missing="$missing npm"
 /usr/bin/python3 -c 'import redis' 2>/dev/null || missing="$missing python3-redis"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v redis-cli >/dev/null 2>&1 || missing="$missing redis-tools"
-# The codecs of compressed tables.
-for package in liblz4-1 libsnappy1v5 libzstd1; do
+# The codecs of compressed tables, and the transport between nodes.
+for package in liblz4-1 libsnappy1v5 libzstd1 libzmq5; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
