@@ -49,7 +49,7 @@ internal sealed class ReplicaRecord(long partition, Action<ReplicaRecord> comple
         Payload.Clear(KeptBytes);
         Payload.AppendByte(Format);
         Payload.AppendByte((byte)((state is null ? 0 : StatePart) | (entries.IsEmpty ? 0 : EntriesPart)));
-        (long term, long index) = (stand.Term, stand.Index + 1);
+        long index = stand.Index + 1;
         if (state is { } hard)
         {
             byte[] membership = MembershipEncoding.Encode(stand.Membership);
@@ -63,7 +63,7 @@ internal sealed class ReplicaRecord(long partition, Action<ReplicaRecord> comple
 
         if (!entries.IsEmpty)
         {
-            (term, index) = (entries[^1].Term, Math.Max(index, entries[^1].Index));
+            index = Math.Max(index, entries[^1].Index);
             Payload.AppendInt64(entries[0].Index);
             Payload.AppendUInt32((uint)entries.Length);
             foreach (ref readonly Entry entry in entries)
@@ -75,7 +75,8 @@ internal sealed class ReplicaRecord(long partition, Action<ReplicaRecord> comple
             }
         }
 
-        _positions[0] = new LogPosition(partition, term, index);
+        // Terms are the entries' own; a position without one is shorter.
+        _positions[0] = new LogPosition(partition, 0, index);
     }
 
     public override void Completed() => completed(this);

@@ -36,7 +36,7 @@ internal sealed class ReplicatedGroup
     public WriteRequest? First => _requests.First;
 
     /// <summary>
-    /// The commands as the payload of a group (docs/format.md, Commands), behind <paramref name="headroom"/> bytes that are the caller's.
+    /// The commands as the payload of a group with a long head (docs/format.md, Commands), behind <paramref name="headroom"/> bytes that are the caller's.
     /// Version and stamp are 0: whoever leads fills them in (<see cref="ReplicatedWriter.Seal"/>).
     /// </summary>
     public byte[] Encode(int headroom)

@@ -104,12 +104,12 @@ internal sealed class ReplicatedWriter
     }
 
     /// <summary>
-    /// Whether bytes from another node are the payload of a group: every command and operation is whole. What an operation asks for was
+    /// Whether bytes from another node are the payload of a group, with a long head, which can be sealed: every command and operation is whole. What an operation asks for was
     /// checked against the limits where it came in.
     /// </summary>
     public static bool IsWhole(ReadOnlySpan<byte> payload)
     {
-        if (!GroupReader.TryOpen(payload, out GroupReader group) || payload[0] == GroupEntry.IngestFormat)
+        if (!GroupReader.TryOpen(payload, out GroupReader group) || payload[0] == GroupEntry.IngestFormat || (payload[0] & GroupEntry.ShortHeadBit) != 0)
         {
             return false;
         }
