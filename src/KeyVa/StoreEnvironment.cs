@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Io;
+using KeyVa.Log;
 
 namespace KeyVa;
 
@@ -16,6 +17,12 @@ internal sealed record StoreEnvironment
     /// <summary>None but in a test of the tests.</summary>
     public Defects Defects { get; init; }
 
+    /// <summary>What replicates the partitions; null: they live here alone.</summary>
+    public Replication.IReplication? Replication { get; init; }
+
     /// <summary>Changes engine options that <see cref="StoreOptions"/> does not offer.</summary>
     public Func<EngineOptions, EngineOptions>? Engine { get; init; }
+
+    /// <summary>Changes the journal's settings, or null.</summary>
+    public Func<JournalOptions, JournalOptions>? Journal { get; init; }
 }

@@ -16,6 +16,9 @@ internal enum RecordKind : byte
 
     /// <summary>No write: how far the log of each of the record's partitions had come where a segment begins. See <see cref="ReachedEntry"/>.</summary>
     Reached = 4,
+
+    /// <summary>What a replica of a partition must not forget: entries of its replicated log, its term and vote, or both. See docs/format.md.</summary>
+    Replicated = 5,
 }
 
 /// <summary>One partition's place in the log: which index a record takes there.</summary>
@@ -49,8 +52,16 @@ internal abstract class JournalEntry
     /// <summary>Only removals: may use the disk reserve.</summary>
     public bool MayUseReserve { get; set; }
 
-    /// <summary>The record's content; the journal only reads it.</summary>
+    /// <summary>The record's content, from <see cref="PayloadFrom"/> on; the journal only reads it.</summary>
     public NativeBuffer Payload { get; } = new();
+
+    /// <summary>Bytes at the beginning of the buffer that are not of the content: room for a head of which the length is known at the end.</summary>
+    public int PayloadFrom { get; protected set; }
+
+    /// <summary>The record's content.</summary>
+    public ReadOnlySpan<byte> Content => Payload.Written[PayloadFrom..];
+
+    public int ContentLength => Payload.Length - PayloadFrom;
 
     /// <summary>Set before completion.</summary>
     public AppendOutcome Outcome { get; set; }
