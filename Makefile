@@ -11,7 +11,7 @@ RID ?= linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
 
-.PHONY: help sdk build run test torture bench bench-engine publish format clean
+.PHONY: help sdk build run cluster test torture bench bench-engine publish format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -32,6 +32,10 @@ build: sdk ## build everything (Release)
 run: sdk ## build and start the server on ./data; options: make run ARGS="--data /tmp/d"
 	@dotnet build src/KeyVa.Cli -c Release -v quiet
 	@exec src/KeyVa.Cli/bin/Release/net10.0/keyva serve $(ARGS)
+
+cluster: sdk ## build and start three nodes of a cluster on this machine, in ./data/cluster
+	@dotnet build src/KeyVa.Cli -c Release -v quiet
+	@exec deploy/local-cluster.sh src/KeyVa.Cli/bin/Release/net10.0/keyva data/cluster $(ARGS)
 
 test: sdk ## install what the tests need and run every test
 	tests/run.sh

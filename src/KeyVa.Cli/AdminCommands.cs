@@ -6,7 +6,7 @@ using KeyVa.Client;
 
 namespace KeyVa.Cli;
 
-/// <summary><c>admin partition add|remove|list|snapshot</c>, <c>admin compact</c>, <c>admin engine</c>, <c>admin scrub</c>, <c>admin transactions</c>: the control plane. Stateless.</summary>
+/// <summary><c>admin partition add|remove|list|snapshot</c>, <c>admin compact</c>, <c>admin engine</c>, <c>admin scrub</c>, <c>admin transactions</c>, <c>admin cluster</c>: the control plane. Stateless.</summary>
 internal static class AdminCommands
 {
     public static Command Create(Session session)
@@ -22,6 +22,7 @@ internal static class AdminCommands
         admin.Subcommands.Add(EngineCommands.CreateEngine(session));
         admin.Subcommands.Add(ScrubCommand.Create(session));
         admin.Subcommands.Add(LiveTransactionsCommand.Create(session));
+        admin.Subcommands.Add(ClusterCommands.Create(session));
         return admin;
     }
 

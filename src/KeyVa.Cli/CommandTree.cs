@@ -46,6 +46,7 @@ internal static class CommandTree
             AdminCommands.Create(session),
             VerifyCommand.Create(session),
             RepairCommand.Create(session),
+            KeygenCommand.Create(session),
             ShellCommand.Create(session),
             VersionCommand.Create(session),
         ];

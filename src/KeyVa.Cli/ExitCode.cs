@@ -76,6 +76,8 @@ internal sealed class CommandException : Exception
         Status.NotUnique => "a unique index has the value already; nothing was written",
         Status.NotIndexable => "a strict index cannot read the value; nothing was written",
         Status.NotReady => "the index is being filled; try again later",
+        Status.Unavailable => "no leader of the partition can be reached; nothing was done, try again in a moment",
+        Status.Unknown => "the write may have been done or may not; read before you write again",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

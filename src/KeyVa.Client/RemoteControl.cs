@@ -41,9 +41,11 @@ public sealed record RemoteMetric(string Name, IReadOnlyDictionary<string, strin
 public sealed class RemoteControl : IAsyncDisposable
 {
     private readonly Connection _connection;
+    private readonly RemoteOptions _options;
 
     private RemoteControl(ServerAddress address, RemoteOptions options)
     {
+        _options = options;
         Address = address;
         _connection = new Connection(address, options);
     }
@@ -92,6 +94,39 @@ public sealed class RemoteControl : IAsyncDisposable
             throw new RefusedException(reply.Status, reply.Detail ?? "");
         }
     }
+
+    /// <summary>How the server sees its cluster. Throws <see cref="RefusedException"/> if it is no node of one.</summary>
+    public async ValueTask<ClusterView> ClusterStatusAsync(CancellationToken cancellation = default)
+    {
+        Reply<Wire.ClusterStatusResponse> reply = await _connection.CallAsync(Methods.ClusterStatus, new Wire.ClusterStatusRequest(), isRead: true, cancellation);
+        if (reply.Message is not { } view)
+        {
+            throw new RefusedException(reply.Status, reply.Detail ?? "");
+        }
+
+        return new ClusterView(
+            view.Cluster,
+            view.Node,
+            [.. view.Nodes.Select(static one => new ClusterNodeView(one.Node, one.Peer, one.Rest, one.Data, one.Control, one.Resp))],
+            [.. view.Replicas.Select(static one => new ReplicaView(
+                one.Partition, one.Role, one.Leader, one.Term, one.LastIndex, one.CommitIndex, one.AppliedIndex,
+                [.. one.Voters], [.. one.Learners], one.Progress.ToDictionary(static each => each.Node, static each => each.Index), one.Failure))]);
+    }
+
+    /// <summary>
+    /// Adds a node that was started so that it joins; <paramref name="peer"/>: <c>HOST:PORT</c> or <c>HOST:PORT/KEY</c>. Ends when it votes. Asks the
+    /// leader, if the server says who it is. Throws <see cref="RefusedException"/> if it was not done.
+    /// </summary>
+    public ValueTask AddNodeAsync(long node, string peer, CancellationToken cancellation = default) =>
+        ChangeAsync(Methods.AddNode, new Wire.AddNodeRequest { Node = node, Peer = peer }, cancellation);
+
+    /// <summary>Removes a node from the cluster, as <see cref="AddNodeAsync"/> adds one. Its number must not be used again.</summary>
+    public ValueTask RemoveNodeAsync(long node, CancellationToken cancellation = default) =>
+        ChangeAsync(Methods.RemoveNode, new Wire.RemoveNodeRequest { Node = node }, cancellation);
+
+    /// <summary>Hands leadership to a node that votes, as <see cref="AddNodeAsync"/> adds one.</summary>
+    public ValueTask TransferLeadershipAsync(long node, CancellationToken cancellation = default) =>
+        ChangeAsync(Methods.TransferLeadership, new Wire.TransferLeadershipRequest { Node = node }, cancellation);
 
     /// <summary>Adds an empty partition for a range that nobody owns.</summary>
     public async ValueTask<PartitionResult> AddPartitionAsync(
@@ -206,6 +241,50 @@ public sealed class RemoteControl : IAsyncDisposable
     {
         Reply<Wire.RemovePartitionResponse> reply = await _connection.CallAsync(Methods.RemovePartition, request, isRead: false, cancellation);
         return ToResult(reply.Status, reply.Detail, reply.Message?.Partition);
+    }
+
+    // The leader may change meanwhile: a few are asked, one after the other.
+    private async ValueTask ChangeAsync<TRequest>(GrpcMethod<TRequest, Wire.ClusterChangeResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, Google.Protobuf.IMessage<TRequest>
+    {
+        const int MostLeaders = 4;
+        Connection connection = _connection;
+        try
+        {
+            for (int asked = 1; ; asked++)
+            {
+                Reply<Wire.ClusterChangeResponse> reply = await connection.CallAsync(method, request, isRead: false, cancellation, isLong: true);
+                if (reply.Message is not { } change)
+                {
+                    throw new RefusedException(reply.Status, reply.Detail ?? "");
+                }
+
+                if (!change.Refused)
+                {
+                    return;
+                }
+
+                if (change.AskInstead.Length == 0 || asked == MostLeaders)
+                {
+                    throw new RefusedException(Status.BadNode, change.Detail);
+                }
+
+                LetGo(connection);
+                connection = new Connection(ServerAddress.Parse(change.AskInstead, ServerAddress.ControlPort), _options);
+            }
+        }
+        finally
+        {
+            LetGo(connection);
+        }
+    }
+
+    private void LetGo(Connection connection)
+    {
+        if (connection != _connection)
+        {
+            connection.Dispose();
+        }
     }
 
     private static PartitionResult ToResult(Status status, string? detail, Wire.Partition? partition) => new()

@@ -14,6 +14,17 @@ public sealed class Node : IAsyncDisposable
         Store = store;
     }
 
+    /// <summary>A node of a cluster, which it owns from here on.</summary>
+    public Node(ClusterNode cluster)
+    {
+        ArgumentNullException.ThrowIfNull(cluster);
+        Cluster = cluster;
+        Store = cluster.Store;
+    }
+
+    /// <summary>Its part in a cluster; null: it is alone.</summary>
+    public ClusterNode? Cluster { get; }
+
     /// <summary>The node's store.</summary>
     public Store Store { get; }
 
@@ -21,8 +32,12 @@ public sealed class Node : IAsyncDisposable
     public NodeAddresses? Addresses { get; private set; }
 
     /// <summary>Notes the addresses once the listeners are bound.</summary>
-    public void Announce(NodeAddresses addresses) => Addresses = addresses;
+    public void Announce(NodeAddresses addresses)
+    {
+        Addresses = addresses;
+        Cluster?.Announce(addresses);
+    }
 
     /// <summary>Closes the store.</summary>
-    public ValueTask DisposeAsync() => Store.DisposeAsync();
+    public ValueTask DisposeAsync() => Cluster?.DisposeAsync() ?? Store.DisposeAsync();
 }

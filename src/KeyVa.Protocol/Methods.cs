@@ -122,4 +122,20 @@ public static class Methods
     /// <summary>Stats, as control.proto describes it.</summary>
     public static readonly GrpcMethod<StatsRequest, StatsResponse> Stats =
         new(ControlPlane, "Stats", StatsRequest.Parser, StatsResponse.Parser);
+
+    /// <summary>ClusterStatus, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ClusterStatusRequest, ClusterStatusResponse> ClusterStatus =
+        new(ControlPlane, "ClusterStatus", ClusterStatusRequest.Parser, ClusterStatusResponse.Parser);
+
+    /// <summary>AddNode, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<AddNodeRequest, ClusterChangeResponse> AddNode =
+        new(ControlPlane, "AddNode", AddNodeRequest.Parser, ClusterChangeResponse.Parser);
+
+    /// <summary>RemoveNode, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<RemoveNodeRequest, ClusterChangeResponse> RemoveNode =
+        new(ControlPlane, "RemoveNode", RemoveNodeRequest.Parser, ClusterChangeResponse.Parser);
+
+    /// <summary>TransferLeadership, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<TransferLeadershipRequest, ClusterChangeResponse> TransferLeadership =
+        new(ControlPlane, "TransferLeadership", TransferLeadershipRequest.Parser, ClusterChangeResponse.Parser);
 }

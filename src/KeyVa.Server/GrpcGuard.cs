@@ -1,13 +1,14 @@
 using System.Diagnostics;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
 
 /// <summary>
 /// Stands around every handler of a plane: measures it, and turns failures of the store into statuses. Thread-safe.
 /// </summary>
-internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
+internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures, ConsistentReads? reads = null)
 {
     /// <summary>Guards a unary handler.</summary>
     public GrpcUnary<TRequest, TResponse> Unary<TRequest, TResponse>(
@@ -17,6 +18,11 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
         long started = Stopwatch.GetTimestamp();
         try
         {
+            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var status && status != Status.Ok)
+            {
+                return GrpcRefusal.Of(call, status, ConsistentReads.Detail(status));
+            }
+
             return await handler(request, call);
         }
         catch (StoreException e)
@@ -37,6 +43,11 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
         long started = Stopwatch.GetTimestamp();
         try
         {
+            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var status && status != Status.Ok)
+            {
+                return GrpcRefusal.Of(call, status, ConsistentReads.Detail(status));
+            }
+
             return await handler(request, responses, call);
         }
         catch (StoreException e)
@@ -69,4 +80,8 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
             meter.Record(operation, started);
         }
     };
+
+    // What a transaction reads is settled when it begins.
+    private bool Reads<TRequest>(Operation operation, TRequest request) =>
+        reads is { AreNeeded: true } && (operation is Operation.Get or Operation.Scan || request is BeginRequest or TransactRequest);
 }

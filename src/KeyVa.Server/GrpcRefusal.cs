@@ -129,6 +129,10 @@ internal static class GrpcRefusal
         Status.NotUnique => GrpcStatusCode.AlreadyExists,
         Status.NotIndexable => GrpcStatusCode.InvalidArgument,
         Status.NotReady => GrpcStatusCode.Unavailable,
+        Status.Unavailable => GrpcStatusCode.Unavailable,
+
+        // Not unavailable, which invites to try again.
+        Status.Unknown => GrpcStatusCode.Unknown,
         _ => GrpcStatusCode.Internal,
     };
 }

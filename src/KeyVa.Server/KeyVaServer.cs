@@ -45,10 +45,11 @@ public sealed class KeyVaServer : IAsyncDisposable
     // shared, atomic
     private int _stopped;
 
-    private KeyVaServer(ServerOptions options, Store store)
+    private KeyVaServer(ServerOptions options, Node node)
     {
         _options = options;
-        Node = new Node(store);
+        Node = node;
+        Store store = node.Store;
         _services = Services(options);
         _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
         _rates = new RateSampler(store, options.Clock, ShowFailure);
@@ -78,13 +79,29 @@ public sealed class KeyVaServer : IAsyncDisposable
     public static Task<KeyVaServer> StartAsync(ServerOptions options, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        return StartAsync(options, Store.Open(options.Data, options.Store), cancellation);
+        return StartAsync(options, options.Cluster.Length == 0 ? new Node(Store.Open(options.Data, options.Store)) : new Node(OpenCluster(options)), cancellation);
     }
 
-    /// <summary>Serves a store that is open, and closes it in the end.</summary>
-    internal static async Task<KeyVaServer> StartAsync(ServerOptions options, Store store, CancellationToken cancellation)
+    private static ClusterNode OpenCluster(ServerOptions options) => ClusterNode.Open(options.Data, options.Store, new ClusterOptions
     {
-        KeyVaServer server = new(options, store);
+        Name = options.Cluster,
+        Node = options.Node,
+        Peers = options.Peers,
+        Joins = options.ClusterJoin,
+        ListenHost = options.PeerListen.Length == 0 ? null : options.PeerListen,
+        KeyFile = options.PeerKeys.Length == 0 ? null : options.PeerKeys,
+        ElectionTimeout = options.ElectionTimeout,
+        RequestTimeout = options.RequestTimeout,
+    });
+
+    /// <summary>Serves a store that is open, and closes it in the end.</summary>
+    internal static Task<KeyVaServer> StartAsync(ServerOptions options, Store store, CancellationToken cancellation) =>
+        StartAsync(options, new Node(store), cancellation);
+
+    /// <summary>Serves a node that is open, and closes it in the end.</summary>
+    internal static async Task<KeyVaServer> StartAsync(ServerOptions options, Node node, CancellationToken cancellation)
+    {
+        KeyVaServer server = new(options, node);
         bool started = false;
         try
         {
@@ -113,6 +130,7 @@ public sealed class KeyVaServer : IAsyncDisposable
             $"  gRPC data      {Shown(GrpcAddress)}",
             $"  gRPC control   {Shown(ControlAddress)}",
             $"  Redis          {Shown(RespAddress)}",
+            .. Node.Cluster is { } cluster ? [$"  node {cluster.Id} of the cluster '{cluster.ClusterName}', peers on {_options.Peers[cluster.Id]}"] : Array.Empty<string>(),
             "Try, in another terminal:",
             $"  {program} set greeting hello",
             $"  {program} get greeting",
@@ -187,11 +205,12 @@ public sealed class KeyVaServer : IAsyncDisposable
         MetricList metrics = new(
             Store, _rates, [restMeter, grpcMeter], Connections);
         TransactionRegistry transactions = new(Store);
-        RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures);
-        GrpcGuard guard = new(grpcMeter, failures);
+        ConsistentReads reads = new(Node);
+        RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures, reads);
+        GrpcGuard guard = new(grpcMeter, failures, reads);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
         GrpcServer control = Serve(
-            new ControlPlane(Store, metrics, guard, _options.Clock).ToService(), ControlReflection.Descriptor);
+            new ClusterControl(Node, guard).AddTo(new ControlPlane(Store, metrics, guard, _options.Clock).ToService()), ControlReflection.Descriptor);
         ListenerPlan[] plans =
         [
             new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),

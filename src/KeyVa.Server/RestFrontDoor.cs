@@ -11,7 +11,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, MetricList metrics, FailureLog failures)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, MetricList metrics, FailureLog failures, ConsistentReads? reads = null)
 {
     internal const string KeyPrefix = "/kv/";
 
@@ -33,7 +33,9 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
         try
         {
             string raw = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
-            answer = RouteAsync(context, RestTarget.Split(raw), out operation);
+            answer = reads is { AreNeeded: true } && Reads(context.Request.Method, raw)
+                ? RouteFreshAsync(context, raw, out operation)
+                : RouteAsync(context, RestTarget.Split(raw), out operation);
         }
         catch (StoreException e)
         {
@@ -47,6 +49,25 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
 
         meter.Record(operation, started);
         return Task.CompletedTask;
+    }
+
+    /// <summary>What reads values: of a transaction, only its beginning.</summary>
+    private static bool Reads(string method, string target) => HttpMethods.IsGet(method) || HttpMethods.IsHead(method)
+        ? target.StartsWith("/kv", StringComparison.Ordinal) || target.StartsWith(RestPast.HistoryPrefix, StringComparison.Ordinal) || target.StartsWith(RestIndexes.Prefix, StringComparison.Ordinal)
+        : HttpMethods.IsPost(method) && RestTarget.Split(target).Path is RestRoutes.MultiGet or RestRoutes.Transactions or RestRoutes.Transact;
+
+    private Task RouteFreshAsync(HttpContext context, string raw, out Operation operation)
+    {
+        operation = HttpMethods.IsPost(context.Request.Method) ? Operation.Other : Operation.Get;
+        return Await();
+
+        async Task Await()
+        {
+            Status status = await reads!.AwaitAsync(context.Request.Headers[ConsistentReads.Header], context.RequestAborted);
+            await (status == Status.Ok
+                ? RouteAsync(context, RestTarget.Split(raw), out _)
+                : Problem.Of(status, ConsistentReads.Detail(status)).WriteAsync(context));
+        }
     }
 
     private async Task AwaitAsync(HttpContext context, Task answer, Operation operation, long started)

@@ -145,6 +145,21 @@ public static class ServerConfiguration
                 "the setting 'volatile' is true and 'engine' is not memory; allowed is: volatile with engine memory only");
         }
 
+        if (options.Cluster.Length > 0 && (options.Node == 0 || !options.Peers.ContainsKey(options.Node)))
+        {
+            throw new ConfigurationException("the setting 'cluster' is given; 'node' must be this server's number, and 'peers' must have it, as in --node 1 --peers 1=127.0.0.1:7404");
+        }
+
+        if (options.Cluster.Length == 0 && (options.Node != 0 || options.Peers.Count > 0 || options.ClusterJoin))
+        {
+            throw new ConfigurationException("the settings 'node', 'peers' and 'cluster-join' are for a node of a cluster: give its name with 'cluster'");
+        }
+
+        if (options.Cluster.Length > 0 && (options.Store.Volatile || options.Store.Durability != Durability.Always))
+        {
+            throw new ConfigurationException("the setting 'cluster' is given; allowed are only durability always and no volatile, since a node syncs before it acknowledges");
+        }
+
         if (options.Store.JournalBudgetBytes < options.Store.JournalSegmentBytes)
         {
             throw new ConfigurationException(

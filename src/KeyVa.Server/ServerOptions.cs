@@ -1,4 +1,5 @@
 using System.Net;
+using KeyVa.Cluster;
 using Microsoft.Extensions.Logging;
 
 namespace KeyVa.Server;
@@ -38,6 +39,30 @@ public sealed record ServerOptions
 
     /// <summary>Threads that serve Redis clients; 0: half as many as there are processors, at least one. Default: 0.</summary>
     public int RespThreads { get; init; }
+
+    /// <summary>The cluster that the server is a node of; empty: it is alone.</summary>
+    public string Cluster { get; init; } = "";
+
+    /// <summary>The server's number in its cluster.</summary>
+    public int Node { get; init; }
+
+    /// <summary>Where the cluster's nodes listen for each other, by number, this one among them.</summary>
+    public IReadOnlyDictionary<long, ClusterPeer> Peers { get; init; } = new Dictionary<long, ClusterPeer>();
+
+    /// <summary>At the first start: the server waits to be added to its cluster. Default: it is one of the first nodes.</summary>
+    public bool ClusterJoin { get; init; }
+
+    /// <summary>The address to listen on for peers where it is not the one that they are told; empty: that one.</summary>
+    public string PeerListen { get; init; } = "";
+
+    /// <summary>The file with the keys by which nodes know each other; empty: none, on loopback alone.</summary>
+    public string PeerKeys { get; init; } = "";
+
+    /// <summary>The shortest silence of a leader after which another is elected.</summary>
+    public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a write waits for a leader, or for its result.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>The least important messages that are still logged. Default: information.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using System.Globalization;
 using System.Net;
+using KeyVa.Cluster;
 using Microsoft.Extensions.Logging;
 
 namespace KeyVa.Server;
@@ -45,6 +46,31 @@ public static class SettingsSchema
             static (options, address) => options with { ControlListen = address }),
         Address("resp-listen", "Where Redis clients are listened for.", new ServerOptions().RespListen,
             static (options, address) => options with { RespListen = address }),
+        Text("cluster", "", "a name of 1 to 64 characters", "The cluster that the server is a node of; without it the server is alone.",
+            static text => text.Length is > 0 and <= 64,
+            static (options, text) => options with { Cluster = text }),
+        Number("node", 0, 0, int.MaxValue, "The server's number in its cluster, from 1 on; never given to another server again.",
+            static (options, number) => options with { Node = number }),
+        Text("peers", "", "NUMBER=HOST:PORT of each node, with commas between them; behind a slash the node's public key", "Where the cluster's nodes listen for each other, this one among them; at the first start, who they are.",
+            static text => PeerList.TryParse(text, out _),
+            static (options, text) => PeerList.TryParse(text, out Dictionary<long, ClusterPeer>? peers) ? options with { Peers = peers! } : options),
+        new("cluster-join", SettingKind.Switch, "false", "true or false", "At the first start: wait to be added with 'keyva admin cluster add-node'.", (ref ServerOptions options, string text) =>
+        {
+            options = options with { ClusterJoin = text == "true" };
+            return text is "true" or "false";
+        }),
+        Text("peer-listen", "", "an IP address, or * for all", "Where to listen for peers, if it is not the address that they are told.",
+            static text => text == "*" || IPAddress.TryParse(text, out _),
+            static (options, text) => options with { PeerListen = text }),
+        Text("peer-keys", "", "a path", "The file with this node's keys, made by 'keyva keygen'; without it peers must be on loopback.",
+            static text => text.Length > 0 && !text.Contains('\0'),
+            static (options, text) => options with { PeerKeys = text }),
+        Duration("election-timeout", new ServerOptions().ElectionTimeout, 50, 60_000,
+            "A leader that is silent for so long is replaced; the same on all nodes.",
+            static (options, time) => options with { ElectionTimeout = time }),
+        Duration("request-timeout", new ServerOptions().RequestTimeout, 100, 3_600_000,
+            "How long a write waits for a leader, or for its result.",
+            static (options, time) => options with { RequestTimeout = time }),
         Number("resp-max-clients", new ServerOptions().RespMaxClients, 1, 1_000_000,
             "Connections of Redis clients that are open at once; the next one is told so and closed.",
             static (options, count) => options with { RespMaxClients = count }),

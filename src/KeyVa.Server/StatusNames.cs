@@ -27,6 +27,8 @@ internal static class StatusNames
         Status.NotUnique => "not-unique",
         Status.NotIndexable => "not-indexable",
         Status.NotReady => "not-ready",
+        Status.Unavailable => "unavailable",
+        Status.Unknown => "unknown",
         _ => "failed",
     };
 
@@ -52,6 +54,8 @@ internal static class StatusNames
         Status.NotUnique => 409,
         Status.NotIndexable => 422,
         Status.NotReady => 503,
+        Status.Unavailable => 503,
+        Status.Unknown => 504,
         _ => 500,
     };
 
@@ -76,6 +80,8 @@ internal static class StatusNames
         Status.NotUnique => "A unique index has the value already",
         Status.NotIndexable => "A strict index cannot read the value",
         Status.NotReady => "The index is being filled",
+        Status.Unavailable => "No leader can be reached",
+        Status.Unknown => "The outcome is not known",
         _ => "The store failed",
     };
 
@@ -100,6 +106,8 @@ internal static class StatusNames
         Status.NotUnique => "another record has the value; nothing was written",
         Status.NotIndexable => "the value is not what the index reads; nothing was written",
         Status.NotReady => "the index is being filled; try again later",
+        Status.Unavailable => "no leader of the partition can be reached; nothing was done, try again after a short wait",
+        Status.Unknown => "the write may have been done or may not; read before you write again",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

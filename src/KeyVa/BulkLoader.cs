@@ -14,7 +14,7 @@ namespace KeyVa;
 /// for it. Dispose it, before the store.
 /// </summary>
 /// <remarks>
-/// On partitions of the memory engine, which have no tables, records are written as ordinary batches while they are added:
+/// On partitions of the memory engine, which have no tables, and on replicated ones, records are written as ordinary batches while they are added:
 /// there a load saves nothing and is not all-or-nothing.
 /// </remarks>
 public sealed class BulkLoader : IDisposable
@@ -29,6 +29,7 @@ public sealed class BulkLoader : IDisposable
     private readonly PartitionRegistry _registry;
     private readonly Journal _journal;
     private readonly VersionOracle _oracle;
+    private readonly bool _isReplicated;
     private readonly List<BulkPart> _parts = [];
     private readonly NativeBuffer _lastKey = new(64);
     private readonly WriteBatch _batch = new();
@@ -43,8 +44,9 @@ public sealed class BulkLoader : IDisposable
     private bool _completed;
     private bool _disposed;
 
-    internal BulkLoader(Store store, PartitionRegistry registry, Journal journal, VersionOracle oracle)
+    internal BulkLoader(Store store, PartitionRegistry registry, Journal journal, VersionOracle oracle, bool isReplicated)
     {
+        _isReplicated = isReplicated;
         _store = store;
         _registry = registry;
         _journal = journal;
@@ -213,7 +215,7 @@ public sealed class BulkLoader : IDisposable
             }
 
             _partition = partition;
-            if (partition.Engine.Ingestion is not { } ingestion || partition.Indexes.All.Length > 0)
+            if (partition.Engine.Ingestion is not { } ingestion || partition.Indexes.All.Length > 0 || _isReplicated)
             {
                 partition.Unpin();
                 return true;

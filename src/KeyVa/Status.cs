@@ -73,4 +73,16 @@ public enum Status : byte
 
     /// <summary>The index is still being filled, or was made after the snapshot that is asked for; try again later.</summary>
     NotReady = 18,
+
+    /// <summary>
+    /// No leader of the partition can be reached at the moment, or it reaches no majority. Nothing of the write was done; try again after a
+    /// short wait.
+    /// </summary>
+    Unavailable = 19,
+
+    /// <summary>
+    /// The write was handed to the partition's leader, and what became of it cannot be told: it was done, or is yet to be done, or never will
+    /// be. Read before you write again, or write under a condition.
+    /// </summary>
+    Unknown = 20,
 }

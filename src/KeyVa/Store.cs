@@ -398,7 +398,7 @@ public sealed class Store : IStore
     /// Begins a bulk load: records in strictly rising key order, which go straight into tables of the lsm engine and become
     /// visible together. For loads much larger than a memtable; smaller ones are as well off with batches.
     /// </summary>
-    public BulkLoader BeginBulkLoad() => new(this, _registry, _journal, _context.Oracle);
+    public BulkLoader BeginBulkLoad() => new(this, _registry, _journal, _context.Oracle, isReplicated: _context.Replication is not null);
 
     /// <summary>The store's figures.</summary>
     public StoreStatistics GetStatistics()

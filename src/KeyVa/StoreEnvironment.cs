@@ -17,6 +17,9 @@ internal sealed record StoreEnvironment
     /// <summary>None but in a test of the tests.</summary>
     public Defects Defects { get; init; }
 
+    /// <summary>What replicates the partitions; null: they live here alone.</summary>
+    public Replication.IReplication? Replication { get; init; }
+
     /// <summary>Changes engine options that <see cref="StoreOptions"/> does not offer.</summary>
     public Func<EngineOptions, EngineOptions>? Engine { get; init; }
 

@@ -13,6 +13,7 @@ namespace KeyVa;
 /// <code>
 ///   LOCK              held by the process that has the store open
 ///   CATALOG           format version, identity, partitions
+///   CLUSTER           of a cluster's node alone
 ///   journal/          the log of all partitions
 ///   partitions/ID/    the files of one partition's engine
 /// </code>
@@ -20,6 +21,10 @@ namespace KeyVa;
 internal sealed class StoreOpening : IDisposable
 {
     public const string LockName = "LOCK";
+
+    /// <summary>Says that the folder is a node's of a cluster: which one, and who the others are. Written and read by the cluster's code alone.</summary>
+    public const string ClusterName = "CLUSTER";
+    public const string ClusterTemporaryName = "CLUSTER.tmp";
 
     /// <summary>More threads than this on one compaction would wait for the disk.</summary>
     private const int MaxThreadsPerCompaction = 8;
@@ -68,6 +73,11 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException($"'{_directory}' is a file, not a folder; name a folder for the data");
         }
 
+        if (_environment.Replication is null && files.FileExists(Path.Combine(_directory, ClusterName)))
+        {
+            throw new StoreException($"'{_directory}' is the data folder of a cluster's node (it has {ClusterName}); serve it with --cluster, as it was served before");
+        }
+
         bool isNew = !files.FileExists(Path.Combine(_directory, Catalog.FileName));
         if (isNew)
         {
@@ -96,6 +106,7 @@ internal sealed class StoreOpening : IDisposable
         var replay = new JournalReplay(
             Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
         {
+            Replication = _environment.Replication,
             ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
         };
         Journal.Replay(replay);
@@ -110,6 +121,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         ReleaseJournal();
+        _environment.Replication?.Opened(Registry, Context, Journal);
         Context.History.Opened(id => Registry.Map.TryFind(id, out Partition? partition) ? partition.Engine.AppliedIndex : 0);
         Context.IsOpen = true;
         Context.BlockCache.Memory.Serve();
@@ -255,7 +267,7 @@ internal sealed class StoreOpening : IDisposable
         foreach (string name in files.List(_directory))
         {
             // What a store leaves that was killed while it was being created.
-            if (name is not (LockName or "CATALOG.tmp" or HistoryFile.TemporaryName or "journal" or "partitions"))
+            if (name is not (LockName or ClusterName or ClusterTemporaryName or "CATALOG.tmp" or HistoryFile.TemporaryName or "journal" or "partitions"))
             {
                 throw new StoreException($"'{_directory}' is no KeyVa data folder and is not empty (it has '{name}'); name an empty folder or one that does not exist yet");
             }
@@ -330,6 +342,7 @@ internal sealed class StoreOpening : IDisposable
             History = new VersionHistory(_environment.FileSystem, _directory, oracle, clock, snapshots, background),
             MergeFunctions = _mergeFunctions,
             Defects = _environment.Defects,
+            Replication = _environment.Replication,
             BlockCache = new BlockCache(_options.BlockCacheBytes, _options.BlockCachePolicy, budget),
         };
     }
@@ -357,7 +370,7 @@ internal sealed class StoreOpening : IDisposable
         Journal!.ForgetAllBut(id => Registry!.Map.TryFind(id, out _));
         foreach (Partition partition in Registry!.Map.Partitions)
         {
-            if (!partition.Definition.IsVolatile)
+            if (!partition.Definition.IsVolatile && _environment.Replication is null)
             {
                 Journal.Release(partition.Id, partition.Engine.DurableIndex);
             }

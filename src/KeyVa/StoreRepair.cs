@@ -45,6 +45,11 @@ internal sealed class StoreRepair
         IFileSystem files = environment.FileSystem;
         string source = Path.GetFullPath(path);
         StoreVerification.CheckIsStore(files, source);
+        if (files.FileExists(Path.Combine(source, StoreOpening.ClusterName)))
+        {
+            throw new StoreException($"'{source}' is the data folder of a cluster's node: what is damaged here, the other nodes have. Remove the node ('keyva admin cluster remove-node') and add one with another number and an empty folder");
+        }
+
         using IDisposable? folderLock = StoreVerification.Lock(files, source);
         if (to is null && !StoreRepairInPlace.IsNeeded(source, environment, cancellation))
         {

@@ -152,7 +152,8 @@ internal sealed class StoreVerification
         string directory = StoreContext.PartitionsDirectoryOf(_directory);
         foreach (string name in _files.DirectoryExists(directory) ? _files.List(directory) : [])
         {
-            if (!catalog.Partitions.Any(partition => !partition.IsVolatile && partition.Id.ToString(CultureInfo.InvariantCulture) == name))
+            string folder = name.EndsWith(PartitionFolders.MetaSuffix, StringComparison.Ordinal) ? name[..^PartitionFolders.MetaSuffix.Length] : name;
+            if (!catalog.Partitions.Any(partition => !partition.IsVolatile && Path.GetFileName(PartitionFolders.Current(_files, _directory, partition.Id)) == folder))
             {
                 _note?.Invoke($"'{Path.Combine(directory, name)}' belongs to no partition; opening the store deletes what a removal left");
             }
@@ -286,7 +287,7 @@ internal sealed class StoreVerification
 
     private void VerifyEngine(long id, EngineKind engine, CancellationToken cancellation)
     {
-        string directory = StoreContext.PartitionDirectoryOf(_directory, id);
+        string directory = PartitionFolders.Current(_files, _directory, id);
         if (!_files.DirectoryExists(directory))
         {
             _damages.Add(new CorruptionException(directory, 0, $"the folder of partition {id} is missing"));
@@ -348,6 +349,12 @@ internal sealed class StoreVerification
     // partition's files end, and opening the store would refuse it.
     private void CheckContinuation(long id, string directory, long end)
     {
+        if (_files.FileExists(Path.Combine(_directory, StoreOpening.ClusterName)))
+        {
+            // The log of a replica goes on behind what is applied, and may have been cut; opening it compares the two.
+            return;
+        }
+
         foreach (ScannedSegment segment in _journal?.Segments ?? [])
         {
             if (segment.Reached.GetValueOrDefault(id) > end)

@@ -34,6 +34,9 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     /// <summary>Keeps values unique across partitions.</summary>
     public UniqueGuard Guard { get; }
 
+    // Definitions stand in the catalog, which is each node's own.
+    private bool IsReplicated => _context.Replication is not null;
+
     /// <summary>Goes on with what the store did when it was closed.</summary>
     public void Resume()
     {
@@ -50,6 +53,11 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         if ((StoredIndex.Check(definition) ?? CheckExtractor(definition)) is { } refusal)
         {
             return new IndexResult { Status = Status.Invalid, Detail = refusal };
+        }
+
+        if (IsReplicated)
+        {
+            return new IndexResult { Status = Status.Unsupported, Detail = Partitions.Refusals.NotReplicated("an index").Detail };
         }
 
         if (_closed)
@@ -90,6 +98,11 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     public async ValueTask<IndexResult> DropAsync(string name, CancellationToken cancellation = default)
     {
         cancellation.ThrowIfCancellationRequested();
+        if (IsReplicated)
+        {
+            return new IndexResult { Status = Status.Unsupported, Detail = Partitions.Refusals.NotReplicated("an index").Detail };
+        }
+
         if (_closed)
         {
             return Closed;

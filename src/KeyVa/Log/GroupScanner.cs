@@ -129,7 +129,7 @@ internal sealed class GroupScanner : IDisposable
         ReadOnlySpan<byte> record = View(at, length);
         if (record.Length != length
             || BinaryPrimitives.ReadUInt32LittleEndian(record) != JournalFormat.RecordChecksum(JournalFormat.RecordSeed(_version, _salt), record)
-            || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest or RecordKind.Reached))
+            || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest or RecordKind.Reached or RecordKind.Replicated))
         {
             return false;
         }

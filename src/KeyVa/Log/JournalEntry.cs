@@ -16,6 +16,9 @@ internal enum RecordKind : byte
 
     /// <summary>No write: how far the log of each of the record's partitions had come where a segment begins. See <see cref="ReachedEntry"/>.</summary>
     Reached = 4,
+
+    /// <summary>What a replica of a partition must not forget: entries of its replicated log, its term and vote, or both. See docs/format.md.</summary>
+    Replicated = 5,
 }
 
 /// <summary>One partition's place in the log: which index a record takes there.</summary>

@@ -50,6 +50,11 @@ internal sealed class CrossPartitionCommit : JournalEntry
     /// <summary>Commits a batch, which must not change before the task ends.</summary>
     public static Task<WriteResult> Run(CommandBuilder command, PartitionMap map, Journal journal, StoreContext context)
     {
+        if (context.Replication is not null)
+        {
+            return Task.FromResult(Refusals.NotReplicated("a write over several partitions, or a roll back,"));
+        }
+
         var parts = new SortedDictionary<long, Part>();
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
         for (int i = 0; ; i++)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Engines.Lsm;
 using KeyVa.Log;
+using KeyVa.Replication;
 
 namespace KeyVa.Partitions;
 
@@ -10,6 +11,9 @@ namespace KeyVa.Partitions;
 /// </summary>
 internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, string missing) : IJournalReader
 {
+    /// <summary>What takes the records of replicated logs; null: the store is no replica, and has none.</summary>
+    public IReplication? Replication { get; init; }
+
     /// <summary>See <see cref="Defects.ForgetsPartOfCommit"/>.</summary>
     public bool ForgetsParts { get; init; }
 
@@ -21,7 +25,7 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
     {
         foreach (LogPosition position in positions)
         {
-            if (map.TryFind(position.Partition, out Partition? partition) && position.Index > partition.Engine.AppliedIndex)
+            if (map.TryFind(position.Partition, out Partition? partition) && position.Index > Reached(partition))
             {
                 throw MissingSegment(missing, position.Partition, position.Index, partition.Engine.AppliedIndex);
             }
@@ -34,6 +38,17 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
 
     public void Read(in JournalRecord record)
     {
+        if (record.Kind == RecordKind.Replicated)
+        {
+            if (Replication is null)
+            {
+                throw new StoreException("this data folder is a replica of a cluster's: serve it with --cluster, as it was served before");
+            }
+
+            Replication.Recover(record);
+            return;
+        }
+
         if (!GroupReader.TryOpen(record.Payload, out GroupReader group) || (record.Kind == RecordKind.Ingest) != (record.Payload[0] == GroupEntry.IngestFormat))
         {
             throw new StoreException($"the journal's record {record.Positions[0].Index} of partition {record.Positions[0].Partition} has an unknown format; use a newer KeyVa for this data folder");
@@ -88,16 +103,25 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
         long version = group.Version - 1;
         while (group.TryRead(out ReadOnlySpan<byte> command))
         {
-            version++;
-            var outcome = default(CommandOutcome);
-            if (CommandApplier.Check(writer.State, command, version, group.Stamp, ref outcome) && writer.State.Allows(command, version, group.Stamp, ref outcome))
-            {
-                CommandApplier.Write(writer.State, command, version, group.Stamp, default, ref outcome);
-            }
+            ApplyCommand(writer.State, command, ++version, group.Stamp);
         }
 
         writer.EndApply(version, group.Stamp);
     }
+
+    /// <summary>Evaluates and applies a command for whose result nobody waits here.</summary>
+    internal static void ApplyCommand(PartitionState state, ReadOnlySpan<byte> command, long version, long stamp)
+    {
+        var outcome = default(CommandOutcome);
+        if (CommandApplier.Check(state, command, version, stamp, ref outcome) && state.Allows(command, version, stamp, ref outcome))
+        {
+            CommandApplier.Write(state, command, version, stamp, default, ref outcome);
+        }
+    }
+
+    /// <summary>How far a partition's log is known to go: what is in its files or was read. A state stands one behind what was durable then.</summary>
+    private long Reached(Partition partition) =>
+        Math.Max(partition.Engine.AppliedIndex, Replication is null ? 0 : Math.Max(Replication.RecoveredIndex(partition.Id), partition.Engine.AppliedIndex + 1));
 
     /// <summary>The partition's part of a commit that was decided before it was logged.</summary>
     private static void ApplyCommit(PartitionWriter writer, byte format, ReadOnlySpan<byte> command, long version, long stamp)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using KeyVa.Engines;
 using KeyVa.Engines.Lsm;
@@ -72,6 +73,11 @@ internal sealed class PartitionRegistry : IPartitions
         if (CheckNew(range, engine, isVolatile) is { } refusal)
         {
             return refusal;
+        }
+
+        if (_context.Replication is not null && !isVolatile)
+        {
+            return Refuse(Status.Unsupported, Refusals.NotReplicated("adding a partition").Detail!);
         }
 
         lock (_changes)
@@ -169,6 +175,27 @@ internal sealed class PartitionRegistry : IPartitions
             {
                 partition.Writer.Enter(new ExclusiveAction(static writer => writer.Engine.BeginFlush()));
             }
+        }
+    }
+
+    /// <summary>
+    /// By whoever drives a partition's replicated log: other files have taken the place of the partition's (<see cref="PartitionFolders"/>), and from here on
+    /// the partition is what they hold. Those who read go on with what they have; who watches is told to come again.
+    /// </summary>
+    public Partition Replace(long id)
+    {
+        lock (_changes)
+        {
+            bool found = Map.TryFind(id, out Partition? old);
+            Debug.Assert(found, "a replicated partition is not removed");
+            string directory = old!.Engine.Context.Directory;
+            Partition fresh = Open(old.Definition, old.Writer.Queue);
+            _context.Oracle.Recover(fresh.Engine.VisibleVersion, fresh.Engine.VisibleStamp);
+            Publish([.. Map.Partitions.ToArray().Where(one => one != old), fresh]);
+            _context.Watches.Feed.Removed(old);
+            old.EngineClosed = () => DeleteReplaced(directory);
+            old.Unpin();
+            return fresh;
         }
     }
 
@@ -270,6 +297,11 @@ internal sealed class PartitionRegistry : IPartitions
 
     private PartitionResult Remove(Partition partition, bool discardData)
     {
+        if (_context.Replication is not null && !partition.Definition.IsVolatile)
+        {
+            return Refuse(Status.Unsupported, Refusals.NotReplicated("removing a partition").Detail!);
+        }
+
         PartitionInfo info = partition.Describe();
         if (info.Keys > 0 && !discardData)
         {
@@ -331,7 +363,20 @@ internal sealed class PartitionRegistry : IPartitions
     private void Publish(IEnumerable<Partition> partitions) =>
         Volatile.Write(ref _map, new PartitionMap(Map.Epoch + 1, partitions));
 
-    private Partition Open(PartitionDefinition definition)
+    private void DeleteReplaced(string directory)
+    {
+        if (_context.FileSystem.DirectoryExists(directory))
+        {
+            _context.FileSystem.DeleteDirectory(directory);
+        }
+
+        if (_context.FileSystem.FileExists(directory + PartitionFolders.MetaSuffix))
+        {
+            _context.FileSystem.DeleteFile(directory + PartitionFolders.MetaSuffix);
+        }
+    }
+
+    private Partition Open(PartitionDefinition definition, RequestQueue? queue = null)
     {
         string directory = _context.PartitionDirectory(definition.Id);
         if (!_context.FileSystem.DirectoryExists(directory))
@@ -379,7 +424,15 @@ internal sealed class PartitionRegistry : IPartitions
             {
                 if (Volatile.Read(ref engine) is { } opened)
                 {
-                    _journal!.Release(definition.Id, opened.DurableIndex);
+                    if (_context.Replication is { } replication && !definition.IsVolatile)
+                    {
+                        replication.DurableAdvanced(definition.Id, opened.DurableIndex);
+                    }
+                    else
+                    {
+                        _journal!.Release(definition.Id, opened.DurableIndex);
+                    }
+
                     _context.History.Advance();
                 }
             },
@@ -394,7 +447,8 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Time,
             _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
-            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
+            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile,
+            queue));
         context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
         PartitionIndexes opening = OpenIndexes(context, engine!, writer!);
         Volatile.Write(ref indexes, opening);
@@ -466,10 +520,23 @@ internal sealed class PartitionRegistry : IPartitions
         string directory = StoreContext.PartitionsDirectoryOf(_context.Directory);
         foreach (string name in _context.FileSystem.List(directory))
         {
-            bool known = _catalog.Partitions.Any(p => !p.IsVolatile && p.Id.ToString(CultureInfo.InvariantCulture) == name);
-            if (!known && long.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            bool isMeta = name.EndsWith(PartitionFolders.MetaSuffix, StringComparison.Ordinal);
+            string folder = isMeta ? name[..^PartitionFolders.MetaSuffix.Length] : name;
+            bool isOurs = PartitionFolders.TryParse(folder, out long id, out _);
+            bool known = isOurs && _catalog.Partitions.Any(p => !p.IsVolatile && p.Id == id) && Path.GetFileName(_context.PartitionDirectory(id)) == folder;
+            if (known || !(isOurs || PartitionFolders.IsLeftOver(name)))
             {
-                _context.FileSystem.DeleteDirectory(Path.Combine(directory, name));
+                continue;
+            }
+
+            string path = Path.Combine(directory, name);
+            if (isMeta)
+            {
+                _context.FileSystem.DeleteFile(path);
+            }
+            else
+            {
+                _context.FileSystem.DeleteDirectory(path);
             }
         }
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Log;
 using KeyVa.Merges;
+using KeyVa.Replication;
 
 namespace KeyVa.Partitions;
 
@@ -65,6 +66,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private ApplyTurn _turn;
     private RoundPacing _pacing;
 
+    // Set while opening: the log is replicated, and the role is its driver's for good.
+    private IReplication? _replication;
+
     // Written by whoever applies.
     private StoreException? _failure;
 
@@ -76,7 +80,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private bool _isSlowedDown;
     private int _companyRounds;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs, RequestQueue? queue = null)
     {
         _engine = engine;
         State = new PartitionState(engine, functions);
@@ -84,7 +88,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         _oracle = oracle;
         _background = background;
         _pacing = new RoundPacing(syncs);
-        _queue = new RequestQueue(maxQueued);
+        _queue = queue ?? new RequestQueue(maxQueued);
         _round = new WriteRound(_queue);
         _other = new WriteRound(_queue);
         _rounds = [_round, _other];
@@ -104,6 +108,9 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public bool IsVolatile => _journal is null;
 
     public int Queued => _queue.Count;
+
+    /// <summary>For the writer that takes this one's place.</summary>
+    public RequestQueue Queue => _queue;
 
     /// <summary>What stopped this partition from taking writes, or null. Sticky.</summary>
     public StoreException? Failure => _failure ?? _engine.Failure ?? _journal?.Failure;
@@ -153,7 +160,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Writes a command; the request is completed here, or later from another thread.</summary>
-    public void WriteAsync(AsyncWriteRequest request)
+    public void WriteAsync(WriteRequest request)
     {
         if (Push(request) && TryEnter())
         {
@@ -166,6 +173,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         bool pushed = _queue.TryPush(request);
         Debug.Assert(pushed, "an exclusive request is never refused");
+        _replication?.Wake(PartitionId);
         if (TryEnter())
         {
             LeadAsynchronously();
@@ -178,7 +186,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// </summary>
     public void Leave(bool direct)
     {
-        while (true)
+        while (_replication is null)
         {
             WriteRequest? next = _queue.Peek();
             if (next is null)
@@ -208,6 +216,15 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
 
             return;
         }
+    }
+
+    /// <summary>While opening: from here on the log is replicated, and whoever drives it has the role.</summary>
+    public ReplicatedWriter Replicate(IReplication replication)
+    {
+        bool entered = TryEnter();
+        Debug.Assert(entered, "nobody writes while the store opens");
+        _replication = replication;
+        return new ReplicatedWriter(this, _queue, _oracle);
     }
 
     /// <summary>The pool leads the next group, with the role held.</summary>
@@ -283,6 +300,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         if (_queue.TryPush(request))
         {
+            _replication?.Wake(PartitionId);
             return true;
         }
 
@@ -600,7 +618,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
     }
 
-    private void ApplyOne(WriteRequest request, long version, long stamp)
+    /// <summary>Role held: evaluates and applies a request's command, and sets its result.</summary>
+    public void ApplyOne(WriteRequest request, long version, long stamp)
     {
         CommandBuilder command = request.Command!;
         ReadOnlySpan<byte> bytes = command.Buffer.Written;

@@ -19,6 +19,14 @@ internal static class Refusals
         Detail = "a batch cannot be all-or-nothing over a volatile partition and a durable one; send it in two",
     };
 
+    /// <summary>What a store whose partitions are replicated does not do (docs/replication.md).</summary>
+    public static WriteResult NotReplicated(string what) => new()
+    {
+        Status = Status.Unsupported,
+        FailedOperation = -1,
+        Detail = $"{what} is not possible in a cluster yet; nothing was done",
+    };
+
     public static WriteResult Busy(int queued) => new()
     {
         Status = Status.Busy,

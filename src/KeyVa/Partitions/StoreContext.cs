@@ -37,6 +37,9 @@ internal sealed class StoreContext
 
     public Defects Defects { get; init; }
 
+    /// <summary>What replicates the partitions; null: they live here alone.</summary>
+    public Replication.IReplication? Replication { get; init; }
+
     public required MergeRegistry MergeFunctions { get; init; }
 
     /// <summary>Who watches. Set while opening, before there are partitions.</summary>
@@ -91,5 +94,5 @@ internal sealed class StoreContext
     public static string PartitionDirectoryOf(string directory, long id) =>
         Path.Combine(PartitionsDirectoryOf(directory), id.ToString(System.Globalization.CultureInfo.InvariantCulture));
 
-    public string PartitionDirectory(long id) => PartitionDirectoryOf(Directory, id);
+    public string PartitionDirectory(long id) => PartitionFolders.Current(FileSystem, Directory, id);
 }

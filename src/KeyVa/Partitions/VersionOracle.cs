@@ -46,17 +46,25 @@ internal sealed class VersionOracle : ISnapshotSource
         return last;
     }
 
-    /// <summary>While opening: continue above what the log and the engines hold.</summary>
+    /// <summary>Goes on above what the log and the engines hold, while opening; or above what another node has handed out.</summary>
     public void Recover(long version, long stamp)
     {
-        if (version > _lastVersion)
-        {
-            _lastVersion = version;
-        }
+        Raise(ref _lastVersion, version);
+        Raise(ref _lastStamp, stamp);
+    }
 
-        if (stamp > _lastStamp)
+    private static void Raise(ref long last, long to)
+    {
+        long seen = Volatile.Read(ref last);
+        while (to > seen)
         {
-            _lastStamp = stamp;
+            long found = Interlocked.CompareExchange(ref last, to, seen);
+            if (found == seen)
+            {
+                return;
+            }
+
+            seen = found;
         }
     }
 }

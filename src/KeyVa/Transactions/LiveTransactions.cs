@@ -86,6 +86,17 @@ internal sealed class LiveTransactions : IDisposable
     public Transaction Begin(TransactionOptions options)
     {
         Check(options);
+        if (_context.Replication is not null && options.LocksForUpdate)
+        {
+            // Locks are one node's, and what holds them is not looked at again: it goes on as it began.
+            options = options with { Concurrency = Concurrency.Optimistic, LocksForUpdate = false };
+        }
+
+        if (_context.Replication is not null && options.Concurrency == Concurrency.Pessimistic)
+        {
+            throw new RefusedException(Status.Unsupported, Refusals.NotReplicated("a pessimistic transaction").Detail! + "; an optimistic one is");
+        }
+
         Stack<TransactionBody> pool = _pool ??= new Stack<TransactionBody>(MaxPooled);
         TransactionBody body = pool.Count > 0 ? pool.Pop() : new TransactionBody();
         long deadline = _context.Time.GetTimestamp() + (long)(options.TimeLimit.TotalSeconds * _context.Time.TimestampFrequency);

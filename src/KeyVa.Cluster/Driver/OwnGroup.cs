@@ -1,0 +1,21 @@
+using KeyVa.Replication;
+
+namespace KeyVa.Cluster.Driver;
+
+/// <summary>A group of this node's callers on its way: waiting, proposed here, or handed to the leader. Owned by its replica.</summary>
+internal sealed class OwnGroup(ReplicatedGroup requests, long number, long deadline)
+{
+    public ReplicatedGroup Requests { get; } = requests;
+
+    /// <summary>What the group is called on all nodes, beside this node's number.</summary>
+    public long Number { get; } = number;
+
+    /// <summary>When its callers are told that it took too long.</summary>
+    public long Deadline { get; } = deadline;
+
+    /// <summary>The term of the leader that has it. If an entry of a later term is applied first, it will never be.</summary>
+    public long Term { get; set; }
+
+    /// <summary>Who has it; this node itself if it was proposed here.</summary>
+    public long Holder { get; set; }
+}

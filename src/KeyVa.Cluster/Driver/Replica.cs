@@ -1,0 +1,674 @@
+using System.Globalization;
+using KeyVa.Cluster.Wire;
+using KeyVa.Log;
+using KeyVa.Raft;
+using KeyVa.Replication;
+
+namespace KeyVa.Cluster.Driver;
+
+/// <summary>
+/// This node's part in one partition's group: carries what the group wants to the journal, the peers and the partition, and brings back what
+/// they say. Owned by its driver's loop.
+/// </summary>
+/// <remarks>
+/// <para>A group of requests is proposed here if this node leads, else it is handed to the leader. Either way it is answered when its entry is
+/// applied here, by this node's own state. It is given up only when it can be said what became of it: an entry of a later term that is
+/// applied before it says that it never will be; then it is tried again, as nothing of it was done.</para>
+/// <para>Invariant: a leader hands out versions only once it has applied an entry of its own term: then it knows all that were handed out before.</para>
+/// </remarks>
+internal sealed class Replica
+{
+    private const int MaxReads = 4096;
+
+    private readonly ClusterDriver _driver;
+    private readonly DriverOptions _options;
+    private readonly RaftGroup _group;
+    private readonly ReplicaLog _log;
+    private readonly ReplicaJournal _journal;
+    private readonly PendingReads _reads;
+    private readonly Work _work = new();
+
+    // Another's once a snapshot has taken the place of the partition's state.
+    private ReplicatedWriter _writer;
+
+    // Requests of this node's callers: those that nobody has yet, and those that are under way, by number.
+    private readonly LinkedList<OwnGroup> _waiting = new();
+    private readonly Dictionary<long, OwnGroup> _underWay = [];
+
+    // What this node proposed and has not applied, in the log's order.
+    private readonly Queue<long> _proposed = new();
+
+    // Handed out by the group, and not applied yet.
+    private ReadOnlyMemory<Entry> _committed;
+    private long _applyAt;
+    private bool _isAdmitted;
+
+    // A snapshot that has arrived and is being offered to the group.
+    private (SnapshotMetadata Snapshot, string Directory, byte[] Head)? _arrived;
+
+    private long _appliedTerm;
+    private long _durableIndex;
+    private long _retryAt;
+    private long _writeAgainAt = long.MaxValue;
+
+    public Replica(ClusterDriver driver, DriverOptions options, ReplicatedWriter writer, HardState state, SnapshotMetadata stand, IReadOnlyList<Entry> entries, long now)
+    {
+        _driver = driver;
+        _options = options;
+        _writer = writer;
+        _log = new ReplicaLog(stand, entries);
+        _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { ForgetsState = options.Has(DriverDefects.ForgetsState) };
+        _reads = new PendingReads(options.RequestTimeout, MaxReads);
+        long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
+        _durableIndex = stand.Index;
+        applied -= options.Has(DriverDefects.RepeatsAnEntry) && applied > stand.Index ? 1 : 0;
+        _group = new RaftGroup(options.ToRaft(writer.PartitionId), _log, state, applied, now);
+        _appliedTerm = _log.TermAt(applied);
+    }
+
+    public long Partition => _writer.PartitionId;
+
+    public RaftGroup Group => _group;
+
+    public ReplicaLog Log => _log;
+
+    /// <summary>Where the membership in force stands in the log.</summary>
+    public long MembershipIndex => _group.Log.MembershipIndex;
+
+    public ReplicatedWriter Writer => _writer;
+
+    /// <summary>What stopped the replica, or null: it takes no part any more, as if its node had stopped.</summary>
+    public StoreException? Failure { get; private set; }
+
+    /// <summary>Whether this node leads and may propose.</summary>
+    public bool IsLeading => _group.Role == Role.Leader && (_appliedTerm == _group.Term || _options.Has(DriverDefects.LeadsUnprepared));
+
+    /// <summary>Until then nothing happens of its own accord.</summary>
+    public long NextDeadline(long now)
+    {
+        if (Failure is not null)
+        {
+            return long.MaxValue;
+        }
+
+        long next = Math.Min(_group.NextDeadline, _writeAgainAt);
+        if (!_committed.IsEmpty)
+        {
+            next = Math.Min(next, _applyAt);
+        }
+
+        return _waiting.Count > 0 || _underWay.Count > 0 || !_reads.IsEmpty ? Math.Min(next, Math.Max(_retryAt, now + 1)) : next;
+    }
+
+    public void Tick(long now)
+    {
+        if (Failure is not null)
+        {
+            return;
+        }
+
+        if (now >= _group.NextDeadline)
+        {
+            _group.Tick(now);
+        }
+
+        if (now >= _writeAgainAt)
+        {
+            _writeAgainAt = long.MaxValue;
+            _journal.WriteAgain();
+        }
+    }
+
+    public void Step(in Message message, long now)
+    {
+        if (Failure is null)
+        {
+            _group.Step(message, now);
+        }
+    }
+
+    public void Read(IReadWaiter waiter, long now)
+    {
+        if (_options.Has(DriverDefects.ReadsLocally))
+        {
+            waiter.Complete(Status.Ok);
+        }
+        else if (Failure is not null || !_reads.TryAdd(waiter, now))
+        {
+            waiter.Complete(Failure is null ? Status.Busy : Status.Failed);
+        }
+    }
+
+    /// <summary>Does everything that there is to do now.</summary>
+    public void Drive(long now)
+    {
+        bool again = true;
+        while (again && Failure is null)
+        {
+            if (_options.Has(DriverDefects.RetriesWhatMayBeDone))
+            {
+                RetryEarly();
+            }
+
+            TakeRequests(now);
+            SendRequests(now);
+            AskReads(now);
+            again = Work(now);
+            _journal.TryWrite();
+        }
+
+        if (Failure is null)
+        {
+            Trim();
+            Expire(now);
+        }
+        else
+        {
+            TakeRequests(now);
+        }
+    }
+
+    /// <summary>A record of this replica's is in the journal, or is not.</summary>
+    public void Completed(ReplicaRecord record, long now)
+    {
+        if (record.Outcome == AppendOutcome.Failed)
+        {
+            Stop(new StoreException(string.Create(CultureInfo.InvariantCulture, $"the journal has stopped, and with it this node's replica of partition {Partition}")));
+            return;
+        }
+
+        if (_journal.End(record.Outcome) is not { } number)
+        {
+            // Without room nothing is acknowledged, and the others go on.
+            _writeAgainAt = now + _options.HeartbeatInterval;
+            return;
+        }
+
+        if (number > 0 && !_options.Has(DriverDefects.AcknowledgesUnwritten))
+        {
+            _group.Persisted(number);
+        }
+
+        if (record.Base is { } stand)
+        {
+            _driver.Release(Partition, stand);
+        }
+    }
+
+    /// <summary>The partition's files have everything up to an index.</summary>
+    public void DurableAdvanced(long index)
+    {
+        if (Failure is null && index > _durableIndex && index >= _log.FirstIndex - 1)
+        {
+            _durableIndex = index;
+            _journal.Stand(new SnapshotMetadata(index, _log.TermAt(index), _group.MembershipAt(index)));
+        }
+    }
+
+    /// <summary>A peer's callers want something done, and it takes this node for the leader of a term.</summary>
+    public void Forwarded(long from, in FrameItem item, long now)
+    {
+        if (Failure is not null || _group.Role != Role.Leader || _group.Term != item.Term)
+        {
+            _driver.Refuse(from, Partition, item, ForwardRefusal.NotLeader, _group.Leader);
+            return;
+        }
+
+        if (!ReplicatedWriter.IsWhole(item.Bytes.Span))
+        {
+            _driver.Refuse(from, Partition, item, ForwardRefusal.Malformed, _group.Leader);
+            return;
+        }
+
+        byte[] data = new byte[CommandEntry.HeadBytes + item.Bytes.Length];
+        CommandEntry.WriteHead(data, from, item.Group);
+        item.Bytes.Span.CopyTo(data.AsSpan(CommandEntry.HeadBytes));
+        if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, now))
+        {
+            _driver.Refuse(from, Partition, item, ForwardRefusal.NotNow, _group.Leader);
+        }
+    }
+
+    /// <summary>The leader did not take a group: nothing of it was done.</summary>
+    public void ForwardRefused(long from, in FrameItem item, long now)
+    {
+        if (!_underWay.TryGetValue(item.Group, out OwnGroup? own) || own.Holder != from || own.Term != item.Term)
+        {
+            return;
+        }
+
+        _underWay.Remove(item.Group);
+        if (item.Reason == ForwardRefusal.Malformed)
+        {
+            own.Requests.Complete(ReplicaRefusals.Malformed(Partition, from));
+            return;
+        }
+
+        WaitAgain(own);
+        _retryAt = Math.Max(_retryAt, now + Math.Max(1, _options.HeartbeatInterval / 10));
+    }
+
+    /// <summary>A peer's connection is gone: what it leads may have no leader any more.</summary>
+    public void PeerDown(long peer, long now)
+    {
+        if (Failure is null && _group.Leader == peer)
+        {
+            _group.Wake(now);
+        }
+    }
+
+    /// <summary>A leader's copy of the partition has arrived. False: it is of no use, and its files may go.</summary>
+    public bool TakeSnapshot(long from, long term, SnapshotMetadata snapshot, string directory, byte[] head, long now)
+    {
+        if (Failure is not null)
+        {
+            return false;
+        }
+
+        _arrived = (snapshot, directory, head);
+        _group.Step(new Message { Kind = MessageKind.InstallSnapshot, From = from, To = _options.Node, Term = term, Index = snapshot.Index, LogTerm = snapshot.Term, Snapshot = snapshot }, now);
+        Drive(now);
+        bool isTaken = _arrived is null;
+        _arrived = null;
+        return isTaken;
+    }
+
+    /// <summary>It takes no part any more. Its callers are told what can be told.</summary>
+    public void Stop(StoreException failure)
+    {
+        Failure ??= failure;
+        _writer.Fail(failure);
+        EndRequests();
+    }
+
+    /// <summary>Ends everything that waits: the node stops.</summary>
+    public void EndRequests()
+    {
+        foreach (OwnGroup own in _waiting)
+        {
+            own.Requests.Complete(ReplicaRefusals.Unavailable(Partition));
+        }
+
+        _waiting.Clear();
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+        }
+
+        _underWay.Clear();
+        _reads.EndAll(Status.Unavailable);
+    }
+
+    private void RetryEarly()
+    {
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            if (own.Term < _group.Term)
+            {
+                _underWay.Remove(own.Number);
+                WaitAgain(own);
+            }
+        }
+    }
+
+    /// <summary>Takes what callers have queued, and runs what asks for the writer's role.</summary>
+    public void TakeRequests(long now)
+    {
+        while (_writer.TakeGroup() is { } requests)
+        {
+            if (Failure is not null || _driver.IsStopping || (!requests.HasOperations && _group.Role != Role.Leader))
+            {
+                // The log's stamp is the leader's to bring up to the clock.
+                requests.Complete(ReplicaRefusals.Unavailable(Partition));
+                continue;
+            }
+
+            _waiting.AddLast(new OwnGroup(requests, _driver.NextNumber(), now + _options.RequestTimeout));
+        }
+    }
+
+    private void SendRequests(long now)
+    {
+        while (_waiting.First is { } first && now >= _retryAt && TrySend(first.Value, now))
+        {
+            _waiting.Remove(first);
+            _underWay[first.Value.Number] = first.Value;
+        }
+    }
+
+    private bool TrySend(OwnGroup own, long now)
+    {
+        if (_group.Role == Role.Leader)
+        {
+            if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), now))
+            {
+                return false;
+            }
+
+            own.Holder = _options.Node;
+        }
+        else
+        {
+            long leader = _group.Leader;
+            if (leader == NodeId.None)
+            {
+                // Somebody wants something: this ends a silence whose leader may be gone.
+                _group.Wake(now);
+                return false;
+            }
+
+            own.Holder = leader;
+            _group.Wake(now);
+            _driver.Forward(leader, Partition, _group.Term, own.Number, Encode(own).AsSpan(CommandEntry.HeadBytes));
+        }
+
+        own.Term = _group.Term;
+        return true;
+    }
+
+    private byte[] Encode(OwnGroup own)
+    {
+        byte[] data = own.Requests.Encode(CommandEntry.HeadBytes);
+        CommandEntry.WriteHead(data, _options.Node, own.Number);
+        return data;
+    }
+
+    /// <summary>The log has the bytes from here on; they get versions and stamp before anybody looks at them.</summary>
+    private bool TryPropose(byte[] data, long now)
+    {
+        Proposed proposed = _group.Propose(data, now);
+        if (proposed.Refusal != Refusal.None)
+        {
+            _retryAt = now + Math.Max(1, _options.HeartbeatInterval / 10);
+            return false;
+        }
+
+        _writer.Seal(data.AsSpan(CommandEntry.HeadBytes));
+        _proposed.Enqueue(proposed.Index);
+        return true;
+    }
+
+    private void AskReads(long now)
+    {
+        if (_reads.IsEmpty)
+        {
+            return;
+        }
+
+        if (_group.Role != Role.Leader)
+        {
+            _reads.AskAgain(now - (2 * _options.HeartbeatInterval));
+        }
+
+        if (!_reads.HasUnasked || now < _retryAt)
+        {
+            return;
+        }
+
+        long context = _driver.NextNumber();
+        if (_group.Read(context, now) == Refusal.None)
+        {
+            _reads.Asked(context, now);
+        }
+        else
+        {
+            _group.Wake(now);
+            _retryAt = now + Math.Max(1, _options.HeartbeatInterval / 10);
+        }
+    }
+
+    // True if something was applied or decided that may let more happen.
+    private bool Work(long now)
+    {
+        bool moved = false;
+        while (Failure is null && _group.TryTakeWork(_work))
+        {
+            if (_work.Number > 0)
+            {
+                if (_work.Snapshot is { } snapshot)
+                {
+                    Install(snapshot);
+                }
+
+                _log.Append(_work.Entries.Span);
+                _journal.Add(_work);
+                if (_options.Has(DriverDefects.AcknowledgesUnwritten))
+                {
+                    _group.Persisted(_work.Number);
+                }
+            }
+
+            foreach (Message message in _work.Messages)
+            {
+                _driver.Send(this, message);
+            }
+
+            foreach (ConfirmedRead read in _work.Reads)
+            {
+                _reads.On(read);
+            }
+
+            if (!_work.Committed.IsEmpty)
+            {
+                _committed = _work.Committed;
+                _applyAt = now;
+            }
+
+            moved |= Apply(now);
+        }
+
+        moved |= Apply(now);
+        _reads.Applied(_group.AppliedIndex);
+        return moved && _waiting.Count > 0;
+    }
+
+    /// <summary>The group goes on behind a snapshot: the partition becomes what its files hold.</summary>
+    private void Install(SnapshotMetadata snapshot)
+    {
+        if (_arrived is not { } arrived || !ReferenceEquals(arrived.Snapshot, snapshot))
+        {
+            throw new System.Diagnostics.UnreachableException("a snapshot is installed that did not arrive");
+        }
+
+        // Behind what is in hand, which is part of it.
+        _committed = default;
+        _isAdmitted = false;
+        while (_proposed.TryDequeue(out _))
+        {
+            _writer.EndSealed();
+        }
+
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            // Whether it is in the snapshot, nobody can say.
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+        }
+
+        _underWay.Clear();
+        try
+        {
+            _writer = _driver.Install(Partition, arrived.Directory, arrived.Head);
+        }
+        catch (StoreException failure)
+        {
+            Stop(failure);
+            return;
+        }
+
+        _arrived = null;
+        _log.Reset(snapshot);
+        _appliedTerm = snapshot.Term;
+        _durableIndex = snapshot.Index;
+    }
+
+    private bool Apply(long now)
+    {
+        if (_committed.IsEmpty || now < _applyAt)
+        {
+            return false;
+        }
+
+        if (!_isAdmitted && !Admit(now))
+        {
+            return false;
+        }
+
+        ReadOnlyMemory<Entry> committed = _committed;
+        _committed = default;
+        _isAdmitted = false;
+        try
+        {
+            foreach (ref readonly Entry entry in committed.Span)
+            {
+                Apply(entry);
+            }
+        }
+        catch (StoreException failure)
+        {
+            Stop(failure);
+            return false;
+        }
+
+        _group.Applied(committed.Span[^1].Index);
+        return true;
+    }
+
+    /// <summary>Asks the engine for room, once for what is in hand; false: it wants a pause first (backpressure).</summary>
+    private bool Admit(long now)
+    {
+        long bytes = 0;
+        foreach (ref readonly Entry entry in _committed.Span)
+        {
+            bytes += entry.Data.Length;
+        }
+
+        TimeSpan delay = _writer.Admit(bytes);
+        _isAdmitted = true;
+        if (delay > TimeSpan.Zero)
+        {
+            _applyAt = now + Math.Max(1, (long)delay.TotalMilliseconds);
+            return false;
+        }
+
+        return true;
+    }
+
+    private void Apply(in Entry entry)
+    {
+        _options.Applied?.Invoke(Partition, entry);
+        if (entry.Term > _appliedTerm)
+        {
+            _appliedTerm = entry.Term;
+            Superseded(entry);
+        }
+
+        OwnGroup? own = null;
+        if (entry.Kind != EntryKind.Command)
+        {
+            _writer.Skip(entry.Index);
+        }
+        else if (CommandEntry.TryRead(entry.Data.Span, out long node, out long number, out ReadOnlySpan<byte> payload))
+        {
+            if (node == _options.Node)
+            {
+                _underWay.Remove(number, out own);
+            }
+
+            _writer.Apply(entry.Index, payload, own?.Requests);
+        }
+        else
+        {
+            throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"entry {entry.Index} of partition {Partition} has a format that this build does not know; use a newer KeyVa on this node"));
+        }
+
+        while (_proposed.TryPeek(out long proposed) && proposed <= entry.Index)
+        {
+            _proposed.Dequeue();
+            _writer.EndSealed();
+        }
+
+        own?.Requests.Complete();
+    }
+
+    /// <summary>
+    /// The first entry of a later term is applied: what leaders of earlier terms had and have not brought through, they never will. The
+    /// entry itself may be one of those.
+    /// </summary>
+    private void Superseded(in Entry first)
+    {
+        _ = CommandEntry.TryRead(first.Data.Span, out long node, out long number, out _);
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            if (own.Term < first.Term && !(node == _options.Node && number == own.Number))
+            {
+                _underWay.Remove(own.Number);
+                WaitAgain(own);
+            }
+        }
+
+        // A leader proposes behind an entry of its own term: all of these are of earlier ones, and those before this entry are applied.
+        while (_proposed.TryDequeue(out _))
+        {
+            _writer.EndSealed();
+        }
+    }
+
+    /// <summary>Nothing of it was done: it is tried again, in the order in which it came.</summary>
+    private void WaitAgain(OwnGroup own)
+    {
+        LinkedListNode<OwnGroup>? behind = _waiting.First;
+        while (behind is not null && behind.Value.Number < own.Number)
+        {
+            behind = behind.Next;
+        }
+
+        if (behind is null)
+        {
+            _waiting.AddLast(own);
+        }
+        else
+        {
+            _waiting.AddBefore(behind, own);
+        }
+    }
+
+    /// <summary>Lets go of what the partition's files have and nobody is likely to ask for.</summary>
+    private void Trim()
+    {
+        if (_log.Bytes <= _options.RetainedBytes || _driver.IsSendingSnapshot(this))
+        {
+            return;
+        }
+
+        long through = Math.Min(_journal.Base.Index, _group.AppliedIndex);
+        long index = _log.FirstIndex - 1;
+        for (long bytes = _log.Bytes; index < through && bytes > _options.RetainedBytes; index++)
+        {
+            bytes -= _log.SizeAt(index + 1);
+        }
+
+        if (index >= _log.FirstIndex)
+        {
+            _log.TrimThrough(new SnapshotMetadata(index, _log.TermAt(index), _group.MembershipAt(index)));
+        }
+    }
+
+    private void Expire(long now)
+    {
+        _reads.Expire(now);
+        while (_waiting.First is { } first && now >= first.Value.Deadline)
+        {
+            _waiting.RemoveFirst();
+            first.Value.Requests.Complete(ReplicaRefusals.Unavailable(Partition));
+        }
+
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            if (now >= own.Deadline)
+            {
+                _underWay.Remove(own.Number);
+                own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+using KeyVa.Cluster.Transport;
+using KeyVa.Engines;
+using KeyVa.Io;
+using KeyVa.Partitions;
+using KeyVa.Raft;
+using KeyVa.Replication;
+
+namespace KeyVa.Cluster.Driver;
+
+/// <summary>
+/// Copies of partitions on their way to followers that lack what the log no longer has, and from leaders: made by the engine's checkpoint, on a
+/// background thread, and moved by the transport. One to each follower and one from anywhere at a time, for each partition.
+/// </summary>
+/// <remarks>Thread-safety: members belong to the driver's loop, but for those of <see cref="ISnapshotReceiver"/>, which the transport calls.</remarks>
+internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport, StoreContext context, PartitionRegistry registry) : ISnapshotReceiver
+{
+    private readonly HashSet<(long Partition, long Peer)> _sending = [];
+
+    // Guarded by itself: what is arriving, or has arrived and was not looked at.
+    private readonly Dictionary<long, Arrival> _arriving = [];
+
+    private sealed record Arrival(long Peer, string Directory, byte[] Head);
+
+    private IFileSystem Files => context.FileSystem;
+
+    /// <summary>Whether a copy is on its way to anybody: the log is kept meanwhile.</summary>
+    public bool IsSending(long partition)
+    {
+        foreach ((long one, _) in _sending)
+        {
+            if (one == partition)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Begins to make and send a copy; the group is told how it ended.</summary>
+    public void Send(Replica replica, in Message message)
+    {
+        (long partition, long to, long term, SnapshotMetadata asked) = (replica.Partition, message.To, message.Term, message.Snapshot!);
+        if (!registry.Map.TryFind(partition, out Partition? pinned) || !_sending.Add((partition, to)) || !pinned.TryPin())
+        {
+            driver.Post(partition, (one, _) => one.Group.SnapshotSent(to, asked, arrived: false));
+            return;
+        }
+
+        pinned.Engine.BeginFlush();
+        string directory = PartitionFolders.Outgoing(context.Directory, partition, to);
+        context.Background.Schedule(new CheckpointJob(Files, pinned, directory, result => driver.Post(partition, (one, _) => Made(one, to, term, asked, directory, result))));
+    }
+
+    string? ISnapshotReceiver.Begin(ulong peer, ReadOnlySpan<byte> head)
+    {
+        if (driver.IsStopping || !SnapshotMeta.TryDecode(head, driver.Options.Cluster, out long partition, out _, out _) || !driver.Replicas.ContainsKey(partition))
+        {
+            return null;
+        }
+
+        lock (_arriving)
+        {
+            string directory = PartitionFolders.Incoming(context.Directory, partition);
+            if (!_arriving.TryAdd(partition, new Arrival((long)peer, directory, head.ToArray())))
+            {
+                return null;
+            }
+
+            try
+            {
+                Delete(directory);
+                Files.CreateDirectory(directory);
+                return directory;
+            }
+            catch (StorageException)
+            {
+                // Without room there is no copy; the leader tries again.
+                _arriving.Remove(partition);
+                return null;
+            }
+        }
+    }
+
+    bool ISnapshotReceiver.End(ulong peer, string directory, bool complete)
+    {
+        lock (_arriving)
+        {
+            foreach ((long partition, Arrival arrival) in _arriving)
+            {
+                if (arrival.Directory != directory || arrival.Peer != (long)peer)
+                {
+                    continue;
+                }
+
+                if (complete)
+                {
+                    driver.Post(partition, (replica, now) => Arrived(replica, arrival, now));
+                    return true;
+                }
+
+                _arriving.Remove(partition);
+                TryDelete(directory);
+                return false;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Makes the files that have arrived the partition's, and gives the writer of what they hold.</summary>
+    public ReplicatedWriter Install(long partition, string directory, byte[] head)
+    {
+        SnapshotMeta.Install(Files, context.Directory, partition, directory, head);
+        return registry.Replace(partition).Writer.Replicate(driver);
+    }
+
+    private void Made(Replica replica, long to, long term, SnapshotMetadata asked, string directory, CheckpointResult? result)
+    {
+        // The log goes on behind it, or it is of no use to whoever gets it.
+        if (result is not { } made || replica.Failure is not null || made.Index < replica.Log.FirstIndex - 1 || made.Index > replica.Group.AppliedIndex || driver.IsStopping)
+        {
+            Sent(replica, to, asked, directory, arrived: false);
+            return;
+        }
+
+        SnapshotMetadata snapshot = new(made.Index, replica.Log.TermAt(made.Index), replica.Group.MembershipAt(made.Index));
+        SnapshotFile[] files = [.. Files.List(directory).Select(name => new SnapshotFile(name, Path.Combine(directory, name)))];
+        byte[] head = SnapshotMeta.Encode(driver.Options.Cluster, replica.Partition, term, snapshot);
+        transport.Snapshots.Send((ulong)to, head, files, arrived => driver.Post(replica.Partition, (one, _) => Sent(one, to, snapshot, directory, arrived)));
+    }
+
+    private void Sent(Replica replica, long to, SnapshotMetadata snapshot, string directory, bool arrived)
+    {
+        _sending.Remove((replica.Partition, to));
+        TryDelete(directory);
+        replica.Group.SnapshotSent(to, snapshot, arrived);
+    }
+
+    private void Arrived(Replica replica, Arrival arrival, long now)
+    {
+        bool isTaken = SnapshotMeta.TryDecode(arrival.Head, driver.Options.Cluster, out _, out long term, out SnapshotMetadata snapshot)
+            && replica.TakeSnapshot(arrival.Peer, term, snapshot, arrival.Directory, arrival.Head, now);
+        if (!isTaken)
+        {
+            TryDelete(arrival.Directory);
+        }
+
+        lock (_arriving)
+        {
+            _arriving.Remove(replica.Partition);
+        }
+    }
+
+    private void Delete(string directory)
+    {
+        if (Files.DirectoryExists(directory))
+        {
+            Files.DeleteDirectory(directory);
+        }
+    }
+
+    private void TryDelete(string directory)
+    {
+        try
+        {
+            Delete(directory);
+        }
+        catch (StorageException)
+        {
+            // The next start deletes it.
+        }
+    }
+
+    /// <summary>Makes the copy.</summary>
+    private sealed class CheckpointJob(IFileSystem files, Partition partition, string directory, Action<CheckpointResult?> done) : BackgroundJob(JobPriority.Checkpoint)
+    {
+        public override void Run()
+        {
+            CheckpointResult? result = null;
+            try
+            {
+                if (files.DirectoryExists(directory))
+                {
+                    files.DeleteDirectory(directory);
+                }
+
+                files.CreateDirectory(directory);
+                result = partition.Engine.Checkpoint(directory, null, CancellationToken.None);
+            }
+            catch (StoreException)
+            {
+                // No copy this time: a full disk, or an engine that has failed, which shows elsewhere.
+            }
+            finally
+            {
+                partition.Unpin();
+                done(result);
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+using System.Buffers.Binary;
+using KeyVa.Raft;
+
+namespace KeyVa.Cluster.Wire;
+
+/// <summary>What a frame holds, item by item. Which members matter, the kind says.</summary>
+internal struct FrameItem
+{
+    public byte Kind;
+    public long Partition;
+
+    /// <summary>Of kinds 1 to 12.</summary>
+    public Message Message;
+
+    /// <summary>Of a forward and its refusal: in which term the sender took the other for the leader.</summary>
+    public long Term;
+
+    /// <summary>Of a forward and its refusal: the sender's number of the group.</summary>
+    public long Group;
+
+    /// <summary>Of a refusal.</summary>
+    public ForwardRefusal Reason;
+
+    /// <summary>Of a refusal: who leads, as far as is known.</summary>
+    public long Leader;
+
+    /// <summary>Of a forward: the group's payload; of a book: its bytes.</summary>
+    public ReadOnlyMemory<byte> Bytes;
+}
+
+/// <summary>
+/// Reads a frame (<see cref="FrameFormat"/>). Bytes from elsewhere are looked at before anything is made of them: each length is compared with
+/// what is there before memory is taken. Entries are slices of the frame, which must stay as it is.
+/// </summary>
+internal struct FrameReader
+{
+    private readonly long _from;
+    private readonly long _to;
+    private ReadOnlyMemory<byte> _rest;
+
+    private FrameReader(ReadOnlyMemory<byte> rest, long from, long to)
+    {
+        _rest = rest;
+        _from = from;
+        _to = to;
+    }
+
+    /// <summary>Which life of the sender's process it comes from.</summary>
+    public ulong Life { get; private init; }
+
+    /// <summary>Its number in that life.</summary>
+    public ulong Number { get; private init; }
+
+    /// <summary>Whether everything so far could be read.</summary>
+    public bool IsIntact { get; private set; } = true;
+
+    /// <summary>False for a frame of another version or another cluster.</summary>
+    public static bool TryOpen(ReadOnlyMemory<byte> frame, ulong cluster, long from, long to, out FrameReader reader)
+    {
+        ReadOnlySpan<byte> head = frame.Span;
+        bool isOurs = head.Length >= FrameFormat.HeadBytes && head[0] == FrameFormat.Version && BinaryPrimitives.ReadUInt64LittleEndian(head[1..]) == cluster;
+        reader = isOurs
+            ? new FrameReader(frame[FrameFormat.HeadBytes..], from, to) { Life = BinaryPrimitives.ReadUInt64LittleEndian(head[9..]), Number = BinaryPrimitives.ReadUInt64LittleEndian(head[17..]) }
+            : default;
+        return isOurs;
+    }
+
+    /// <summary>The next item; false at the end, or where the frame makes no sense any more (<see cref="IsIntact"/>).</summary>
+    public bool TryRead(out FrameItem item)
+    {
+        item = default;
+        if (_rest.IsEmpty)
+        {
+            return false;
+        }
+
+        IsIntact = _rest.Length >= FrameFormat.ItemHeadBytes && TryReadItem(ref item);
+        if (!IsIntact)
+        {
+            _rest = default;
+        }
+
+        return IsIntact;
+    }
+
+    private bool TryReadItem(ref FrameItem item)
+    {
+        ReadOnlySpan<byte> head = _rest.Span;
+        item.Kind = head[0];
+        byte flags = head[1];
+        item.Partition = BinaryPrimitives.ReadInt64LittleEndian(head[2..]);
+        _rest = _rest[FrameFormat.ItemHeadBytes..];
+        return item.Kind switch
+        {
+            FrameFormat.Forward => TryReadForward(ref item),
+            FrameFormat.Refused => TryReadRefused(ref item),
+            FrameFormat.Book => TryReadBytes(ref item),
+            >= (byte)MessageKind.PreVote and <= (byte)MessageKind.ReadReply and not (byte)MessageKind.InstallSnapshot => TryReadMessage(ref item, flags),
+            _ => false,
+        };
+    }
+
+    private bool TryReadMessage(ref FrameItem item, byte flags)
+    {
+        ReadOnlySpan<byte> body = _rest.Span;
+        if (body.Length < FrameFormat.MessageBytes || flags > 7)
+        {
+            return false;
+        }
+
+        _rest = _rest[FrameFormat.MessageBytes..];
+        ReadOnlyMemory<Entry> entries = default;
+        long index = BinaryPrimitives.ReadInt64LittleEndian(body[16..]);
+        if (item.Kind == (byte)MessageKind.Append && !TryReadEntries(index, out entries))
+        {
+            return false;
+        }
+
+        item.Message = new Message
+        {
+            Kind = (MessageKind)item.Kind,
+            From = _from,
+            To = _to,
+            Term = BinaryPrimitives.ReadInt64LittleEndian(body),
+            LogTerm = BinaryPrimitives.ReadInt64LittleEndian(body[8..]),
+            Index = index,
+            Commit = BinaryPrimitives.ReadInt64LittleEndian(body[24..]),
+            HintIndex = BinaryPrimitives.ReadInt64LittleEndian(body[32..]),
+            HintTerm = BinaryPrimitives.ReadInt64LittleEndian(body[40..]),
+            Context = BinaryPrimitives.ReadInt64LittleEndian(body[48..]),
+            Reject = (flags & 1) != 0,
+            Force = (flags & 2) != 0,
+            Quiesce = (flags & 4) != 0,
+            Entries = entries,
+        };
+        return item.Message.Term >= 0 && index >= 0 && index < long.MaxValue - int.MaxValue;
+    }
+
+    private bool TryReadEntries(long index, out ReadOnlyMemory<Entry> entries)
+    {
+        entries = default;
+        if (_rest.Length < sizeof(int))
+        {
+            return false;
+        }
+
+        uint count = BinaryPrimitives.ReadUInt32LittleEndian(_rest.Span);
+        _rest = _rest[sizeof(int)..];
+        if (count > (uint)(_rest.Length / FrameFormat.EntryHeadBytes))
+        {
+            return false;
+        }
+
+        Entry[] read = new Entry[count];
+        for (int i = 0; i < read.Length; i++)
+        {
+            ReadOnlySpan<byte> at = _rest.Span;
+            if (at.Length < FrameFormat.EntryHeadBytes || at[8] > (byte)EntryKind.Membership)
+            {
+                return false;
+            }
+
+            uint length = BinaryPrimitives.ReadUInt32LittleEndian(at[9..]);
+            if (length > (uint)(at.Length - FrameFormat.EntryHeadBytes))
+            {
+                return false;
+            }
+
+            ReadOnlyMemory<byte> data = _rest.Slice(FrameFormat.EntryHeadBytes, (int)length);
+            if (!IsSound((EntryKind)at[8], data.Span))
+            {
+                return false;
+            }
+
+            read[i] = new Entry(BinaryPrimitives.ReadInt64LittleEndian(at), index + 1 + i, (EntryKind)at[8], data);
+            _rest = _rest[(FrameFormat.EntryHeadBytes + (int)length)..];
+        }
+
+        entries = read;
+        return true;
+    }
+
+    // The group takes what a membership says at its word.
+    private static bool IsSound(EntryKind kind, ReadOnlySpan<byte> data) => kind switch
+    {
+        EntryKind.Membership => MembershipEncoding.TryDecode(data, out _),
+        EntryKind.Empty => data.IsEmpty,
+        _ => data.Length >= Driver.CommandEntry.HeadBytes,
+    };
+
+    private bool TryReadForward(ref FrameItem item)
+    {
+        if (_rest.Length < 16)
+        {
+            return false;
+        }
+
+        item.Term = BinaryPrimitives.ReadInt64LittleEndian(_rest.Span);
+        item.Group = BinaryPrimitives.ReadInt64LittleEndian(_rest.Span[8..]);
+        _rest = _rest[16..];
+        return TryReadBytes(ref item);
+    }
+
+    private bool TryReadRefused(ref FrameItem item)
+    {
+        ReadOnlySpan<byte> body = _rest.Span;
+        if (body.Length < 25)
+        {
+            return false;
+        }
+
+        item.Term = BinaryPrimitives.ReadInt64LittleEndian(body);
+        item.Group = BinaryPrimitives.ReadInt64LittleEndian(body[8..]);
+        item.Reason = (ForwardRefusal)body[16];
+        item.Leader = BinaryPrimitives.ReadInt64LittleEndian(body[17..]);
+        _rest = _rest[25..];
+        return item.Reason is >= ForwardRefusal.NotLeader and <= ForwardRefusal.Malformed;
+    }
+
+    private bool TryReadBytes(ref FrameItem item)
+    {
+        if (_rest.Length < sizeof(int))
+        {
+            return false;
+        }
+
+        uint length = BinaryPrimitives.ReadUInt32LittleEndian(_rest.Span);
+        if (length > (uint)(_rest.Length - sizeof(int)))
+        {
+            return false;
+        }
+
+        item.Bytes = _rest.Slice(sizeof(int), (int)length);
+        _rest = _rest[(sizeof(int) + (int)length)..];
+        return true;
+    }
+}

@@ -1,0 +1,183 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using KeyVa.Engines;
+using KeyVa.Partitions;
+
+namespace KeyVa.Replication;
+
+/// <summary>
+/// The role of a partition's writer where its log is replicated: whoever drives the log has it for as long as the store is open. It takes
+/// what callers have queued, and applies what the log hands back, its own groups and those of other nodes, by the one way there is.
+/// </summary>
+/// <remarks>
+/// Not thread-safe: the driver's loop alone. Invariant: <see cref="WriteRound.InFlight"/> is the first version of the oldest group that was
+/// sealed here and has neither been applied nor been given up, so that a snapshot at or above it waits.
+/// </remarks>
+internal sealed class ReplicatedWriter
+{
+    private readonly PartitionWriter _writer;
+    private readonly RequestQueue _queue;
+    private readonly VersionOracle _oracle;
+
+    // First versions of the groups sealed here that are still under way, oldest first.
+    private readonly Queue<long> _sealed = new();
+
+    public ReplicatedWriter(PartitionWriter writer, RequestQueue queue, VersionOracle oracle)
+    {
+        _writer = writer;
+        _queue = queue;
+        _oracle = oracle;
+    }
+
+    public long PartitionId => _writer.PartitionId;
+
+    public Engine Engine => _writer.Engine;
+
+    /// <summary>What stopped the partition, or null.</summary>
+    public StoreException? Failure => _writer.Failure;
+
+    /// <summary>Whether something is queued.</summary>
+    public bool HasRequests => _queue.Peek() is not null;
+
+    /// <summary>Runs what asks for the role in its turn, and takes the next group of commands; null if there is none.</summary>
+    public ReplicatedGroup? TakeGroup()
+    {
+        while (_queue.Peek() is { } request)
+        {
+            if (request is ExclusiveRequest exclusive)
+            {
+                _queue.Dequeue();
+                _queue.Leave();
+                exclusive.Acquired(_writer);
+                continue;
+            }
+
+            var group = new WriteGroup(_queue);
+            group.TakeQueued();
+            if (_writer.Closed == Status.Ok && Failure is null)
+            {
+                return new ReplicatedGroup(group);
+            }
+
+            group.Complete(_writer.Closed != Status.Ok ? Refusals.Gone(PartitionId, _writer.Closed) : Refusals.Failed(Failure!));
+        }
+
+        return null;
+    }
+
+    /// <summary>How long to wait before so many bytes are applied (backpressure); zero in the normal case.</summary>
+    public TimeSpan Admit(long bytes) => _writer.State.Admit(bytes);
+
+    /// <summary>This node leads: gives a group's payload its versions and its stamp. <see cref="EndSealed"/> follows, in the same order.</summary>
+    public void Seal(Span<byte> payload)
+    {
+        int count = BinaryPrimitives.ReadInt32LittleEndian(payload[17..]);
+        if (_sealed.Count == 0)
+        {
+            _writer.BeginVersions();
+        }
+
+        long stamp = _oracle.Now();
+        long version = _oracle.Take(count);
+        _sealed.Enqueue(version);
+        if (_sealed.Count == 1)
+        {
+            _writer.NoteVersions(version);
+        }
+
+        BinaryPrimitives.WriteInt64LittleEndian(payload[1..], version);
+        BinaryPrimitives.WriteInt64LittleEndian(payload[9..], stamp);
+    }
+
+    /// <summary>The oldest group that was sealed here is applied, or will never be.</summary>
+    public void EndSealed()
+    {
+        _sealed.Dequeue();
+        if (_sealed.TryPeek(out long oldest))
+        {
+            _writer.NoteVersions(oldest);
+        }
+        else
+        {
+            _writer.EndVersions();
+        }
+    }
+
+    /// <summary>
+    /// Whether bytes from another node are the payload of a group, with a long head, which can be sealed: every command and operation is whole. What an operation asks for was
+    /// checked against the limits where it came in.
+    /// </summary>
+    public static bool IsWhole(ReadOnlySpan<byte> payload)
+    {
+        if (!GroupReader.TryOpen(payload, out GroupReader group) || payload[0] == GroupEntry.IngestFormat || (payload[0] & GroupEntry.ShortHeadBit) != 0)
+        {
+            return false;
+        }
+
+        int left = group.Count;
+        int bytes = GroupEntry.HeaderBytes;
+        while (group.TryRead(out ReadOnlySpan<byte> command))
+        {
+            left--;
+            bytes += sizeof(uint) + command.Length;
+            while (!command.IsEmpty)
+            {
+                if (!OperationEncoding.TryRead(ref command, out _))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return left == 0 && bytes == payload.Length;
+    }
+
+    /// <summary>Applies a group. <paramref name="own"/>: the callers of this node who wait for it; they get their results, and are not completed yet.</summary>
+    public void Apply(long index, ReadOnlySpan<byte> payload, ReplicatedGroup? own)
+    {
+        bool opened = GroupReader.TryOpen(payload, out GroupReader group);
+        Debug.Assert(opened, "what is in the log was looked at before");
+        try
+        {
+            long version = group.Version;
+            WriteRequest? request = own?.First;
+            while (group.TryRead(out ReadOnlySpan<byte> command))
+            {
+                if (request is null)
+                {
+                    JournalReplay.ApplyCommand(_writer.State, command, version, group.Stamp);
+                }
+                else
+                {
+                    _writer.ApplyOne(request, version, group.Stamp);
+                    request = request.Next;
+                }
+
+                version++;
+            }
+
+            End(index, Math.Max(version - 1, Engine.VisibleVersion), Math.Max(group.Stamp, Engine.VisibleStamp));
+        }
+        catch (StoreException failure)
+        {
+            // The engine could not read what a command depends on: nothing of the group is published.
+            _writer.Fail(failure);
+            throw;
+        }
+    }
+
+    /// <summary>An entry of the log that holds no commands.</summary>
+    public void Skip(long index) => End(index, Engine.VisibleVersion, Engine.VisibleStamp);
+
+    /// <summary>No more writes: what stopped the log.</summary>
+    public void Fail(StoreException failure) => _writer.Fail(failure);
+
+    private void End(long index, long version, long stamp)
+    {
+        _writer.State.EndGroup(index, version, stamp);
+
+        // Behind it: a snapshot at a version that was handed out elsewhere must find it visible.
+        _oracle.Recover(version, stamp);
+        _writer.State.EndVersions();
+    }
+}

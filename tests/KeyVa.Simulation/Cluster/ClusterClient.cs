@@ -1,0 +1,180 @@
+using System.Buffers.Binary;
+using KeyVa.Cluster.Driver;
+using KeyVa.Histories;
+using KeyVa.Partitions;
+
+namespace KeyVa.Simulation.Cluster;
+
+/// <summary>A client: one operation on a register at a time, at a node of its choice, recorded.</summary>
+internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log)
+{
+    private RegisterRequest _request;
+    private SimulatedNode? _node;
+    private long _operation;
+
+    public int Answered { get; private set; }
+
+    public int AnsweredWrites { get; private set; }
+
+    public bool IsStopped { get; set; }
+
+    public void Begin() => world.Events.After(1 + world.Random.Next(40), Next);
+
+    /// <summary>The node that has the operation is gone.</summary>
+    public void NodeDied()
+    {
+        _node = null;
+        End(_request.Action == RegisterAction.Read ? RegisterReply.Fail : RegisterReply.Unknown);
+    }
+
+    private void Next()
+    {
+        if (IsStopped)
+        {
+            return;
+        }
+
+        SimulatedNode node = world.AnyNode();
+        if (!node.IsUp || node.IsDoomed)
+        {
+            Begin();
+            return;
+        }
+
+        _request = workload.Next();
+        Record();
+        _node = node;
+        node.Await(this);
+        long operation = ++_operation;
+        node.Run(() => Act(node, operation));
+    }
+
+    private void Act(SimulatedNode node, long operation)
+    {
+        byte[] key = [(byte)('k'), (byte)_request.Key];
+        if (_request.Action == RegisterAction.Read)
+        {
+            node.Driver!.Read(1, new Waiter(status => Read(node, operation, key, status)));
+            return;
+        }
+
+        var command = new CommandBuilder();
+        switch (_request.Action)
+        {
+            case RegisterAction.Write:
+                command.Put(key, Bytes(_request.Value!.Value), default);
+                break;
+            case RegisterAction.CompareAndSet when _request.Value is { } value:
+                command.Put(key, Bytes(value), new WriteOptions { Condition = Expected() });
+                break;
+            case RegisterAction.CompareAndSet:
+                command.Remove(key, Expected(), blind: false);
+                break;
+            default:
+                command.Remove(key, default, blind: false);
+                break;
+        }
+
+        node.Submit(new Request(command, result => Wrote(node, operation, result)));
+    }
+
+    private Condition Expected() => _request.Expected is { } expected ? Condition.IfValue(Bytes(expected)) : Condition.IfAbsent;
+
+    private void Record()
+    {
+        switch (_request.Action)
+        {
+            case RegisterAction.Read:
+                log.BeginRead(_request.Key);
+                break;
+            case RegisterAction.Write:
+                log.BeginWrite(_request.Key, _request.Value!.Value);
+                break;
+            case RegisterAction.CompareAndSet:
+                log.BeginCompareAndSet(_request.Key, _request.Expected, _request.Value);
+                break;
+            default:
+                log.BeginRemove(_request.Key);
+                break;
+        }
+    }
+
+    private void Read(SimulatedNode node, long operation, byte[] key, Status status)
+    {
+        if (!IsCurrent(node, operation))
+        {
+            return;
+        }
+
+        RegisterReply reply = RegisterReply.Fail;
+        if (status == Status.Ok)
+        {
+            using ValueLease lease = node.Store.Get(key);
+            reply = new RegisterReply(Outcome.Ok, lease.Found ? BinaryPrimitives.ReadInt32LittleEndian(lease.Value) : null);
+        }
+
+        node.Leave(this);
+        End(reply);
+    }
+
+    private void Wrote(SimulatedNode node, long operation, WriteResult result)
+    {
+        if (!IsCurrent(node, operation))
+        {
+            return;
+        }
+
+        node.Leave(this);
+        bool isHeld = _request.Action is RegisterAction.CompareAndSet or RegisterAction.Remove;
+        RegisterReply reply = result.Status switch
+        {
+            Status.Ok => new RegisterReply(Outcome.Ok, Held: isHeld ? true : null),
+            Status.ConditionFailed or Status.NotFound => new RegisterReply(Outcome.Ok, Held: false),
+            Status.Unavailable or Status.Busy or Status.Full => RegisterReply.Fail,
+            _ => RegisterReply.Unknown,
+        };
+        AnsweredWrites += reply.Outcome == Outcome.Ok ? 1 : 0;
+        End(reply);
+    }
+
+    private bool IsCurrent(SimulatedNode node, long operation) => _operation == operation && _node == node && !node.IsDoomed;
+
+    private void End(in RegisterReply reply)
+    {
+        _operation++;
+        _node = null;
+        log.End(reply);
+        workload.Learn(_request, reply);
+        Answered += reply.Outcome == Outcome.Ok ? 1 : 0;
+        Begin();
+    }
+
+    private static byte[] Bytes(int value)
+    {
+        byte[] bytes = new byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
+        return bytes;
+    }
+
+    private sealed class Waiter(Action<Status> done) : IReadWaiter
+    {
+        public void Complete(Status status) => done(status);
+    }
+
+    private sealed class Request : WriteRequest
+    {
+        private readonly Action<WriteResult> _done;
+
+        public Request(CommandBuilder command, Action<WriteResult> done)
+        {
+            Command = command;
+            _done = done;
+        }
+
+        public override void Complete()
+        {
+            WriteResult result = Result;
+            _done(result);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using KeyVa.Engines;
+
+namespace KeyVa.Simulation.Cluster;
+
+/// <summary>What one seed's run is like. Drawn once, from the seed.</summary>
+internal sealed record ClusterPlan
+{
+    public const long ElectionTimeout = 300;
+    public const long HeartbeatInterval = 40;
+
+    public required int Voters { get; init; }
+
+    /// <summary>Nodes that join later, if at all.</summary>
+    public required int Blank { get; init; }
+
+    public required int Clients { get; init; }
+
+    public required int Keys { get; init; }
+
+    /// <summary>Milliseconds of virtual time with faults.</summary>
+    public required long Duration { get; init; }
+
+    public required int FaultInterval { get; init; }
+
+    /// <summary>Shares of messages that are lost, come twice, and are late.</summary>
+    public required double Loss { get; init; }
+
+    public required double Duplication { get; init; }
+
+    public required double Slow { get; init; }
+
+    /// <summary>Most milliseconds that a message or a sync takes.</summary>
+    public required int Delay { get; init; }
+
+    public required int SlowDisk { get; init; }
+
+    public required StoreOptions Store { get; init; }
+
+    public required EngineOptions Engine { get; init; }
+
+    public required long RetainedBytes { get; init; }
+
+    public static ClusterPlan Draw(Random random)
+    {
+        bool isLossy = random.Next(3) == 0;
+        var store = new StoreOptions
+        {
+            Engine = random.Next(3) == 0 ? EngineKind.Memory : EngineKind.Lsm,
+            Durability = Durability.Always,
+            MemtableBytes = 1 << random.Next(12, 15),
+            JournalSegmentBytes = 1 << random.Next(14, 17),
+            JournalBudgetBytes = 1 << 19,
+            BlockCacheBytes = 1 << 16,
+        };
+        return new ClusterPlan
+        {
+            Voters = random.Next(5) == 0 ? 5 : 3,
+            Blank = random.Next(3),
+            Clients = random.Next(2, 6),
+            Keys = random.Next(1, 5),
+            Duration = random.Next(3_000, 15_000),
+            FaultInterval = random.Next(150, 1500),
+            Loss = isLossy ? random.NextDouble() * 0.2 : 0,
+            Duplication = random.Next(3) == 0 ? random.NextDouble() * 0.2 : 0,
+            Slow = random.Next(3) == 0 ? random.NextDouble() * 0.2 : 0,
+            Delay = random.Next(2, 12),
+            SlowDisk = random.Next(2, 30),
+            Store = store,
+            Engine = new EngineOptions
+            {
+                MemtableBytes = store.MemtableBytes,
+                BlockBytes = 1 << random.Next(8, 12),
+                TableBytes = 1 << random.Next(13, 16),
+                Level0Tables = random.Next(2, 5),
+                Level1Bytes = 1 << random.Next(14, 17),
+                LevelMultiplier = random.Next(2, 6),
+                CheckpointAfterBytes = 1 << random.Next(12, 15),
+            },
+            RetainedBytes = 1 << random.Next(8, 16),
+        };
+    }
+}

@@ -1,0 +1,79 @@
+using KeyVa.Cluster;
+using KeyVa.Cluster.Transport;
+using KeyVa.Io;
+
+namespace KeyVa.Tests.Cluster;
+
+/// <summary>Nodes of one process, on disks in memory, that reach each other by calls.</summary>
+internal sealed class ThreeNodes : IAsyncDisposable
+{
+    private readonly InProcessNetwork _network = new();
+    private readonly Dictionary<long, MemoryFileSystem> _disks = [];
+    private readonly Dictionary<long, ClusterNode> _nodes = [];
+
+    public IReadOnlyDictionary<long, ClusterNode> Nodes => _nodes;
+
+    public static ThreeNodes Start()
+    {
+        var nodes = new ThreeNodes();
+        foreach (long id in (long[])[1, 2, 3])
+        {
+            nodes.Open(id, 1, 2, 3);
+        }
+
+        return nodes;
+    }
+
+    /// <summary>Opens a node on its disk; the peers are those of its first start.</summary>
+    public ClusterNode Open(long id, params long[] peers) => Open(id, joins: false, peers);
+
+    public ClusterNode Open(long id, bool joins, params long[] peers)
+    {
+        MemoryFileSystem disk = Disk(id);
+        ClusterNode node = ClusterNode.Open(
+            "/data",
+            new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20 },
+            new ClusterOptions
+            {
+                Name = "test",
+                Node = id,
+                Peers = peers.ToDictionary(static peer => peer, static peer => new ClusterPeer("127.0.0.1", (int)(7000 + peer))),
+                Joins = joins,
+                ElectionTimeout = TimeSpan.FromMilliseconds(200),
+                RequestTimeout = TimeSpan.FromSeconds(30),
+            },
+            _network.Join((ulong)id, disk),
+            new StoreEnvironment { FileSystem = disk });
+        _nodes[id] = node;
+        return node;
+    }
+
+    public MemoryFileSystem Disk(long id) => _disks.TryGetValue(id, out MemoryFileSystem? disk) ? disk : _disks[id] = new MemoryFileSystem();
+
+    public async Task StopAsync(long id)
+    {
+        await _nodes[id].DisposeAsync();
+        _nodes.Remove(id);
+    }
+
+    /// <summary>Who leads, once somebody does.</summary>
+    public async Task<long> LeaderAsync()
+    {
+        ClusterNode any = _nodes.Values.First();
+        while (true)
+        {
+            if (await any.ConfirmReadsAsync() == Status.Ok && (await any.GetStatusAsync())[0].Leader is > 0 and var leader && _nodes.ContainsKey(leader))
+            {
+                return leader;
+            }
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (ClusterNode node in _nodes.Values)
+        {
+            await node.DisposeAsync();
+        }
+    }
+}
