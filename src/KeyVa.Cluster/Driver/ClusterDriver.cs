@@ -425,7 +425,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         long next = long.MaxValue;
         foreach (Replica replica in _replicas.Values)
         {
-            if (now >= replica.NextDeadline(now - 1))
+            if (now >= replica.WakeAt)
             {
                 replica.Tick(now);
                 _busy.Add(replica);
@@ -436,7 +436,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
                 replica.Drive(now);
             }
 
-            next = Math.Min(next, replica.NextDeadline(now));
+            next = Math.Min(next, replica.WakeAt);
         }
 
         _busy.Clear();

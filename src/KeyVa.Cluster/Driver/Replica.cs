@@ -68,6 +68,9 @@ internal sealed class Replica
 
     public long Partition => _writer.PartitionId;
 
+    /// <summary>Before something that could not be done now is tried again.</summary>
+    private long Pause => Math.Max(1, _options.HeartbeatInterval / 10);
+
     public RaftGroup Group => _group;
 
     public ReplicaLog Log => _log;
@@ -83,22 +86,8 @@ internal sealed class Replica
     /// <summary>Whether this node leads and may propose.</summary>
     public bool IsLeading => _group.Role == Role.Leader && (_appliedTerm == _group.Term || _options.Has(DriverDefects.LeadsUnprepared));
 
-    /// <summary>Until then nothing happens of its own accord.</summary>
-    public long NextDeadline(long now)
-    {
-        if (Failure is not null)
-        {
-            return long.MaxValue;
-        }
-
-        long next = Math.Min(_group.NextDeadline, _writeAgainAt);
-        if (!_committed.IsEmpty)
-        {
-            next = Math.Min(next, _applyAt);
-        }
-
-        return _waiting.Count > 0 || _underWay.Count > 0 || !_reads.IsEmpty ? Math.Min(next, Math.Max(_retryAt, now + 1)) : next;
-    }
+    /// <summary>Until then nothing happens of its own accord; known once it was driven.</summary>
+    public long WakeAt { get; private set; }
 
     public void Tick(long now)
     {
@@ -166,6 +155,8 @@ internal sealed class Replica
         {
             TakeRequests(now);
         }
+
+        WakeAt = NextDeadline(now);
     }
 
     /// <summary>A record of this replica's is in the journal, or is not.</summary>
@@ -245,7 +236,7 @@ internal sealed class Replica
         }
 
         WaitAgain(own);
-        _retryAt = Math.Max(_retryAt, now + Math.Max(1, _options.HeartbeatInterval / 10));
+        _retryAt = Math.Max(_retryAt, now + Pause);
     }
 
     /// <summary>A peer's connection is gone: what it leads may have no leader any more.</summary>
@@ -327,6 +318,27 @@ internal sealed class Replica
         }
     }
 
+    private long NextDeadline(long now)
+    {
+        if (Failure is not null)
+        {
+            return long.MaxValue;
+        }
+
+        long next = Math.Min(_group.NextDeadline, _writeAgainAt);
+        if (!_committed.IsEmpty)
+        {
+            next = Math.Min(next, _applyAt);
+        }
+
+        if (_waiting.Count > 0 || _reads.HasUnasked)
+        {
+            return Math.Min(next, Math.Max(_retryAt, now + Pause));
+        }
+
+        return _underWay.Count > 0 || !_reads.IsEmpty ? Math.Min(next, now + _options.HeartbeatInterval) : next;
+    }
+
     private void SendRequests(long now)
     {
         while (_waiting.First is { } first && now >= _retryAt && TrySend(first.Value, now))
@@ -379,7 +391,7 @@ internal sealed class Replica
         Proposed proposed = _group.Propose(data, now);
         if (proposed.Refusal != Refusal.None)
         {
-            _retryAt = now + Math.Max(1, _options.HeartbeatInterval / 10);
+            _retryAt = now + Pause;
             return false;
         }
 
@@ -413,7 +425,7 @@ internal sealed class Replica
         else
         {
             _group.Wake(now);
-            _retryAt = now + Math.Max(1, _options.HeartbeatInterval / 10);
+            _retryAt = now + Pause;
         }
     }
 
