@@ -1,6 +1,7 @@
 using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using Xunit;
 
