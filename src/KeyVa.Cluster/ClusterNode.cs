@@ -350,7 +350,7 @@ public sealed class ClusterNode : IAsyncDisposable
         _ => new ClusterChange(Status.Busy, leader, "another change is under way; try again in a moment"),
     };
 
-    private long Now() => DriverThread.Clock();
+    private static long Now() => DriverThread.Clock();
 
     // Newer than what anybody has of before; each node tells of itself.
     private long Version() => _time.GetUtcNow().ToUnixTimeMilliseconds();

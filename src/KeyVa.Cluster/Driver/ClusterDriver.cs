@@ -242,10 +242,17 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         FlushIfFull(message.To);
     }
 
-    public void Forward(long leader, long partition, long term, long group, ReadOnlySpan<byte> payload)
+    /// <summary>Hands a group to the leader; the number of the frame that it goes with. <see cref="Replica.NotSent"/> is told if that cannot be sent.</summary>
+    public ulong Forward(long leader, long partition, long term, long group, ReadOnlySpan<byte> payload)
     {
-        Frame(leader).AddForward(partition, term, group, payload);
-        FlushIfFull(leader);
+        FrameWriter frame = Frame(leader);
+        if (frame.IsFull)
+        {
+            Flush(leader, frame);
+        }
+
+        frame.AddForward(partition, term, group, payload);
+        return frame.Number;
     }
 
     /// <summary>The loop's: sends a book to a peer.</summary>
@@ -492,6 +499,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             foreach (Replica replica in _replicas.Values)
             {
                 replica.Group.Unreachable(peer);
+                replica.NotSent(peer, frame.Number);
             }
         }
 

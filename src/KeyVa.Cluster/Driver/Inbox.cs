@@ -17,7 +17,9 @@ internal sealed class Inbox(long maxFrameBytes, Action signal)
 
     public void AddFrame(long peer, ReadOnlySpan<byte> frame)
     {
-        if (Volatile.Read(ref _frameBytes) + frame.Length > maxFrameBytes)
+        // One alone always passes.
+        long held = Volatile.Read(ref _frameBytes);
+        if (held > 0 && held + frame.Length > maxFrameBytes)
         {
             Dropped++;
             return;

@@ -16,6 +16,9 @@ internal sealed class OwnGroup(ReplicatedGroup requests, long number, long deadl
     /// <summary>The term of the leader that has it. If an entry of a later term is applied first, it will never be.</summary>
     public long Term { get; set; }
 
+    /// <summary>The number of the frame that took it to its holder.</summary>
+    public ulong Frame { get; set; }
+
     /// <summary>Who has it; this node itself if it was proposed here.</summary>
     public long Holder { get; set; }
 }

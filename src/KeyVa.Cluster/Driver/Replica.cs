@@ -239,6 +239,20 @@ internal sealed class Replica
         _retryAt = Math.Max(_retryAt, now + Pause);
     }
 
+    /// <summary>A frame to a peer could not be sent: what was handed over with it, nobody has.</summary>
+    public void NotSent(long peer, ulong frame)
+    {
+        foreach (OwnGroup own in _underWay.Values)
+        {
+            if (own.Holder == peer && own.Frame == frame)
+            {
+                _underWay.Remove(own.Number);
+                WaitAgain(own);
+                WakeAt = 0;
+            }
+        }
+    }
+
     /// <summary>A peer's connection is gone: what it leads may have no leader any more.</summary>
     public void PeerDown(long peer, long now)
     {
@@ -358,6 +372,7 @@ internal sealed class Replica
             }
 
             own.Holder = _options.Node;
+            own.Frame = 0;
         }
         else
         {
@@ -371,7 +386,7 @@ internal sealed class Replica
 
             own.Holder = leader;
             _group.Wake(now);
-            _driver.Forward(leader, Partition, _group.Term, own.Number, Encode(own).AsSpan(CommandEntry.HeadBytes));
+            own.Frame = _driver.Forward(leader, Partition, _group.Term, own.Number, Encode(own).AsSpan(CommandEntry.HeadBytes));
         }
 
         own.Term = _group.Term;

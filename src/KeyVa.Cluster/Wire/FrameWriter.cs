@@ -21,6 +21,9 @@ internal sealed class FrameWriter
         Clear();
     }
 
+    /// <summary>The number of the frame that is being built.</summary>
+    public ulong Number => _number;
+
     public bool IsEmpty => _length == FrameFormat.HeadBytes;
 
     public bool IsFull => _length >= FrameFormat.FullBytes;

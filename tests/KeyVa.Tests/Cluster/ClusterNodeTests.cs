@@ -1,6 +1,7 @@
 using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
+using KeyVa.Indexes;
 using KeyVa.Io;
 using Xunit;
 
@@ -124,6 +125,46 @@ public sealed class ClusterNodeTests
         Assert.Equal(Status.Unsupported, (await store.RollBackAsync(Key(1), AsOf.AtVersion(1))).Status);
         RefusedException locks = Assert.Throws<RefusedException>(() => store.Begin(new TransactionOptions { Concurrency = Concurrency.Pessimistic }));
         Assert.Equal(Status.Unsupported, locks.Status);
+    }
+
+    [Fact]
+    public async Task ANodeJoinsLeadsAndLeaves()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start();
+        for (int i = 0; i < 300; i++)
+        {
+            Assert.True((await cluster.Nodes[1].Store.UpsertAsync(Key(i), Value(i))).IsOk);
+        }
+
+        cluster.Open(4, joins: true, 1, 2, 3, 4);
+        ClusterNode leader = cluster.Nodes[await cluster.LeaderAsync()];
+        ClusterNode other = cluster.Nodes.Values.First(node => node != leader && node.Id != 4);
+        ClusterChange refused = await other.AddNodeAsync(4, new ClusterPeer("127.0.0.1", 7004));
+        Assert.Equal((Status.BadNode, leader.Id), (refused.Status, refused.Leader));
+        ClusterChange added = await leader.AddNodeAsync(4, new ClusterPeer("127.0.0.1", 7004));
+        Assert.Equal((Status.Ok, (string?)null), (added.Status, added.Detail));
+        ClusterNode joined = cluster.Nodes[4];
+        Assert.Equal(Status.Ok, await joined.ConfirmReadsAsync());
+        for (int i = 0; i < 300; i++)
+        {
+            using ValueLease lease = joined.Store.Get(Key(i));
+            Assert.Equal(Value(i), lease.Value.ToArray());
+        }
+
+        Assert.True((await joined.Store.UpsertAsync(Key(1), Value(-1))).IsOk);
+        Assert.Equal(Status.Ok, (await leader.TransferAsync(4)).Status);
+        await cluster.StopAsync(4);
+        joined = cluster.Open(4, joins: true, 1, 2, 3, 4);
+        Assert.Equal(Status.Ok, await joined.ConfirmReadsAsync());
+        using (ValueLease lease = joined.Store.Get(Key(1)))
+        {
+            Assert.Equal(Value(-1), lease.Value.ToArray());
+        }
+
+        leader = cluster.Nodes[await cluster.LeaderAsync()];
+        ClusterChange removed = await leader.RemoveNodeAsync(leader.Id == 4 ? 3 : 4);
+        Assert.Equal((Status.Ok, (string?)null), (removed.Status, removed.Detail));
+        Assert.Equal(3, (await leader.GetStatusAsync())[0].Voters.Count);
     }
 
     [Fact]

@@ -63,9 +63,8 @@ internal sealed class ClusterLoad : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await Task.WhenAll(_registers, _probe);
-        RegisterRecorder last = _recorder;
-        // One more read of everything from every node: what was acknowledged is to be seen there.
-        await ReadAllAsync(last);
+        // One more read of everything: what was acknowledged is to be seen there.
+        await ReadAllAsync();
         LinearizabilityResult result = LinearizabilityChecker.Check(_recorder.ToHistory());
         Assert.True(result.Verdict == Verdict.Holds, $"{result.Verdict}: {result.Explanation}");
         foreach (NodeProcess node in _cluster.Nodes.Where(static node => node.IsRunning))
@@ -100,15 +99,15 @@ internal sealed class ClusterLoad : IAsyncDisposable
         Array.ForEach(clients, static client => client.Dispose());
     }
 
-    private async Task ReadAllAsync(RegisterRecorder recorder)
+    private async Task ReadAllAsync()
     {
         for (int i = 0; i < Workers; i++)
         {
             using ClusterRegisterClient client = new(_cluster.Nodes, i);
             for (int key = 0; key < Registers; key++)
             {
-                recorder[i].BeginRead(key);
-                recorder[i].End(await client.ReadAsync(key));
+                _recorder[i].BeginRead(key);
+                _recorder[i].End(await client.ReadAsync(key));
             }
         }
     }
