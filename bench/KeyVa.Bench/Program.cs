@@ -95,6 +95,12 @@ static int Run(BenchOptions options)
                 case "resp":
                     sections.Add(new RespBench(options).Run());
                     break;
+                case "resp-memory":
+                    Keep(new RespMemoryBench(options).Run());
+                    break;
+                case "telemetry":
+                    Keep(new TelemetryBench(options).Run());
+                    break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());
                     break;

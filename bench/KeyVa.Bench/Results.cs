@@ -43,6 +43,7 @@ internal sealed class Section(string title, double askedRatio)
         ["grpc"] = ["bare-http2"],
         ["keyva-resp"] = ["redis"],
         ["keyva-resp-interval"] = ["redis-everysec"],
+        ["keyva-resp-always"] = ["redis-always"],
     };
 
     private readonly List<Cell> _cells = [];

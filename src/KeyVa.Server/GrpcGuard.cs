@@ -5,9 +5,9 @@ using KeyVa.Protocol.Grpc;
 namespace KeyVa.Server;
 
 /// <summary>
-/// Stands around every handler of a plane: measures it, and turns failures of the store into statuses. Thread-safe.
+/// Stands around every handler of a plane: has it observed, and turns failures of the store into statuses. Thread-safe.
 /// </summary>
-internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
+internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures)
 {
     /// <summary>Guards a unary handler.</summary>
     public GrpcUnary<TRequest, TResponse> Unary<TRequest, TResponse>(
@@ -15,17 +15,22 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
         where TResponse : class => async (request, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            return await handler(request, call);
+            GrpcResult<TResponse> result = await handler(request, call);
+            code = result.Status.Code;
+            return result;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, request, code);
         }
     };
 
@@ -35,17 +40,22 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
         where TResponse : class, IMessage<TResponse> => async (request, responses, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            return await handler(request, responses, call);
+            GrpcStatus status = await handler(request, responses, call);
+            code = status.Code;
+            return status;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, request, code);
         }
     };
 
@@ -56,17 +66,32 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures)
         where TResponse : class => async (requests, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            return await handler(requests, call);
+            GrpcResult<TResponse> result = await handler(requests, call);
+            code = result.Status.Code;
+            return result;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, null, code);
         }
     };
+
+    private void Observe(Operation operation, long started, GrpcCallContext call, object? request, GrpcStatusCode code)
+    {
+        // What is not measured is not slow either: a watch lasts as long as it is wanted.
+        if (operation != Operation.Other)
+        {
+            GrpcObservation observed = new(call, request, code);
+            observer.End(meter, operation, started, ref observed);
+        }
+    }
 }

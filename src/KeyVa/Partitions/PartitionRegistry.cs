@@ -394,7 +394,8 @@ internal sealed class PartitionRegistry : IPartitions
             _context.Time,
             _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
-            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile));
+            syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile,
+            _context.Timing));
         context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
         PartitionIndexes opening = OpenIndexes(context, engine!, writer!);
         Volatile.Write(ref indexes, opening);
