@@ -43,6 +43,7 @@ internal static class CommandTree
             ImportCommand.Create(session),
             ExportCommand.Create(session),
             MetricsCommand.Create(session),
+            HealthCommand.Create(session),
             TopCommand.Create(session),
             SlowLogCommand.Create(session),
             ConfigCommands.Create(session),

@@ -1,16 +1,15 @@
+using KeyVa.Client;
 using KeyVa.Hosting;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace KeyVa.Hosting
 {
     /// <summary>
-    /// Whether the store reads and writes: of an embedded one, that no failure has stopped it; of a remote one, that its server answers a read.
+    /// Whether the store reads and writes: of an embedded one, that no failure has stopped it; of a remote one, that its server says so.
     /// Damage that a scrub has found degrades it, since only reads that need the bytes fail. Thread-safe.
     /// </summary>
     internal sealed class KeyVaHealthCheck(IStore store) : IHealthCheck
     {
-        private static readonly byte[] Probe = "keyva:health"u8.ToArray();
-
         public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
         {
             if (store is Store embedded)
@@ -23,10 +22,9 @@ namespace KeyVa.Hosting
 
             try
             {
-                ReadResult read = await store.GetAsync(Probe, cancellationToken).ConfigureAwait(false);
-                return read.Status is Status.Ok or Status.NotFound or Status.BadNode
+                return store is not RemoteStore remote || await remote.IsServingAsync(cancellationToken).ConfigureAwait(false)
                     ? HealthCheckResult.Healthy()
-                    : new HealthCheckResult(context.Registration.FailureStatus, read.Detail ?? read.Status.ToString());
+                    : new HealthCheckResult(context.Registration.FailureStatus, $"the server at {remote.Address} says that it does not serve; its log says why");
             }
             catch (StoreException failure)
             {

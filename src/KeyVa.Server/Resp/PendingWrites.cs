@@ -13,7 +13,8 @@ namespace KeyVa.Server.Resp;
 /// <para>One thread at a time: the session's, or that of the task that finishes them.</para>
 /// <para>Invariants.
 /// 1. Only writes that cannot overtake each other are here: see <see cref="Store.Detours"/>.
-/// 2. When the session's turn ends, either there are none, or a task finishes them.</para>
+/// 2. When the session's turn ends, either there are none, or a task finishes them.
+/// 3. All connections together have so many that others still find room in the partitions' queues: see <see cref="RespDoor.MayPend"/>.</para>
 /// </remarks>
 internal sealed class PendingWrites(RespSession session)
 {
@@ -41,6 +42,7 @@ internal sealed class PendingWrites(RespSession session)
             }
         }
 
+        session.Door.NotePending(1);
         _queue.Enqueue(new Pending { Write = write, Needed = needed, Reply = reply, Info = info, Command = command.Copy(), Began = began });
     }
 
@@ -89,6 +91,7 @@ internal sealed class PendingWrites(RespSession session)
             return;
         }
 
+        session.Door.NotePending(-1);
         int place = session.Output.Length;
         Measurements.WriteTimes? times = null;
         try

@@ -25,6 +25,7 @@ internal sealed class RespDoor : IAsyncDisposable
     private long _lastId;
     private long _unfinishedBytes;
     private int _maxClients;
+    private int _pendingWrites;
     private long _idleTicks;
 
     public RespDoor(Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration)
@@ -117,6 +118,15 @@ internal sealed class RespDoor : IAsyncDisposable
     }
 
     public void Forget(RespSession session) => _sessions.TryRemove(session.Id, out _);
+
+    /// <summary>
+    /// Whether pipelines may have more writes under way: those of all connections take half of a partition's queue at most, so that the others find
+    /// room in it. A bound that many look at at once, so a few more may pass.
+    /// </summary>
+    public bool MayPend => Volatile.Read(ref _pendingWrites) < Store.Options.MaxQueuedWrites / 2;
+
+    /// <summary>So many more writes of pipelines are under way, or fewer.</summary>
+    public void NotePending(int change) => Interlocked.Add(ref _pendingWrites, change);
 
     /// <summary>A connection wants to hold so many bytes more of an unfinished command (or fewer); false: all together hold too many.</summary>
     public bool TryHold(long bytes)

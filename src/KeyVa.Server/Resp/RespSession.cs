@@ -404,8 +404,8 @@ internal sealed class RespSession : IDisposable
 
     /// <summary>Whether the pipeline may go on behind a command before it is on the disk.</summary>
     private bool Pipelines(CommandInfo? info, RespCommand command) =>
-        info?.Pipelines is { } rule && !IsSilent && SkippedReplies == 0 && _transaction.IsIdle && info.TakesArguments(command.Count)
-        && !Subscriptions.Restrict(Output) && rule(this, command);
+        info?.Pipelines is { } rule && Door.MayPend && !IsSilent && SkippedReplies == 0 && _transaction.IsIdle && !Subscriptions.Restrict(Output)
+        && (!info.TakesArguments(command.Count) || rule(this, command));
 
     /// <summary>Gathered SETs and pending writes: there are never both.</summary>
     private bool TryFinishWrites() => TryFinishSets() && TryFinishPending();

@@ -31,6 +31,17 @@ public sealed class TopCommandTests
     }
 
     [Fact]
+    public async Task HealthIsAnExitCode()
+    {
+        await using TestServer server = await TestServer.StartAsync();
+        (int code, string output, _) = await CommandLine.RunAsync(server, "", ["health"]);
+        Assert.Equal((0, "serving\n"), (code, output));
+        await server.StopAsync();
+        (code, _, _) = await CommandLine.RunAsync(server, "", ["health"]);
+        Assert.Equal(3, code);
+    }
+
+    [Fact]
     public async Task WithoutATerminalItNeedsOnce()
     {
         await using TestServer server = await TestServer.StartAsync();

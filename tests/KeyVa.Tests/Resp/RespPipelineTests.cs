@@ -64,6 +64,25 @@ public sealed class RespPipelineTests
     }
 
     [Fact]
+    public async Task ManyPipelinesDoNotFillTheQueueOfAPartition()
+    {
+        const int Clients = 24;
+        await using TestServer server = await TestServer.StartAsync(new StoreOptions { MaxQueuedWrites = 64 });
+        string pipeline = string.Concat(Enumerable.Repeat(RespSocket.Encode("INCR", "counter"), 100));
+        await Task.WhenAll(Enumerable.Range(0, Clients).Select(async _ =>
+        {
+            await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+            await client.SendRawAsync(pipeline);
+            for (int i = 0; i < 100; i++)
+            {
+                Assert.StartsWith(":", await client.ReadAsync());
+            }
+        }));
+        await using RespSocket reader = await RespSocket.ConnectAsync(server.Server.RespAddress);
+        Assert.Equal("2400", await reader.CallAsync("GET", "counter"));
+    }
+
+    [Fact]
     public async Task AWriteBehindALockIsWaitedFor()
     {
         await using TestServer server = await RespServerTests.StartAsync("lsm");
@@ -95,7 +114,7 @@ public sealed class RespPipelineTests
             _ => (i % 5) switch
             {
                 0 => ["SET", key, "1"],
-                1 => ["INCR", string.Create(CultureInfo.InvariantCulture, $"key-{i - 1}")],
+                1 => ["INCR", string.Create(CultureInfo.InvariantCulture, $"number-{i}")],
                 2 => ["INCR", key, "too", "many"],
                 3 => ["DEL", string.Create(CultureInfo.InvariantCulture, $"key-{i - 3}")],
                 _ => ["UNLINK", key],

@@ -160,13 +160,19 @@ public sealed class TelemetryTests
     [Fact]
     public async Task LinesAreJsonIfAskedFor()
     {
-        using Process process = Process.Start(new ProcessStartInfo(
+        ProcessStartInfo start = new(
             Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? Environment.ProcessPath!,
             [
                 Path.Combine(AppContext.BaseDirectory, "KeyVa.Cli.dll"), "serve", "--volatile", "true", "--engine", "memory", "--data", Path.Combine(Path.GetTempPath(), $"keyva-{Guid.NewGuid():N}"),
                 "--log-format", "json", "--rest-listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--resp-listen", "127.0.0.1:0",
             ])
-        { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        { RedirectStandardError = true, RedirectStandardOutput = true };
+        foreach (string name in start.Environment.Keys.Where(static name => name.StartsWith("KEYVA_", StringComparison.Ordinal)).ToArray())
+        {
+            start.Environment.Remove(name);
+        }
+
+        using Process process = Process.Start(start)!;
         string? line = await process.StandardError.ReadLineAsync();
         process.Kill();
         await process.WaitForExitAsync();
