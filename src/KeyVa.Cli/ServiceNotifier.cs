@@ -15,24 +15,25 @@ internal sealed class ServiceNotifier : IAsyncDisposable
 
     private readonly Socket? _socket;
     private readonly ITimer? _watchdog;
-    private readonly Func<bool> _isAlive;
 
-    private ServiceNotifier(Socket? socket, TimeSpan every, Func<bool> isAlive)
+    private ServiceNotifier(Socket? socket, TimeSpan every)
     {
         _socket = socket;
-        _isAlive = isAlive;
         if (socket is not null && every > TimeSpan.Zero)
         {
-            _watchdog = TimeProvider.System.CreateTimer(static state => ((ServiceNotifier)state!).TellAlive(), this, every, every);
+            _watchdog = TimeProvider.System.CreateTimer(static state => ((ServiceNotifier)state!).Tell("WATCHDOG=1"), this, every, every);
         }
     }
 
-    /// <summary>Says that the server is ready; then, half as often as the manager waits, that it is alive as long as it says so itself.</summary>
-    public static ServiceNotifier Ready(Func<bool> isAlive)
+    /// <summary>
+    /// Says that the server is ready; then, twice in the time that the manager waits, that the process is alive. A store that takes no writes any more is
+    /// alive: it can still be read, and what to do about its disk is for a person to decide.
+    /// </summary>
+    public static ServiceNotifier Ready()
     {
         Socket? socket = Connect(Environment.GetEnvironmentVariable(SocketVariable));
         bool isWatched = long.TryParse(Environment.GetEnvironmentVariable(WatchdogVariable), NumberStyles.None, CultureInfo.InvariantCulture, out long microseconds);
-        ServiceNotifier notifier = new(socket, isWatched ? TimeSpan.FromMicroseconds(microseconds / 2.0) : TimeSpan.Zero, isAlive);
+        ServiceNotifier notifier = new(socket, isWatched ? TimeSpan.FromMicroseconds(microseconds / 2.0) : TimeSpan.Zero);
         notifier.Tell("READY=1");
         return notifier;
     }
@@ -67,14 +68,6 @@ internal sealed class ServiceNotifier : IAsyncDisposable
         {
             socket.Dispose();
             return null;
-        }
-    }
-
-    private void TellAlive()
-    {
-        if (_isAlive())
-        {
-            Tell("WATCHDOG=1");
         }
     }
 

@@ -1,4 +1,3 @@
-using KeyVa.Indexes;
 using KeyVa.Measurements;
 
 namespace KeyVa.Server;

@@ -1,5 +1,4 @@
 using Google.Protobuf;
-using KeyVa.Measurements;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using Wire = KeyVa.Protocol.V1;

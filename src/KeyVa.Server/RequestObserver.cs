@@ -90,7 +90,7 @@ internal sealed partial class RequestObserver
         if (ended - began >= Volatile.Read(ref _thresholds).TicksOf(operation))
         {
             SlowRequest slow = Slow.Add(door, word, ended - began, ref request);
-            if (MayLog())
+            if (_slowRequests.IsEnabled(LogLevel.Warning) && MayLog())
             {
                 LogSlow(_slowRequests, door, word, request.Target(), slow.Duration.TotalMilliseconds, Parts(slow.Times), request.Peer);
             }
@@ -100,7 +100,9 @@ internal sealed partial class RequestObserver
         bool writes = operation is not (Operation.Get or Operation.Scan or Operation.Other);
         if (logged == OperationLogging.All || (logged == OperationLogging.Writes && writes))
         {
-            LogOperation(_operations, door, word, request.Target(), request.Outcome, (long)Stopwatch.GetElapsedTime(began, ended).TotalMicroseconds, request.Peer);
+            string target = request.Target();
+            long microseconds = (long)Stopwatch.GetElapsedTime(began, ended).TotalMicroseconds;
+            LogOperation(_operations, door, word, target, request.Outcome, microseconds, request.Peer);
         }
 
         if (Tracer.IsOn)

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using KeyVa.Measurements;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;

@@ -77,7 +77,7 @@ public sealed class SlowThresholds : IEquatable<SlowThresholds>
         {
             int equals = part.IndexOf('=', StringComparison.Ordinal);
             int word = equals < 0 ? -1 : Array.IndexOf(Words, part[..equals]);
-            if (word < 0 || !TryTime(part[(equals + 1)..], out ticks[word]))
+            if (word < 0 || !TryTime(part.AsSpan(equals + 1), out ticks[word]))
             {
                 return false;
             }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using KeyVa.Tests.Client;
 using Xunit;
 

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
-using System.Net;
 using System.Text;
 using KeyVa.Client;
 using KeyVa.Measurements;
@@ -42,10 +41,10 @@ public sealed class TelemetryTests
     }
 
     [Fact]
-    public void AnEmbeddedStoreHasAMeterOfItsOwn()
+    public async Task AnEmbeddedStoreHasAMeterOfItsOwn()
     {
         string folder = Directory.CreateTempSubdirectory("keyva-test").FullName;
-        using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
+        await using ServiceProvider services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         IMeterFactory meters = services.GetRequiredService<IMeterFactory>();
         Store store = Store.Open(folder, new StoreOptions { JournalSegmentBytes = 1 << 20 });
         using (new StoreMeter(store, meters))
@@ -57,7 +56,7 @@ public sealed class TelemetryTests
         }
 
         Assert.Empty(Measure(meter => meter.Scope == meters));
-        store.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        await store.DisposeAsync();
         Directory.Delete(folder, recursive: true);
     }
 
@@ -144,8 +143,8 @@ public sealed class TelemetryTests
     public async Task SlowRequestsAreLoggedTenTimesASecondAtMost()
     {
         LineLog log = new();
-        SlowThresholds.TryParse("0", out SlowThresholds? all);
-        await using TestServer server = await TestServer.StartAsync(telemetry: new TelemetryOptions { SlowLog = all! }, logs: log);
+        Assert.True(SlowThresholds.TryParse("0", out SlowThresholds? all));
+        await using TestServer server = await TestServer.StartAsync(telemetry: new TelemetryOptions { SlowLog = all }, logs: log);
         await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
         Stopwatch watch = Stopwatch.StartNew();
         for (int i = 0; i < 300; i++)
