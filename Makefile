@@ -11,7 +11,7 @@ RID ?= linux-$(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export DOTNET_CLI_TELEMETRY_OPTOUT := 1
 export DOTNET_NOLOGO := 1
 
-.PHONY: help sdk build run cluster test torture bench bench-engine publish format clean
+.PHONY: help sdk build run cluster test torture bench bench-engine publish docs format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -56,6 +56,11 @@ publish: sdk ## self-contained single file in artifacts/publish
 	  -p:PublishSingleFile=true -p:PublishReadyToRun=true -p:PublishTrimmed=true -p:TrimMode=partial \
 	  -p:IncludeNativeLibrariesForSelfExtract=true -p:DebugType=none -p:DebugSymbols=false -p:PublishDocumentationFiles=false -p:PublishReferencesDocumentationFiles=false
 	@ls -l artifacts/publish/keyva
+
+docs: sdk ## write the pages that follow from the program's own tables: docs/configuration.md, docs/metrics.md
+	dotnet build src/KeyVa.Cli -c Release -v quiet
+	src/KeyVa.Cli/bin/Release/net10.0/keyva config reference > docs/configuration.md
+	src/KeyVa.Cli/bin/Release/net10.0/keyva metrics --reference > docs/metrics.md
 
 format: sdk ## check the code's format
 	dotnet format KeyVa.slnx --verify-no-changes

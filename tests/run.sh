@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 
 tests/clients/install.sh
 dotnet build KeyVa.slnx -c Release -v quiet
+# The single file, which is tested as it is deployed.
+make publish
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

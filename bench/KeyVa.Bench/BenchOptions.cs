@@ -30,7 +30,9 @@ internal sealed record BenchOptions
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
-          resp          redis-benchmark against the Redis protocol and against redis-server
+          resp          redis-benchmark against the Redis protocol and against redis-server, by durability
+          resp-memory   memory per key, --records of them (10,000,000), against redis-server
+          telemetry     processor time a request with telemetry as by default, and without
           cluster       replicated puts and linearizable gets of three nodes against etcd, and against a single node
           transport     frames and files between two nodes, with keys and without, beside a copy through a socket
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
@@ -48,7 +50,8 @@ internal sealed record BenchOptions
           --memtable-bytes N   memtable of each engine                            (64 MiB)
           --targets A,B        keyva-lsm rocksdb db_bench keyva-memory dictionary rest bare-kestrel grpc bare-http2
                                keyva keyva-pessimistic rocksdb-optimistic rocksdb-pessimistic (transactions)
-                               keyva-resp redis keyva-resp-interval redis-everysec (resp)
+                               keyva-resp redis keyva-resp-interval redis-everysec
+                               keyva-resp-always redis-always keyva-resp-lsm (resp)
                                keyva-cluster etcd keyva-alone (cluster)
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load

@@ -105,6 +105,12 @@ static int Run(BenchOptions options)
                 case "transport":
                     sections.Add(new TransportBench(options).Run());
                     break;
+                case "resp-memory":
+                    Keep(new RespMemoryBench(options).Run());
+                    break;
+                case "telemetry":
+                    Keep(new TelemetryBench(options).Run());
+                    break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());
                     break;

@@ -46,6 +46,7 @@ internal sealed class Section(string title, double askedRatio)
         ["keyva-cluster"] = ["etcd"],
         ["plain"] = ["tcp-copy"],
         ["curve"] = ["tcp-copy"],
+        ["keyva-resp-always"] = ["redis-always"],
     };
 
     private readonly List<Cell> _cells = [];

@@ -14,8 +14,19 @@ internal static class MetricsCommand
     public static Command Create(Session session)
     {
         Option<bool> all = new("--all") { Description = "Every metric by its name in the Prometheus text, as it is" };
+        Option<bool> reference = new("--reference") { Description = "Print the page about all metrics, docs/metrics.md; asks no server" };
         return CommandTree.Command(
-            session, "metrics", "Show the server's figures (over its control plane)", [all], invocation => RunAsync(invocation, invocation.Get(all)));
+            session,
+            "metrics",
+            "Show the server's figures (over its control plane)",
+            [all, reference],
+            invocation => invocation.Get(reference) ? PrintReferenceAsync(invocation) : RunAsync(invocation, invocation.Get(all)));
+    }
+
+    private static Task<int> PrintReferenceAsync(Invocation invocation)
+    {
+        invocation.Terminal.Out.Write(KeyVa.Server.MetricsReference.Markdown());
+        return Task.FromResult(ExitCode.Done);
     }
 
     private static async Task<int> RunAsync(Invocation invocation, bool all)
@@ -111,7 +122,8 @@ internal static class MetricsCommand
             : value.ToString("#,0.0", CultureInfo.InvariantCulture);
     }
 
-    private static string Latency(double seconds) => seconds switch
+    /// <summary>A time of less than a minute, in its own unit.</summary>
+    internal static string Latency(double seconds) => seconds switch
     {
         0 => "0",
         < 1e-3 => string.Create(CultureInfo.InvariantCulture, $"{seconds * 1e6:0.#} µs"),

@@ -60,6 +60,7 @@ internal static class ServeCommand
         }
 
         invocation.Terminal.Flush();
+        await using ServiceNotifier notifier = ServiceNotifier.Ready();
         await server.WaitForShutdownAsync(invocation.Cancellation);
         return ExitCode.Done;
     }

@@ -230,6 +230,49 @@ public sealed class RemoteControl : IAsyncDisposable
             : throw new RefusedException(reply.Status, reply.Detail ?? "");
     }
 
+    /// <summary>The settings of the server as they count; of one, by its name: <see cref="RefusedException"/> if there is none.</summary>
+    public async ValueTask<IReadOnlyList<RemoteSetting>> ListSettingsAsync(string? name = null, CancellationToken cancellation = default)
+    {
+        Reply<Wire.GetConfigResponse> reply = await _connection.CallAsync(Methods.GetConfig, new Wire.GetConfigRequest { Name = name ?? "" }, isRead: true, cancellation);
+        return reply.Message is { } list
+            ? [.. list.Settings.Select(ToSetting)]
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>
+    /// Changes a setting until the server stops. Throws <see cref="RefusedException"/>: there is none of this name, it cannot be changed while the
+    /// server runs, or not to this value.
+    /// </summary>
+    public async ValueTask<RemoteSettingChange> ChangeSettingAsync(string name, string value, CancellationToken cancellation = default)
+    {
+        Reply<Wire.SetConfigResponse> reply = await _connection.CallAsync(
+            Methods.SetConfig, new Wire.SetConfigRequest { Name = name, Value = value }, isRead: false, cancellation);
+        return reply.Message is { } changed
+            ? new RemoteSettingChange(ToSetting(changed.Setting), changed.Detail)
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>The requests that the server was slow to answer, the newest first; at most <paramref name="limit"/> (0: 100).</summary>
+    public async ValueTask<IReadOnlyList<RemoteSlowRequest>> ListSlowRequestsAsync(int limit = 0, CancellationToken cancellation = default)
+    {
+        Reply<Wire.ListSlowRequestsResponse> reply = await _connection.CallAsync(
+            Methods.ListSlowRequests, new Wire.ListSlowRequestsRequest { Limit = limit }, isRead: true, cancellation);
+        return reply.Message is { } list
+            ? [.. list.Requests.Select(ToSlowRequest)]
+            : throw new RefusedException(reply.Status, reply.Detail ?? "");
+    }
+
+    /// <summary>Empties the server's slow log.</summary>
+    public async ValueTask ClearSlowRequestsAsync(CancellationToken cancellation = default)
+    {
+        Reply<Wire.ClearSlowRequestsResponse> reply = await _connection.CallAsync(
+            Methods.ClearSlowRequests, new Wire.ClearSlowRequestsRequest(), isRead: false, cancellation);
+        if (reply.Message is null)
+        {
+            throw new RefusedException(reply.Status, reply.Detail ?? "");
+        }
+    }
+
     /// <summary>Closes the connections.</summary>
     public ValueTask DisposeAsync()
     {
@@ -293,6 +336,29 @@ public sealed class RemoteControl : IAsyncDisposable
         Detail = detail,
         Partition = partition is null ? null : ToInfo(partition),
     };
+
+    private static RemoteSetting ToSetting(Wire.ConfigSetting setting) =>
+        new(setting.Name, setting.Value, setting.Source, setting.Default, setting.Allowed, setting.Description, setting.Changeable);
+
+    private static RemoteSlowRequest ToSlowRequest(Wire.SlowRequest request) => new(
+        request.Number,
+        DateTimeOffset.FromUnixTimeMilliseconds(request.UnixMs),
+        request.Door,
+        request.Operation,
+        TimeSpan.FromMicroseconds(request.DurationUs),
+        [.. request.Arguments.Select(static argument => argument.Memory)],
+        request.Peer,
+        request.ClientName,
+        request.Outcome,
+        request.Parts is { } parts
+            ? new RemoteWriteParts(
+                parts.Partition,
+                parts.GroupSize,
+                TimeSpan.FromMicroseconds(parts.QueueUs),
+                TimeSpan.FromMicroseconds(parts.LogUs),
+                TimeSpan.FromMicroseconds(parts.SyncUs),
+                TimeSpan.FromMicroseconds(parts.ApplyUs))
+            : null);
 
     private static PartitionInfo ToInfo(Wire.Partition partition) => new()
     {

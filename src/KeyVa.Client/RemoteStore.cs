@@ -3,6 +3,7 @@ using KeyVa.Indexes;
 using KeyVa.Merges;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.Grpc.Health.V1;
 using Methods = KeyVa.Protocol.V1.Methods;
 using Wire = KeyVa.Protocol.V1;
 
@@ -47,6 +48,17 @@ public sealed class RemoteStore : IStore
     {
         ArgumentNullException.ThrowIfNull(address);
         return new RemoteStore(address, options ?? new RemoteOptions());
+    }
+
+    /// <summary>
+    /// Whether the server says that it serves reads and writes (the standard gRPC health service): false once a failure has stopped its store, or while it
+    /// stops. Throws <see cref="ServerUnreachableException"/> if it does not answer.
+    /// </summary>
+    public async ValueTask<bool> IsServingAsync(CancellationToken cancellation = default)
+    {
+        Reply<HealthCheckResponse> reply = await _connection.CallAsync(
+            HealthService.CheckMethod, new HealthCheckRequest { Service = Methods.DataPlane }, isRead: true, cancellation);
+        return reply.Message?.Status == HealthCheckResponse.Types.ServingStatus.Serving;
     }
 
     /// <inheritdoc/>

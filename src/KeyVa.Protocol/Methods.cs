@@ -95,6 +95,22 @@ public static class Methods
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);
 
+    /// <summary>GetConfig, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<GetConfigRequest, GetConfigResponse> GetConfig =
+        new(ControlPlane, "GetConfig", GetConfigRequest.Parser, GetConfigResponse.Parser);
+
+    /// <summary>SetConfig, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SetConfigRequest, SetConfigResponse> SetConfig =
+        new(ControlPlane, "SetConfig", SetConfigRequest.Parser, SetConfigResponse.Parser);
+
+    /// <summary>ListSlowRequests, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ListSlowRequestsRequest, ListSlowRequestsResponse> ListSlowRequests =
+        new(ControlPlane, "ListSlowRequests", ListSlowRequestsRequest.Parser, ListSlowRequestsResponse.Parser);
+
+    /// <summary>ClearSlowRequests, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ClearSlowRequestsRequest, ClearSlowRequestsResponse> ClearSlowRequests =
+        new(ControlPlane, "ClearSlowRequests", ClearSlowRequestsRequest.Parser, ClearSlowRequestsResponse.Parser);
+
     /// <summary>ListTransactions, as control.proto describes it.</summary>
     public static readonly GrpcMethod<ListTransactionsRequest, ListTransactionsResponse> ListTransactions =
         new(ControlPlane, "ListTransactions", ListTransactionsRequest.Parser, ListTransactionsResponse.Parser);

@@ -6,7 +6,7 @@ using Wire = KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>The gRPC control plane: control.proto on the store. Thread-safe.</summary>
-internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard guard, TimeProvider clock)
+internal sealed class ControlPlane(Store store, MetricList metrics, OperationCalls operations, GrpcGuard guard, TimeProvider clock)
 {
     /// <summary>Between two messages about a snapshot that is under way.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
@@ -18,7 +18,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
     private readonly TransactionControl _transactions = new(store);
 
     /// <summary>The service, to be served.</summary>
-    public GrpcService ToService() => new GrpcService(Methods.ControlPlane)
+    public GrpcService ToService() => operations.AddTo(new GrpcService(Methods.ControlPlane))
         .Unary(Methods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
         .Unary(Methods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
         .Unary(Methods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
@@ -184,7 +184,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, GrpcGuard gu
     private ValueTask<GrpcResult<StatsResponse>> StatsAsync(StatsRequest request, GrpcCallContext call)
     {
         StatsResponse response = new();
-        foreach (Metric metric in metrics.Read())
+        foreach (Measurements.Metric metric in metrics.Read())
         {
             Wire.Metric message = new() { Name = metric.Name, Value = metric.Value };
             foreach ((string name, string value) in metric.Labels)

@@ -125,10 +125,13 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     // NotFound is the answer to a single removal that found nothing: the caller asked for the key to be gone, and it is.
     private static GrpcResult<WriteResponse> Answer(
-        in WriteResult result, GrpcCallContext call, Func<int, bool>? isRemoval = null, int operations = 0) =>
-        result.Status is Status.Ok or Status.NotFound
+        in WriteResult result, GrpcCallContext call, Func<int, bool>? isRemoval = null, int operations = 0)
+    {
+        HttpObservation.Note(call.HttpContext, result.Times);
+        return result.Status is Status.Ok or Status.NotFound
             ? ProtoRecord.Of(result, isRemoval, operations)
             : GrpcRefusal.Of(call, result);
+    }
 
     private async ValueTask<GrpcStatus> WatchAsync(
         WatchRequest request, GrpcResponseStream<WatchResponse> responses, GrpcCallContext call)

@@ -6,9 +6,9 @@ using KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>
-/// Stands around every handler of a plane: measures it, and turns failures of the store into statuses. Thread-safe.
+/// Stands around every handler of a plane: has it observed, and turns failures of the store into statuses. Thread-safe.
 /// </summary>
-internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures, ConsistentReads? reads = null)
+internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures, ConsistentReads? reads = null)
 {
     /// <summary>Guards a unary handler.</summary>
     public GrpcUnary<TRequest, TResponse> Unary<TRequest, TResponse>(
@@ -16,22 +16,29 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures, Consist
         where TResponse : class => async (request, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var status && status != Status.Ok)
+            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
             {
-                return GrpcRefusal.Of(call, status, ConsistentReads.Detail(status));
+                GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
+                code = refused.Code;
+                return refused;
             }
 
-            return await handler(request, call);
+            GrpcResult<TResponse> result = await handler(request, call);
+            code = result.Status.Code;
+            return result;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, request, code);
         }
     };
 
@@ -41,22 +48,29 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures, Consist
         where TResponse : class, IMessage<TResponse> => async (request, responses, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var status && status != Status.Ok)
+            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
             {
-                return GrpcRefusal.Of(call, status, ConsistentReads.Detail(status));
+                GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
+                code = refused.Code;
+                return refused;
             }
 
-            return await handler(request, responses, call);
+            GrpcStatus status = await handler(request, responses, call);
+            code = status.Code;
+            return status;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, request, code);
         }
     };
 
@@ -67,21 +81,36 @@ internal sealed class GrpcGuard(RequestMeter meter, FailureLog failures, Consist
         where TResponse : class => async (requests, call) =>
     {
         long started = Stopwatch.GetTimestamp();
+        GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
-            return await handler(requests, call);
+            GrpcResult<TResponse> result = await handler(requests, call);
+            code = result.Status.Code;
+            return result;
         }
         catch (StoreException e)
         {
-            return GrpcRefusal.Failed(call, e, failures);
+            GrpcStatus failed = GrpcRefusal.Failed(call, e, failures);
+            code = failed.Code;
+            return failed;
         }
         finally
         {
-            meter.Record(operation, started);
+            Observe(operation, started, call, null, code);
         }
     };
 
     // What a transaction reads is settled when it begins.
     private bool Reads<TRequest>(Operation operation, TRequest request) =>
         reads is { AreNeeded: true } && (operation is Operation.Get or Operation.Scan || request is BeginRequest or TransactRequest);
+
+    private void Observe(Operation operation, long started, GrpcCallContext call, object? request, GrpcStatusCode code)
+    {
+        // What is not measured is not slow either: a watch lasts as long as it is wanted.
+        if (operation != Operation.Other)
+        {
+            GrpcObservation observed = new(call, request, code);
+            observer.End(meter, operation, started, ref observed);
+        }
+    }
 }

@@ -10,7 +10,6 @@ using KeyVa.Transactions;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 
 namespace KeyVa.Server;
 
@@ -32,11 +31,14 @@ public sealed class KeyVaServer : IAsyncDisposable
     private readonly ServiceProvider _services;
     private readonly ServerLog _log;
     private readonly RateSampler _rates;
+    private readonly LiveConfiguration _configuration;
+    private readonly RequestTracer _tracer = new();
 
     // written while starting
     private readonly List<Listener> _listeners = [];
     private RespListener? _resp;
     private volatile HealthService[] _health = [];
+    private ServerTelemetry? _telemetry;
 
     // the sampler's
     private bool _failed;
@@ -50,7 +52,8 @@ public sealed class KeyVaServer : IAsyncDisposable
         _options = options;
         Node = node;
         Store store = node.Store;
-        _services = Services(options);
+        _configuration = new LiveConfiguration(options with { Store = store.Options });
+        _services = ServerLogging.Services(options, _configuration);
         _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
         _rates = new RateSampler(store, options.Clock, ShowFailure);
     }
@@ -185,8 +188,10 @@ public sealed class KeyVaServer : IAsyncDisposable
             await listener.DisposeAsync();
         }
 
+        _telemetry?.Dispose();
         await _rates.DisposeAsync();
         await Node.DisposeAsync();
+        _tracer.Dispose();
         _log.Stopped();
         await _services.DisposeAsync();
     }
@@ -202,15 +207,19 @@ public sealed class KeyVaServer : IAsyncDisposable
         FailureLog failures = new(logs.CreateLogger("KeyVa.Server.Requests"));
         RequestMeter restMeter = new("rest");
         RequestMeter grpcMeter = new("grpc");
+        RequestMeter respMeter = new("resp");
+        RequestObserver observer = new(Store, logs, _options.Clock, _tracer);
+        _configuration.Follow(observer.Configure);
+        _configuration.Follow(options => Store.Change(options.Store));
         MetricList metrics = new(
-            Store, _rates, [restMeter, grpcMeter], Connections);
+            Store, _rates, [restMeter, grpcMeter, respMeter], Connections, observer.Slow);
         TransactionRegistry transactions = new(Store);
         ConsistentReads reads = new(Node);
-        RestFrontDoor rest = new(Store, transactions, restMeter, metrics, failures, reads);
-        GrpcGuard guard = new(grpcMeter, failures, reads);
+        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, reads);
+        GrpcGuard guard = new(grpcMeter, observer, failures, reads);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
-        GrpcServer control = Serve(
-            new ClusterControl(Node, guard).AddTo(new ControlPlane(Store, metrics, guard, _options.Clock).ToService()), ControlReflection.Descriptor);
+        ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _options.Clock);
+        GrpcServer control = Serve(new ClusterControl(Node, guard).AddTo(operators.ToService()), ControlReflection.Descriptor);
         ListenerPlan[] plans =
         [
             new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
@@ -225,9 +234,10 @@ public sealed class KeyVaServer : IAsyncDisposable
             _log.Listening(plan.Name, shown);
         }
 
-        _resp = RespListener.Start(new RespDoor(Store, _options, failures), _options, _log);
+        _resp = RespListener.Start(new RespDoor(Store, _options, failures, observer, respMeter, _configuration), _options, _log);
         string address = Shown(_resp.Address);
         _log.Listening(RespListener.Name, address);
+        _telemetry = new ServerTelemetry(_options.Telemetry, metrics, $"{Dns.GetHostName()}:{RestAddress.Port}");
     }
 
     private IEnumerable<(string Name, int Connections)> Connections() =>
@@ -263,30 +273,6 @@ public sealed class KeyVaServer : IAsyncDisposable
         List<GrpcService> services = [service, health.ToService()];
         ReflectionService reflection = new(services, file, HealthReflection.Descriptor);
         return new GrpcServer([.. services, .. reflection.ToServices()]);
-    }
-
-    private static ServiceProvider Services(ServerOptions options)
-    {
-        ServiceCollection services = new();
-        if (options.Logs is { } given)
-        {
-            services.AddSingleton(given);
-            return services.BuildServiceProvider();
-        }
-
-        services.AddLogging(logging => logging
-            .SetMinimumLevel(options.LogLevel)
-            .AddFilter("Microsoft.AspNetCore", options.LogLevel > LogLevel.Warning ? options.LogLevel : LogLevel.Warning)
-            .AddSimpleConsole(static console =>
-            {
-                console.SingleLine = true;
-                console.TimestampFormat = "yyyy-MM-dd'T'HH:mm:ss.fff'Z' ";
-                console.UseUtcTimestamp = true;
-                console.ColorBehavior = LoggerColorBehavior.Disabled;
-            }));
-        // Standard output belongs to the command line.
-        services.Configure<ConsoleLoggerOptions>(static console => console.LogToStandardErrorThreshold = LogLevel.Trace);
-        return services.BuildServiceProvider();
     }
 
     private static string Shown(IPEndPoint address) =>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using KeyVa.Measurements;
 
 namespace KeyVa.Server;
 

@@ -40,6 +40,18 @@ internal sealed class RequestMeter
         }
     }
 
+    /// <summary>Counts so many requests that took the same time, in ticks of the stopwatch.</summary>
+    public void RecordTicks(Operation operation, long ticks, int count = 1)
+    {
+        if (operation < Operation.Other)
+        {
+            _histograms[(int)operation].RecordTicks(ticks, count);
+        }
+    }
+
+    /// <summary>An operation as metrics and logs call it.</summary>
+    public static string WordOf(Operation operation) => operation < Operation.Other ? Names[(int)operation] : "other";
+
     /// <summary>The operations that were asked for at least once.</summary>
     public IEnumerable<(string Operation, LatencySummary Latency)> Read()
     {

@@ -43,6 +43,7 @@ internal sealed class RestBatches(Store store)
         }
 
         WriteResult result = await store.WriteAsync(batch, CancellationToken.None);
+        HttpObservation.Note(context, result.Times);
         // A batch of one removal that found nothing is done all the same: the key is gone.
         if (result.Status is not (Status.Ok or Status.NotFound))
         {

@@ -11,7 +11,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, MetricList metrics, FailureLog failures, ConsistentReads? reads = null)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, ConsistentReads? reads = null)
 {
     internal const string KeyPrefix = "/kv/";
 
@@ -23,6 +23,8 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
     private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestIndexes _indexes = new(store);
     private readonly RestPages _pages = new(store, metrics);
+    private readonly RestConfiguration _configuration = new(configuration);
+    private readonly RestSlowLog _slowLog = new(observer.Slow);
 
     /// <summary>Answers a request.</summary>
     public Task HandleAsync(HttpContext context)
@@ -47,7 +49,7 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             return AwaitAsync(context, answer, operation, started);
         }
 
-        meter.Record(operation, started);
+        Observe(context, operation, started);
         return Task.CompletedTask;
     }
 
@@ -89,7 +91,17 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             // The client went away; nobody is left to answer.
         }
 
-        meter.Record(operation, started);
+        Observe(context, operation, started);
+    }
+
+    private void Observe(HttpContext context, Operation operation, long started)
+    {
+        // What is not measured is not slow either: a watch lasts as long as it is wanted.
+        if (operation != Operation.Other)
+        {
+            HttpObservation request = new(context);
+            observer.End(meter, operation, started, ref request);
+        }
     }
 
     private Task RouteAsync(HttpContext context, in RestTarget target, out Operation operation)
@@ -114,6 +126,12 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
         if (target.Path.StartsWith(RestIndexes.Prefix))
         {
             return _indexes.RouteAsync(context, target, out operation);
+        }
+
+        if (target.Path.StartsWith(RestConfiguration.Prefix))
+        {
+            operation = Operation.Other;
+            return _configuration.RouteAsync(context, target);
         }
 
         string method = context.Request.Method;
@@ -149,6 +167,12 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             case RestRoutes.Transact when HttpMethods.IsPost(method):
                 operation = Operation.Commit;
                 return _transactions.TransactAsync(context);
+            case RestRoutes.Configuration when HttpMethods.IsGet(method):
+                return _configuration.ListAsync(context);
+            case RestRoutes.SlowLog when HttpMethods.IsGet(method):
+                return _slowLog.ListAsync(context, target);
+            case RestRoutes.SlowLog when HttpMethods.IsDelete(method):
+                return _slowLog.ClearAsync(context);
             case RestRoutes.Metrics when HttpMethods.IsGet(method):
                 return _pages.MetricsAsync(context);
             case RestRoutes.Health when HttpMethods.IsGet(method):

@@ -41,6 +41,7 @@ internal sealed class RestList(Store store)
     private async Task RemoveAsync(HttpContext context, KeyRange range)
     {
         WriteResult result = await store.RemoveRangeAsync(range.From, range.To, CancellationToken.None);
+        HttpObservation.Note(context, result.Times);
         if (!result.IsOk)
         {
             await Problem.Of(result).WriteAsync(context);

@@ -19,6 +19,9 @@ internal static class RestRoutes
     internal const string Transactions = "/txn";
     internal const string Transact = "/txn:transact";
     internal const string Transaction = "/txn/{id}";
+    internal const string Configuration = "/config";
+    internal const string Setting = "/config/{name}";
+    internal const string SlowLog = "/slowlog";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
     internal const string Ready = "/readyz";
@@ -47,6 +50,9 @@ internal static class RestRoutes
         new(Transaction + "/savepoint", "POST"),
         new(Transaction + "/rollback-to", "POST"),
         new(Transaction + "/commit", "POST"),
+        new(Configuration, "GET"),
+        new(Setting, "GET, PUT"),
+        new(SlowLog, "GET, DELETE"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),

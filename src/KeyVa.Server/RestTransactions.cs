@@ -61,6 +61,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         }
 
         OneShotResult result = await plan.RunAsync(store);
+        HttpObservation.Note(context, result.Commit.Times);
         if (result.Refusal is { } refused)
         {
             await Problem.Of(refused, batch: true).WriteAsync(context);
@@ -304,6 +305,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
     private async Task CommitAsync(HttpContext context, Guid id)
     {
         CommitResult? result = await transactions.CommitAsync(id, context.RequestAborted);
+        HttpObservation.Note(context, result?.Times);
         await (result is not { } done ? Problem.NoTransaction().WriteAsync(context)
             : done.IsOk ? AnswerAsync(context, json => json.WriteNumber("version", done.Version))
             : Problem.Of(done).WriteAsync(context));

@@ -124,6 +124,7 @@ internal sealed class RestValues(Store store)
 
         // Not cancelled when the client goes away: the write is on its way, and its memory is in use until it is done.
         WriteResult result = await store.UpsertAsync(key.Memory, body.Memory, options, CancellationToken.None);
+        HttpObservation.Note(context, result.Times);
         if (!result.IsOk)
         {
             await Problem.Of(result).WriteAsync(context);
@@ -147,6 +148,7 @@ internal sealed class RestValues(Store store)
 
         // Not cancelled when the client goes away, as a put.
         WriteResult result = await store.MergeAsync(key.Memory, function, body.Memory, options, CancellationToken.None);
+        HttpObservation.Note(context, result.Times);
         if (!result.IsOk)
         {
             await Problem.Of(result).WriteAsync(context);
@@ -164,6 +166,7 @@ internal sealed class RestValues(Store store)
     {
         using RestKey held = key;
         WriteResult result = await store.RemoveAsync(key.Memory, condition, CancellationToken.None);
+        HttpObservation.Note(context, result.Times);
         if (!result.IsOk)
         {
             await Problem.Of(result).WriteAsync(context);

@@ -134,7 +134,13 @@ public static class ServerConfiguration
         {
             throw new ConfigurationException($"the setting '{name}' in {source} is '{text}'; allowed is: {setting.Allowed}");
         }
+
+        options = options with { Sources = options.Sources.SetItem(setting.Name, new SettingSource(text, OriginOf(name, source))) };
     }
+
+    // Of several sources of one kind the name says more than the kind.
+    private static string OriginOf(string name, string source) =>
+        name.StartsWith("--", StringComparison.Ordinal) || name.StartsWith(SettingsSchema.EnvironmentPrefix, StringComparison.Ordinal) ? name : source;
 
     // Rules between settings, checked once all sources had their say.
     private static void CheckTogether(ServerOptions options)

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using KeyVa.Cluster;
 using Microsoft.Extensions.Logging;
@@ -66,6 +67,12 @@ public sealed record ServerOptions
 
     /// <summary>The least important messages that are still logged. Default: information.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
+
+    /// <summary>Logs, metrics and traces.</summary>
+    public TelemetryOptions Telemetry { get; init; } = new();
+
+    /// <summary>Where values come from that are not the defaults, by setting; see <see cref="EffectiveSetting.All"/>.</summary>
+    public ImmutableDictionary<string, SettingSource> Sources { get; init; } = ImmutableDictionary<string, SettingSource>.Empty;
 
     /// <summary>Where logs go; null: to the standard error stream, from <see cref="LogLevel"/> on.</summary>
     public ILoggerFactory? Logs { get; init; }

@@ -63,7 +63,14 @@ public sealed class Setting
     public string Flag => "--" + Name;
 
     /// <summary>Whether a running server can take a new value.</summary>
-    public bool ChangeableAtRunTime { get; internal init; }
+    public bool ChangeableAtRunTime { get; private set; }
+
+    /// <summary>While the schema is made: a running server can take a new value.</summary>
+    internal Setting AtRunTime()
+    {
+        ChangeableAtRunTime = true;
+        return this;
+    }
 
     /// <summary>Puts a value into the options; false if it is not allowed, and the options stay as they were.</summary>
     internal bool TryApply(ref ServerOptions options, string text) => _apply(ref options, text);

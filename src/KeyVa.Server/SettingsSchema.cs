@@ -19,10 +19,6 @@ public static class SettingsSchema
     private const long GiB = 1 << 30;
     private const long TiB = 1L << 40;
 
-    // Before the list, which is made of it.
-    private static readonly (string Word, BlockCachePolicy Policy)[] PolicyWords =
-        [("s3-fifo", BlockCachePolicy.S3Fifo), ("clock", BlockCachePolicy.Clock)];
-
     /// <summary>All settings, in the order in which they are explained.</summary>
     public static IReadOnlyList<Setting> All { get; } =
     [
@@ -73,13 +69,13 @@ public static class SettingsSchema
             static (options, time) => options with { RequestTimeout = time }),
         Number("resp-max-clients", new ServerOptions().RespMaxClients, 1, 1_000_000,
             "Connections of Redis clients that are open at once; the next one is told so and closed.",
-            static (options, count) => options with { RespMaxClients = count }),
+            static (options, count) => options with { RespMaxClients = count }).AtRunTime(),
         Size("resp-max-request-bytes", new ServerOptions().RespMaxRequestBytes, 64 << 10, 512 * MiB,
             "The longest command of a Redis client; one value of the largest size always fits.",
             static (options, bytes) => options with { RespMaxRequestBytes = (int)bytes }),
         Duration("resp-idle-timeout", new ServerOptions().RespIdleTimeout, 0, 24L * 3600 * 1000,
             "A Redis client that sends nothing for so long is cut off, unless it is subscribed; 0s: never.",
-            static (options, time) => options with { RespIdleTimeout = time }),
+            static (options, time) => options with { RespIdleTimeout = time }).AtRunTime(),
         Number("resp-threads", new ServerOptions().RespThreads, 0, 256,
             "Threads that serve Redis clients; 0: half as many as there are processors, at least one.",
             static (options, count) => options with { RespThreads = count }),
@@ -93,17 +89,17 @@ public static class SettingsSchema
             static (store, bytes) => store with { MaxTransactionBytes = (int)bytes }),
         Number("max-transactions", new StoreOptions().MaxTransactions, 1, 1_000_000,
             "Transactions that may be under way at once; the next one is refused as busy.",
-            static (store, count) => store with { MaxTransactions = count }),
+            static (store, count) => store with { MaxTransactions = count }).AtRunTime(),
         Duration("lock-timeout", new StoreOptions().LockTimeout, 0, 24L * 3600 * 1000,
             "How long a call waits for the locks that transactions hold, a write outside of a transaction too.",
-            static (store, time) => store with { LockTimeout = time }),
+            static (store, time) => store with { LockTimeout = time }).AtRunTime(),
         Size("memory-budget", new StoreOptions().MemoryBudgetBytes, 0, TiB,
             "What all lsm partitions use together: memtables, block cache, open tables, cursors; 0B: follows from the sizes below and the memory there is.",
             static (store, bytes) => store with { MemoryBudgetBytes = bytes }),
         Size("block-cache", new StoreOptions().BlockCacheBytes, 0, TiB, "The block cache that all lsm partitions share.",
             static (store, bytes) => store with { BlockCacheBytes = bytes }),
         Word("block-cache-policy", "What stays in the block cache: S3-FIFO keeps what is read often when everything is scanned, clock is close to LRU.",
-            PolicyWords,
+            [("s3-fifo", BlockCachePolicy.S3Fifo), ("clock", BlockCachePolicy.Clock)],
             static (store, policy) => store with { BlockCachePolicy = policy }),
         Size("memtable", new StoreOptions().MemtableBytes, MiB / 16, 4 * GiB,
             "What an lsm partition gathers in memory before it writes a table.",
@@ -127,7 +123,7 @@ public static class SettingsSchema
             static (store, style) => store with { Compaction = style }),
         Size("compaction-rate", new StoreOptions().CompactionBytesPerSecond, 0, TiB,
             "What all compactions together may write per second; 0B: no limit.",
-            static (store, bytes) => store with { CompactionBytesPerSecond = bytes }),
+            static (store, bytes) => store with { CompactionBytesPerSecond = bytes }).AtRunTime(),
         Duration("retain-versions-for", new StoreOptions().RetainVersionsFor, 0, 3650L * 24 * 3600 * 1000,
             "How long a version that was overwritten, removed or has expired can still be read and rolled back to; 0ms: only what open snapshots see stays.",
             static (store, time) => store with { RetainVersionsFor = time }),
@@ -150,7 +146,7 @@ public static class SettingsSchema
             static (store, time) => store with { ScrubInterval = time }),
         Size("scrub-rate", new StoreOptions().ScrubBytesPerSecond, 64 << 10, TiB,
             "Bytes per second read for that, at most.",
-            static (store, bytes) => store with { ScrubBytesPerSecond = bytes }),
+            static (store, bytes) => store with { ScrubBytesPerSecond = bytes }).AtRunTime(),
         Word("watch-keep", "Whether the newest changes are kept in memory all the time, so that watches resume after a restart, or only from a first watch to watch-linger after the last.",
             [("always", true), ("watched", false)],
             static (store, always) => store with { WatchHistoryAlways = always }),
@@ -173,7 +169,8 @@ public static class SettingsSchema
             static (store, create) => store with { CreateDefaultPartition = create }),
         Switch("volatile", "The first partition has no journal and no files: everything is lost at exit (memory engine only).",
             static (store, on) => store with { Volatile = on }),
-        Level(),
+        Level().AtRunTime(),
+        .. TelemetrySettings.All,
     ];
 
     internal static FrozenDictionary<string, Setting> ByName { get; } = All.ToFrozenDictionary(setting => setting.Name);
@@ -181,24 +178,32 @@ public static class SettingsSchema
     internal static FrozenDictionary<string, Setting> ByVariable { get; } =
         All.ToFrozenDictionary(setting => setting.EnvironmentVariable);
 
-    internal static string PolicyWord(BlockCachePolicy policy) => PolicyWords.First(word => word.Policy == policy).Word;
-
-    private static Setting Text(
+    /// <summary>A text that is taken as it is, once checked.</summary>
+    internal static Setting Text(
         string name, string defaultText, string allowed, string description,
         Func<string, bool> check, Func<ServerOptions, string, ServerOptions> apply) =>
+        Text(name, defaultText, allowed, description, (options, text) => check(text) ? apply(options, text) : null);
+
+    /// <summary>A text; what it makes of the options, or null if it is not allowed.</summary>
+    internal static Setting Text(
+        string name, string defaultText, string allowed, string description, Func<ServerOptions, string, ServerOptions?> apply) =>
         new(name, SettingKind.Text, defaultText, allowed, description, (ref ServerOptions options, string text) =>
         {
-            if (!check(text))
+            if (apply(options, text) is not { } changed)
             {
                 return false;
             }
 
-            options = apply(options, text);
+            options = changed;
             return true;
         });
 
     private static Setting Word<T>(
         string name, string description, (string Word, T Value)[] words, Func<StoreOptions, T, StoreOptions> apply) =>
+        Word(name, description, words, (ServerOptions options, T value) => options with { Store = apply(options.Store, value) });
+
+    internal static Setting Word<T>(
+        string name, string description, (string Word, T Value)[] words, Func<ServerOptions, T, ServerOptions> apply) =>
         new(name, SettingKind.Text, words[0].Word, string.Join(", ", words.Select(word => word.Word)), description,
             (ref ServerOptions options, string text) =>
             {
@@ -206,7 +211,7 @@ public static class SettingsSchema
                 {
                     if (word == text)
                     {
-                        options = options with { Store = apply(options.Store, value) };
+                        options = apply(options, value);
                         return true;
                     }
                 }
@@ -242,7 +247,7 @@ public static class SettingsSchema
         Duration(name, defaultTime, minMilliseconds, maxMilliseconds, description,
             (ServerOptions options, TimeSpan time) => options with { Store = apply(options.Store, time) });
 
-    private static Setting Duration(
+    internal static Setting Duration(
         string name, TimeSpan defaultTime, long minMilliseconds, long maxMilliseconds, string description,
         Func<ServerOptions, TimeSpan, ServerOptions> apply) =>
         new(name, SettingKind.Duration, Units.FormatDuration(defaultTime),
@@ -267,7 +272,7 @@ public static class SettingsSchema
         Number(name, defaultNumber, min, max, description,
             (ServerOptions options, int number) => options with { Store = apply(options.Store, number) });
 
-    private static Setting Number(
+    internal static Setting Number(
         string name, int defaultNumber, int min, int max, string description, Func<ServerOptions, int, ServerOptions> apply) =>
         new(name, SettingKind.Number, defaultNumber.ToString(CultureInfo.InvariantCulture),
             $"a whole number from {min} to {max}", description,

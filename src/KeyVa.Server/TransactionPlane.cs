@@ -155,6 +155,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
     private async ValueTask<GrpcResult<CommitResponse>> CommitAsync(CommitRequest request, GrpcCallContext call)
     {
         CommitResult? result = await transactions.CommitAsync(TransactionIds.Parse(request.Id), call.CancellationToken);
+        HttpObservation.Note(call.HttpContext, result?.Times);
         return result is not { } done ? NoTransaction(call)
             : done.IsOk ? new CommitResponse { Version = done.Version }
             : GrpcRefusal.Of(call, done);
@@ -172,6 +173,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         }
 
         OneShotResult result = await plan.RunAsync(store);
+        HttpObservation.Note(call.HttpContext, result.Commit.Times);
         return result.Refusal is { } refused ? GrpcRefusal.Of(call, refused)
             : result.Commit.IsOk ? ProtoTransaction.Of(result)
             : GrpcRefusal.Of(call, result.Commit);

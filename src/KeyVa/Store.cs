@@ -72,6 +72,15 @@ public sealed class Store : IStore
     /// <summary>The transactions under way.</summary>
     internal LiveTransactions Live => _transactions;
 
+    /// <summary>Whether writes note where their time goes.</summary>
+    internal WriteTiming Timing => _context.Timing;
+
+    /// <summary>
+    /// Counts asynchronous writes that may overtake each other: they waited for locks or for values of a unique index, or went to several
+    /// partitions. Two that one thread began while this stayed the same happen, of one key, in the order in which it began them.
+    /// </summary>
+    internal long Detours => _context.Detours;
+
     internal IReadOnlyList<IndexInfo> ListIndexes() => _indexes.List();
 
     internal MergeRegistry MergeFunctions => _context.MergeFunctions;
@@ -539,6 +548,19 @@ public sealed class Store : IStore
     /// <summary>As <see cref="CompactAsync(KeyRange, CancellationToken)"/>, for one partition; NotFound if there is none with this number.</summary>
     public Task<CompactionResult> CompactAsync(long partition, CancellationToken cancellation = default) =>
         CompactAsync(partition, KeyRange.All, cancellation);
+
+    /// <summary>Takes over what can be changed while the store is open: lock-timeout, max-transactions, scrub-rate, compaction-rate.</summary>
+    internal void Change(StoreOptions options)
+    {
+        _context.CompactionRate?.Change(options.CompactionBytesPerSecond);
+        _context.Options = _context.Options with
+        {
+            LockTimeout = options.LockTimeout,
+            MaxTransactions = options.MaxTransactions,
+            ScrubBytesPerSecond = options.ScrubBytesPerSecond,
+            CompactionBytesPerSecond = options.CompactionBytesPerSecond,
+        };
+    }
 
     /// <summary>Closes the store: waits for writes under way, syncs the journal, stops background work.</summary>
     public async ValueTask DisposeAsync()

@@ -334,7 +334,7 @@ internal sealed class StoreOpening : IDisposable
             Directory = _directory,
             Options = _options,
             EngineOptions = _engineOptions,
-            CompactionRate = _engineOptions.CompactionBytesPerSecond > 0 ? new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time) : null,
+            CompactionRate = new CompactionRate(_engineOptions.CompactionBytesPerSecond, _environment.Time),
             Background = background,
             Time = _environment.Time,
             Oracle = oracle,

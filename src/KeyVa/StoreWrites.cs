@@ -94,11 +94,13 @@ internal readonly struct StoreWrites
 
         if (_context.HeldLocks is { } locks)
         {
+            _context.NoteDetour();
             return WriteLocked(locks, request, command);
         }
 
         if (_guard.IsNeeded)
         {
+            _context.NoteDetour();
             return new ValueTask<WriteResult>(WriteGuardedAsync(request, command).WaitAsync(cancellation));
         }
 
@@ -123,11 +125,13 @@ internal readonly struct StoreWrites
 
         if (_context.HeldLocks is { } locks)
         {
+            _context.NoteDetour();
             return WriteLocked(locks, null, command);
         }
 
         if (_guard.IsNeeded)
         {
+            _context.NoteDetour();
             return new ValueTask<WriteResult>(WriteGuardedAsync(null, command).WaitAsync(cancellation));
         }
 
@@ -137,6 +141,7 @@ internal readonly struct StoreWrites
             return Start(AsyncWriteRequest.Rent(), owner, command, cancellation);
         }
 
+        _context.NoteDetour();
         return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
     }
 

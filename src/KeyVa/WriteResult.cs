@@ -1,3 +1,4 @@
+using KeyVa.Measurements;
 using KeyVa.Merges;
 
 namespace KeyVa;
@@ -34,6 +35,9 @@ public readonly struct WriteResult
 
     /// <summary>For a person: what was refused and what to do; null when done.</summary>
     public string? Detail { get; init; }
+
+    /// <summary>Where the time went, if it took long enough to be noted (<see cref="WriteTiming"/>); otherwise null.</summary>
+    internal WriteTimes? Times { get; init; }
 
     /// <summary>Whether it was done.</summary>
     public bool IsOk => Status == Status.Ok;

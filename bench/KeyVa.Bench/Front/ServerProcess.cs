@@ -58,6 +58,26 @@ internal sealed class ServerProcess : IDisposable
         }
     }
 
+    /// <summary>Processor time that it has used so far.</summary>
+    public TimeSpan ProcessorTime
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
+
+    /// <summary>Memory that it has resident now.</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
+        }
+    }
+
     public string? ReadLine() => _process.StandardOutput.ReadLine();
 
     /// <summary>SIGKILL, with no chance to tidy up.</summary>

@@ -66,6 +66,37 @@ internal sealed class CommandInfo
     /// <summary>The subcommands of a command that is nothing by itself.</summary>
     public CommandInfo[] Subcommands { get; init; } = [];
 
+    /// <summary>
+    /// Whether a pipeline may go on behind it before it is on the disk: one write, whose reply comes with it (<see cref="RespSession.Await(ValueTask{WriteResult}, Action{RespOutput, WriteResult})"/>).
+    /// Null: never.
+    /// </summary>
+    public Func<RespSession, RespCommand, bool>? Pipelines { get; init; }
+
+    /// <summary>Whether it leaves a whole number where there was one.</summary>
+    public bool IsCounter { get; init; }
+
+    /// <summary>What it counts as in metrics.</summary>
+    public Operation Operation { get; private set; }
+
+    /// <summary>Decides what it and its subcommands count as.</summary>
+    public void Classify()
+    {
+        Operation = Name switch
+        {
+            "set" or "setnx" or "setex" or "psetex" => Operation.Upsert,
+            "del" or "unlink" or "getdel" or "flushdb" or "flushall" => Operation.Remove,
+            "exec" => Operation.Commit,
+            _ when IsWrite => Operation.Write,
+            _ when Is(CommandFlags.Scans) || Is(CommandFlags.ReadsAll) => Operation.Scan,
+            _ when Is(CommandFlags.ReadOnly) && FirstKey > 0 => Operation.Get,
+            _ => Operation.Other,
+        };
+        foreach (CommandInfo subcommand in Subcommands)
+        {
+            subcommand.Classify();
+        }
+    }
+
     public bool IsWrite => (Flags & CommandFlags.Write) != 0;
 
     public bool Is(CommandFlags flag) => (Flags & flag) != 0;

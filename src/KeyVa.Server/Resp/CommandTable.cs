@@ -23,6 +23,11 @@ internal static class CommandTable
     {
         All = [.. StringCommands.All, .. CounterCommands.All, .. KeyCommands.All, .. ExpiryCommands.All, .. ScanCommands.All, .. TransactionCommands.All,
             .. ConnectionCommands.All, .. ServerCommands.All, .. PubSubCommands.All];
+        foreach (CommandInfo command in All)
+        {
+            command.Classify();
+        }
+
         (Slots, Multiplier, Shift) = Build(All);
         Set = Find("set"u8)!;
         Get = Find("get"u8)!;

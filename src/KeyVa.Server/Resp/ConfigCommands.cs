@@ -1,11 +1,12 @@
 using System.Globalization;
 using System.Text;
 using KeyVa.Protocol.Resp;
+using Microsoft.Extensions.Logging;
 
 namespace KeyVa.Server.Resp;
 
 /// <summary>
-/// CONFIG: what clients ask a Redis for, answered from KeyVa's settings; the few that are of this front door alone can be changed. Stateless.
+/// CONFIG: what clients ask a Redis for, answered from KeyVa's settings; those that a running server can change are changed, until it stops. Stateless.
 /// </summary>
 internal static class ConfigCommands
 {
@@ -35,6 +36,7 @@ internal static class ConfigCommands
             ("appendfsync", store.Durability switch { Durability.Always => "always", Durability.Interval => "everysec", _ => "no" }),
             ("appendonly", door.IsVolatile ? "no" : "yes"),
             ("databases", "1"),
+            ("loglevel", LevelOf(door.Configuration.Options.LogLevel)),
             ("maxclients", Number(door.MaxClients)),
             ("maxmemory", "0"),
             ("maxmemory-policy", "noeviction"),
@@ -42,7 +44,7 @@ internal static class ConfigCommands
             ("port", Number(door.Port)),
             ("proto-max-bulk-len", Number(door.Limits.MaxBulkBytes)),
             ("save", ""),
-            (SlowerThan, Number(door.SlowLog.ThresholdMicroseconds)),
+            (SlowerThan, Number(door.Configuration.Options.Telemetry.SlowLog.Microseconds)),
             (SlowEntries, Number(door.SlowLog.MaxEntries)),
             ("timeout", Number((long)door.IdleTimeout.TotalSeconds)),
         ];
@@ -102,27 +104,37 @@ internal static class ConfigCommands
             case Events:
                 return door.Events.TrySet(value) ? null : Failed(name, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
             case SlowerThan:
-                if (!long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long threshold) || threshold < -1)
-                {
-                    return Failed(name, "argument couldn't be parsed into an integer");
-                }
-
-                door.SlowLog.ThresholdMicroseconds = threshold;
-                return null;
+                return long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long threshold) && threshold >= -1
+                    ? Change(door, name, "slow-log", SlowThresholds.Of(threshold).Text)
+                    : Failed(name, "argument couldn't be parsed into an integer");
             case SlowEntries:
-                if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int entries) || entries > SlowLog.MostEntries)
-                {
-                    return Failed(name, $"argument must be between 0 and {SlowLog.MostEntries} inclusive");
-                }
-
-                door.SlowLog.MaxEntries = entries;
-                return null;
+                return Change(door, name, "slow-log-length", value);
+            case "maxclients":
+                return Change(door, name, "resp-max-clients", value);
+            case "timeout":
+                return Change(door, name, "resp-idle-timeout", value + "s");
+            case "loglevel":
+                return Change(door, name, "log-level", value switch { "verbose" => "debug", "notice" => "information", _ => value });
             default:
                 return Values(door).Any(one => one.Name == name)
                     ? Failed(name, "can't set immutable config")
                     : $"ERR Unknown option or number of arguments for CONFIG SET - '{name}'";
         }
     }
+
+    /// <summary>Changes the setting that an option of Redis stands for; null: done, otherwise the error.</summary>
+    private static string? Change(RespDoor door, string option, string setting, string value)
+    {
+        SettingChange change = door.Configuration.Change(setting, value);
+        return change.Status == Status.Ok ? null : Failed(option, change.Detail);
+    }
+
+    private static string LevelOf(LogLevel level) => level switch
+    {
+        LogLevel.Trace or LogLevel.Debug => "debug",
+        LogLevel.Information => "notice",
+        _ => "warning",
+    };
 
     private static string Failed(string name, string reason) => $"ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}";
 

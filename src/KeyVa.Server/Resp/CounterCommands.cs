@@ -11,12 +11,15 @@ internal static class CounterCommands
 
     public static CommandInfo[] All { get; } =
     [
-        new() { Name = "incr", Arity = 2, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
-        new() { Name = "decr", Arity = 2, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
-        new() { Name = "incrby", Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
-        new() { Name = "decrby", Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
+        new() { Name = "incr", IsCounter = true, Pipelines = Pipelines, Arity = 2, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
+        new() { Name = "decr", IsCounter = true, Pipelines = Pipelines, Arity = 2, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
+        new() { Name = "incrby", IsCounter = true, Pipelines = Pipelines, Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
+        new() { Name = "decrby", IsCounter = true, Pipelines = Pipelines, Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Session = Merge, Data = Add },
         new() { Name = "incrbyfloat", Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Data = AddFloat },
     ];
+
+    // Its value is looked at before the merge: a pending write that is none of a counter must have happened then.
+    private static bool Pipelines(RespSession session, RespCommand command) => !session.Pending.MayHoldValue(command[1]);
 
     private static void Merge(RespSession session, RespCommand command)
     {

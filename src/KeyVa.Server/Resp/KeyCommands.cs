@@ -19,8 +19,8 @@ internal static class KeyCommands
 
     public static CommandInfo[] All { get; } =
     [
-        new() { Name = "del", Arity = -2, Flags = CommandFlags.Write, FirstKey = 1, LastKey = -1, Session = RemoveNow, Data = Remove },
-        new() { Name = "unlink", Arity = -2, Flags = Write, FirstKey = 1, LastKey = -1, Session = RemoveNow, Data = Remove },
+        new() { Name = "del", Pipelines = static (session, command) => command.Count == 2 || session.Door.HasOnePartition, Arity = -2, Flags = CommandFlags.Write, FirstKey = 1, LastKey = -1, Session = RemoveNow, Data = Remove },
+        new() { Name = "unlink", Pipelines = static (session, command) => command.Count == 2 || session.Door.HasOnePartition, Arity = -2, Flags = Write, FirstKey = 1, LastKey = -1, Session = RemoveNow, Data = Remove },
         new() { Name = "exists", Arity = -2, Flags = Read, FirstKey = 1, LastKey = -1, Data = Count },
         new() { Name = "touch", Arity = -2, Flags = Read, FirstKey = 1, LastKey = -1, Data = Count },
         new() { Name = "type", Arity = 2, Flags = Read, FirstKey = 1, LastKey = 1, Data = Type },

@@ -53,6 +53,7 @@ internal sealed class PipelinedGets
     {
         int count = _count;
         _count = 0;
+        long began = Stopwatch.GetTimestamp();
         if (count > 1)
         {
             session.Door.Store.Prefetch(_partition, _hashes.AsSpan(0, count));
@@ -64,10 +65,18 @@ internal sealed class PipelinedGets
             if (session.Output.Length > most && i + 1 < count)
             {
                 place = _places[i + 1];
+                Observe(session, began, i + 1);
                 return false;
             }
         }
 
+        Observe(session, began, count);
         return true;
+    }
+
+    private void Observe(RespSession session, long began, int count)
+    {
+        GetsObservation request = new(session, _keys[0], count);
+        session.Door.Observer.End(session.Door.Meter, Operation.Get, began, ref request, count);
     }
 }

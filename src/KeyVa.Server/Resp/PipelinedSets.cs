@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using KeyVa.Io;
+using KeyVa.Measurements;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Resp;
 
@@ -36,11 +38,34 @@ internal sealed class PipelinedSets
     private int _firstOpen;
     private int _firstGathered;
     private int _started;
+    private long _began;
 
     public PipelinedSets(Store store) => _store = store;
 
     /// <summary>SETs that have not been answered.</summary>
     public int Count { get; private set; }
+
+    /// <summary>Once they are written: where the time of the batch went that was noted last; null: of none.</summary>
+    public WriteTimes? Times
+    {
+        get
+        {
+            WriteTimes? times = null;
+            for (int i = 0; i < _started; i++)
+            {
+                times = _batches[i].Take().Times ?? times;
+            }
+
+            return times;
+        }
+    }
+
+    /// <summary>The key of the first SET that is here.</summary>
+    public byte[] FirstKey()
+    {
+        ReadOnlySpan<byte> commands = _batches[_batchOf[0]].Writes.Commands.Buffer.Written;
+        return OperationEncoding.TryRead(ref commands, out KeyVa.Partitions.Operation put) ? put.Key.ToArray() : [];
+    }
 
     /// <summary>Takes a SET; false: it is one that the store would refuse, its key is among those here (or seems to be), or there are too many already.</summary>
     public bool TryAdd(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
@@ -69,6 +94,11 @@ internal sealed class PipelinedSets
             return false;
         }
 
+        if (Count == 0)
+        {
+            _began = Stopwatch.GetTimestamp();
+        }
+
         _batches[batch].Writes.Commands.Put(key, value, options, isDistinct: true);
         _hashes[Count] = hash;
         _batchOf[Count++] = batch;
@@ -76,8 +106,9 @@ internal sealed class PipelinedSets
     }
 
     /// <summary>Has everything written and replies, if that needs no waiting; false: <see cref="FinishAsync"/> does it.</summary>
-    public bool TryFinish(RespOutput output)
+    public bool TryFinish(RespSession session)
     {
+        RespOutput output = session.Output;
         StartAll();
         for (int i = 0; i < _started; i++)
         {
@@ -100,13 +131,15 @@ internal sealed class PipelinedSets
             output.Ok();
         }
 
+        Observe(session);
         Clear();
         return true;
     }
 
     /// <summary>Waits for what <see cref="TryFinish"/> did not, and replies.</summary>
-    public async Task FinishAsync(RespOutput output)
+    public async Task FinishAsync(RespSession session)
     {
+        RespOutput output = session.Output;
         for (int i = 0; i < _started; i++)
         {
             Batch batch = _batches[i];
@@ -132,7 +165,17 @@ internal sealed class PipelinedSets
             }
         }
 
+        Observe(session);
         Clear();
+    }
+
+    private void Observe(RespSession session)
+    {
+        if (Count > 0)
+        {
+            SetsObservation request = new(session, this);
+            session.Door.Observer.End(session.Door.Meter, Operation.Upsert, _began, ref request, Count);
+        }
     }
 
     /// <summary>False: a key with this hash is among those that have not been answered.</summary>

@@ -24,18 +24,23 @@ internal sealed class RespDoor : IAsyncDisposable
     private readonly PartitionRegistry _partitions;
     private long _lastId;
     private long _unfinishedBytes;
+    private int _maxClients;
+    private int _pendingWrites;
+    private long _idleTicks;
 
-    public RespDoor(Store store, ServerOptions options, FailureLog failures)
+    public RespDoor(Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration)
     {
         Store = store;
         Clock = options.Clock;
         Failures = failures;
-        MaxClients = options.RespMaxClients;
-        IdleTimeout = options.RespIdleTimeout;
+        Observer = observer;
+        Meter = meter;
+        Configuration = configuration;
         int longest = Math.Max(options.RespMaxRequestBytes, store.Options.MaxValueBytes + RespLimits.MaxLineBytes);
         Limits = new RespLimits { MaxBulkBytes = longest, MaxCommandBytes = longest };
         Events = new KeyspaceEvents(this);
         _partitions = (PartitionRegistry)store.Partitions;
+        configuration.Follow(Configure);
     }
 
     public Store Store { get; }
@@ -47,10 +52,17 @@ internal sealed class RespDoor : IAsyncDisposable
     public RespLimits Limits { get; }
 
     /// <summary>Connections open at once; the next one is told so and closed.</summary>
-    public int MaxClients { get; }
+    public int MaxClients => Volatile.Read(ref _maxClients);
 
     /// <summary>A connection that sends nothing for so long is closed; zero: never.</summary>
-    public TimeSpan IdleTimeout { get; }
+    public TimeSpan IdleTimeout => TimeSpan.FromTicks(Interlocked.Read(ref _idleTicks));
+
+    public RequestObserver Observer { get; }
+
+    /// <summary>The latencies of commands.</summary>
+    public RequestMeter Meter { get; }
+
+    public LiveConfiguration Configuration { get; }
 
     public int Port { get; set; }
 
@@ -60,7 +72,7 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public ScanCursors Cursors { get; } = new();
 
-    public SlowLog SlowLog { get; } = new();
+    public SlowLog SlowLog => Observer.Slow;
 
     public IEnumerable<RespSession> Sessions => _sessions.Values;
 
@@ -86,6 +98,12 @@ internal sealed class RespDoor : IAsyncDisposable
     /// <summary>Milliseconds since 1970-01-01 UTC.</summary>
     public long Now() => Clock.GetUtcNow().ToUnixTimeMilliseconds();
 
+    private void Configure(ServerOptions options)
+    {
+        Volatile.Write(ref _maxClients, options.RespMaxClients);
+        Interlocked.Exchange(ref _idleTicks, options.RespIdleTimeout.Ticks);
+    }
+
     /// <summary>Takes in a connection; null: there are too many.</summary>
     public RespSession? TryOpen(System.Net.EndPoint? peer, Action wake)
     {
@@ -100,6 +118,15 @@ internal sealed class RespDoor : IAsyncDisposable
     }
 
     public void Forget(RespSession session) => _sessions.TryRemove(session.Id, out _);
+
+    /// <summary>
+    /// Whether pipelines may have more writes under way: those of all connections take half of a partition's queue at most, so that the others find
+    /// room in it. A bound that many look at at once, so a few more may pass.
+    /// </summary>
+    public bool MayPend => Volatile.Read(ref _pendingWrites) < Store.Options.MaxQueuedWrites / 2;
+
+    /// <summary>So many more writes of pipelines are under way, or fewer.</summary>
+    public void NotePending(int change) => Interlocked.Add(ref _pendingWrites, change);
 
     /// <summary>A connection wants to hold so many bytes more of an unfinished command (or fewer); false: all together hold too many.</summary>
     public bool TryHold(long bytes)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using KeyVa.Measurements;
 using KeyVa.Protocol.Resp;
 
 namespace KeyVa.Server.Resp;
@@ -8,7 +9,8 @@ namespace KeyVa.Server.Resp;
 /// One connection's conversation: bytes in, calls on the store, bytes out, in the order in which the commands came. It knows nothing of sockets.
 /// </summary>
 /// <remarks>
-/// <para>Reads are answered where they are read; plain SETs are gathered (<see cref="PipelinedSets"/>); everything else that may have to wait for the
+/// <para>Reads are answered where they are read; plain SETs are gathered (<see cref="PipelinedSets"/>); of other single writes a pipeline has
+/// several under way (<see cref="PendingWrites"/>); everything else that may have to wait for the
 /// disk is a task, <see cref="Busy"/>, and nothing else of this connection is looked at before it has ended.</para>
 /// <para>Thread-safety. One thread at a time calls <see cref="Process"/>, the next one after <see cref="Busy"/> has ended. Shared: <see cref="Outbox"/>,
 /// <see cref="Kill"/>, and what CLIENT LIST shows.</para>
@@ -26,6 +28,18 @@ internal sealed class RespSession : IDisposable
     private PipelinedSets? _sets;
     private volatile bool _isKilled;
 
+    // Of the command that is being done: when it began, what it is where a pipeline may go on behind it, whether one did, and Store.Detours before it.
+    private long _began;
+    private RespCommand? _pipelined;
+    private bool _isPending;
+    private long _detours;
+
+    // A key of the pipeline was set twice: its writes are pending ones from then on, not gathered.
+    private bool _isRepeating;
+
+    // Where the time of the command's write went, if that was noted.
+    private WriteTimes? _times;
+
     public RespSession(RespDoor door, long id, EndPoint? peer, Action wake)
     {
         Door = door;
@@ -36,6 +50,7 @@ internal sealed class RespSession : IDisposable
         _transaction = new SessionTransaction(this);
         Outbox = new Outbox(wake);
         Subscriptions = new Subscriptions(this);
+        Pending = new PendingWrites(this);
         Wake = wake;
         Created = door.Now();
         LastCommand = CommandTable.Get;
@@ -53,6 +68,9 @@ internal sealed class RespSession : IDisposable
     public DataCall Call { get; }
 
     public SessionTransaction Transaction => _transaction;
+
+    /// <summary>Writes of the pipeline that are on their way to the disk.</summary>
+    public PendingWrites Pending { get; }
 
     /// <summary>Messages of channels that wait to be sent.</summary>
     public Outbox Outbox { get; }
@@ -109,7 +127,7 @@ internal sealed class RespSession : IDisposable
             RespRead read = _reader.Read(buffer, start, end);
             if (read == RespRead.Complete && IsPlainGet(_reader))
             {
-                if (!TryFinishSets())
+                if (!TryFinishWrites())
                 {
                     return;
                 }
@@ -140,7 +158,7 @@ internal sealed class RespSession : IDisposable
 
                 start += _reader.Consumed;
                 _reader.Command.Clear();
-                bool isGathered = _sets is not null;
+                bool isGathered = _sets is not null || !Pending.IsEmpty;
                 if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
                 {
                     continue;
@@ -148,18 +166,20 @@ internal sealed class RespSession : IDisposable
 
                 if (Busy is null)
                 {
-                    // SETs that were gathered must not wait for bytes that may never come.
-                    TryFinishSets();
+                    // Writes that were gathered must not wait for bytes that may never come.
+                    TryFinishWrites();
                 }
 
                 return;
             }
 
             NeedsInput = read == RespRead.Incomplete;
-            if (!TryFinishSets())
+            if (!TryFinishWrites())
             {
                 return;
             }
+
+            _isRepeating = false;
 
             if (read == RespRead.Broken)
             {
@@ -188,15 +208,41 @@ internal sealed class RespSession : IDisposable
     /// <summary>As the other; what the write needs is disposed behind it.</summary>
     public void Await(ValueTask<WriteResult> write, IDisposable? needed, Action<RespOutput, WriteResult> reply)
     {
+        if (_pipelined is { } command && (!Pending.IsEmpty || !write.IsCompletedSuccessfully))
+        {
+            _isPending = true;
+            Pending.Add(write, needed, reply, LastCommand, command, _began);
+            if (Door.Store.Detours != _detours && !Pending.TryFinish())
+            {
+                // Another write could overtake this one: nothing else is done before it has ended.
+                Start(Pending.FinishAsync());
+            }
+
+            return;
+        }
+
         if (!write.IsCompletedSuccessfully)
         {
             Start(ReplyLaterAsync(write, needed, reply));
             return;
         }
 
-        reply(Output, write.Result);
+        WriteResult result = write.Result;
+        _times = result.Times;
+        reply(Output, result);
         needed?.Dispose();
     }
+
+    /// <summary>A command has ended that began at a timestamp and whose reply stands at a place.</summary>
+    public void Observe(CommandInfo info, RespCommand command, long began, int place, WriteTimes? times)
+    {
+        bool failed = Output.Length > place && Output.WrittenFrom(place)[0] == (byte)'-';
+        RespObservation request = new(this, command, failed, times);
+        Door.Observer.End(Door.Meter, info.Operation, began, ref request);
+    }
+
+    /// <summary>Where the time of the write went that the command has made; null: that was not noted.</summary>
+    public void NoteTimes(WriteTimes? times) => _times = times;
 
     /// <summary>Nothing else is done before a task has ended.</summary>
     public void Start(Task task)
@@ -244,7 +290,7 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        bool isSet = info == CommandTable.Set && _transaction.IsIdle && !Subscriptions.Restrict(Output);
+        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output);
         if (isSet && TryGather(command))
         {
             return true;
@@ -253,6 +299,7 @@ internal sealed class RespSession : IDisposable
         bool wasFirst = _sets is null || _sets.Count == 0;
         if (!TryFinishSets())
         {
+            _isRepeating = isSet;
             return false;
         }
 
@@ -261,7 +308,16 @@ internal sealed class RespSession : IDisposable
             return true;
         }
 
+        bool pipelines = Pipelines(info, command);
+        if ((!pipelines || Pending.IsFull) && !TryFinishPending())
+        {
+            return false;
+        }
+
         int place = Output.Length;
+        bool isBehind = !Pending.IsEmpty;
+        _pipelined = pipelines ? command : null;
+        _detours = Door.Store.Detours;
         try
         {
             Dispatch(info, command);
@@ -269,6 +325,14 @@ internal sealed class RespSession : IDisposable
         catch (StoreException failure)
         {
             Refuse(failure, place);
+        }
+
+        _pipelined = null;
+        if (isBehind && Busy is null && !Pending.IsEmpty && Output.Length > place)
+        {
+            // What was refused at once is told when its turn comes.
+            Pending.Add(Output.WrittenFrom(place).ToArray());
+            Output.Truncate(place);
         }
 
         if (Busy is null)
@@ -338,6 +402,25 @@ internal sealed class RespSession : IDisposable
         return _sets.TryAdd(command[1], command[2], write);
     }
 
+    /// <summary>Whether the pipeline may go on behind a command before it is on the disk.</summary>
+    private bool Pipelines(CommandInfo? info, RespCommand command) =>
+        info?.Pipelines is { } rule && Door.MayPend && !IsSilent && SkippedReplies == 0 && _transaction.IsIdle && !Subscriptions.Restrict(Output)
+        && (!info.TakesArguments(command.Count) || rule(this, command));
+
+    /// <summary>Gathered SETs and pending writes: there are never both.</summary>
+    private bool TryFinishWrites() => TryFinishSets() && TryFinishPending();
+
+    private bool TryFinishPending()
+    {
+        if (Pending.IsEmpty || Pending.TryFinish())
+        {
+            return true;
+        }
+
+        Start(Pending.FinishAsync());
+        return Busy is null;
+    }
+
     private bool TryFinishSets()
     {
         if (_sets is not { } sets)
@@ -345,7 +428,7 @@ internal sealed class RespSession : IDisposable
             return true;
         }
 
-        if (!sets.TryFinish(Output))
+        if (!sets.TryFinish(this))
         {
             Start(FinishSetsAsync(sets));
             return Busy is null;
@@ -358,7 +441,7 @@ internal sealed class RespSession : IDisposable
 
     private async Task FinishSetsAsync(PipelinedSets sets)
     {
-        await sets.FinishAsync(Output);
+        await sets.FinishAsync(this);
         _sets = null;
         Door.ReturnSets(sets);
     }
@@ -417,15 +500,24 @@ internal sealed class RespSession : IDisposable
             return;
         }
 
-        long began = Stopwatch.GetTimestamp();
+        _began = Stopwatch.GetTimestamp();
+        _times = null;
+        int place = Output.Length;
+        _isPending = false;
         Run(info, command);
+        if (_isPending || !Pending.IsEmpty)
+        {
+            // Observed when its turn to reply comes.
+            return;
+        }
+
         if (Busy is null)
         {
-            Door.SlowLog.Note(this, command, began);
+            Observe(info, command, _began, place, _times);
         }
         else
         {
-            Busy = NoteLaterAsync(Busy, command.Copy(), began);
+            Busy = ObserveLaterAsync(Busy, info, command.Copy(), _began, place);
         }
     }
 
@@ -477,6 +569,7 @@ internal sealed class RespSession : IDisposable
         try
         {
             WriteResult result = await write;
+            _times = result.Times;
             reply(Output, result);
         }
         catch (StoreException failure)
@@ -487,10 +580,10 @@ internal sealed class RespSession : IDisposable
         needed?.Dispose();
     }
 
-    private async Task NoteLaterAsync(Task task, RespCommand command, long began)
+    private async Task ObserveLaterAsync(Task task, CommandInfo info, RespCommand command, long began, int place)
     {
         await task;
-        Door.SlowLog.Note(this, command, began);
+        Observe(info, command, began, place, _times);
     }
 
     private async Task SkipLaterAsync(Task task, int place)

@@ -88,15 +88,15 @@ internal static class ServerCommands
             return;
         }
 
-        SlowCommand[] slow = session.Door.SlowLog.Newest(count is -1 or > int.MaxValue ? int.MaxValue : (int)count);
+        SlowRequest[] slow = session.Door.SlowLog.Newest(count is -1 or > int.MaxValue ? int.MaxValue : (int)count);
         RespOutput output = session.Output;
         output.Array(slow.Length);
-        foreach (SlowCommand one in slow)
+        foreach (SlowRequest one in slow)
         {
             output.Array(6);
             output.Integer(one.Number);
-            output.Integer(one.UnixSeconds);
-            output.Integer(one.Microseconds);
+            output.Integer(one.UnixMilliseconds / 1000);
+            output.Integer((long)one.Duration.TotalMicroseconds);
             output.Array(one.Arguments.Length);
             foreach (byte[] argument in one.Arguments)
             {

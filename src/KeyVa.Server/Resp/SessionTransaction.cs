@@ -325,6 +325,8 @@ internal sealed class SessionTransaction(RespSession session)
             }
             while (result.Status is Status.Conflict or Status.Deadlock);
 
+            session.NoteTimes(result.Times);
+
             if (!result.IsOk)
             {
                 Output.Truncate(place);

@@ -39,6 +39,32 @@ internal static class StringWrites
         });
     }
 
+    /// <summary>Whether a SET is one write: not if it needs what the key holds.</summary>
+    public static bool Pipelines(RespSession session, RespCommand command) =>
+        command.Count == 3 || (SetOptions.TryParse(command, 3, isGetEx: false, out SetOptions options) && !options.Get && !options.KeepTtl);
+
+    /// <summary>SETEX and PSETEX.</summary>
+    public static void SetWithExpiry(RespSession session, RespCommand command)
+    {
+        bool inSeconds = command[0].Length == 5;
+        long now = session.Door.Now();
+        if (!SetOptions.TryMoment(command[2], inSeconds, isRelative: true, now, inSeconds ? "setex" : "psetex", out long moment, out string? error))
+        {
+            session.Output.Error(error!);
+            return;
+        }
+
+        ValueTask<WriteResult> write = session.Door.Store.UpsertAsync(
+            command.Memory(1), command.Memory(3), new WriteOptions { Expiry = Expiry.InMilliseconds(moment - now) });
+        session.Await(write, static (output, result) =>
+        {
+            if (Succeeded(output, result))
+            {
+                output.Ok();
+            }
+        });
+    }
+
     public static void SetIfAbsent(RespSession session, RespCommand command)
     {
         ValueTask<WriteResult> write = session.Door.Store.UpsertAsync(

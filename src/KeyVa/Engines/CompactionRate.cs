@@ -5,29 +5,39 @@ namespace KeyVa.Engines;
 /// little, so that the rate is even. A compaction takes first and then waits until what it took has come in; so pieces of
 /// any size pass, and those who wait are let go in the order in which they came. Flushes do not ask.
 /// </summary>
-/// <remarks>Thread-safe by one lock. A wait ends at once when its user stops and <see cref="Wake"/> is called.</remarks>
+/// <remarks>A rate of 0 is no limit. Thread-safe by one lock. A wait ends at once when its user stops and <see cref="Wake"/> is called.</remarks>
 internal sealed class CompactionRate : IDisposable
 {
     /// <summary>The bucket holds what comes in during this time.</summary>
     private const double BurstSeconds = 0.05;
 
-    private readonly long _bytesPerSecond;
     private readonly TimeProvider _time;
     private readonly ITimer _timer;
     private readonly object _gate = new();
 
     // Guarded by the gate. The bucket is full when _paidUntil lies the burst's time behind now.
     private readonly long _opened;
+    private double _bytesPerSecond;
     private double _paidUntil;
     private double _wakeAt = double.MaxValue;
 
     public CompactionRate(long bytesPerSecond, TimeProvider time)
     {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytesPerSecond);
+        ArgumentOutOfRangeException.ThrowIfNegative(bytesPerSecond);
         _bytesPerSecond = bytesPerSecond;
         _time = time;
         _opened = time.GetTimestamp();
         _timer = time.CreateTimer(static rate => ((CompactionRate)rate!).OnTimer(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Bytes per second from now on; 0: no limit. Who waits already waits as long as it was to.</summary>
+    public void Change(long bytesPerSecond)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytesPerSecond);
+        lock (_gate)
+        {
+            _bytesPerSecond = bytesPerSecond;
+        }
     }
 
     /// <summary>Takes so many bytes and waits until the rate allows them, or the user stops.</summary>
@@ -63,7 +73,7 @@ internal sealed class CompactionRate : IDisposable
     /// <summary>Takes bytes and returns the time, in seconds since the beginning, at which they have come in. Gate held.</summary>
     private double Reserve(long bytes)
     {
-        _paidUntil = Math.Max(_paidUntil, Now() - BurstSeconds) + ((double)bytes / _bytesPerSecond);
+        _paidUntil = Math.Max(_paidUntil, Now() - BurstSeconds) + (_bytesPerSecond > 0 ? bytes / _bytesPerSecond : 0);
         return _paidUntil;
     }
 

@@ -66,6 +66,9 @@ internal abstract class JournalEntry
     /// <summary>Set before completion.</summary>
     public AppendOutcome Outcome { get; set; }
 
+    /// <summary>Set before completion: what the sync took that was made for it, in ticks of the stopwatch; 0: none was.</summary>
+    public long SyncTicks { get; internal set; }
+
     /// <summary>The journal's queue.</summary>
     internal JournalEntry? Next { get; set; }
 

@@ -198,6 +198,14 @@ internal sealed class JournalWriter : IDisposable
         }
     }
 
+    private static void NoteSyncTicks(JournalEntry first, long ticks)
+    {
+        for (JournalEntry? entry = first; entry is not null; entry = entry.Next)
+        {
+            entry.SyncTicks = ticks;
+        }
+    }
+
     private static long GroupBytes(JournalEntry first) => JournalFormat.GroupHeaderBytes + EntryBytes(first);
 
     private static long EntryBytes(JournalEntry? first)
@@ -351,7 +359,9 @@ internal sealed class JournalWriter : IDisposable
         EndsInMark = false;
         if (_options.Durability == Durability.Always)
         {
+            long began = Stopwatch.GetTimestamp();
             SyncActive();
+            NoteSyncTicks(first, Stopwatch.GetTimestamp() - began);
         }
 
         if (Failure is not null)

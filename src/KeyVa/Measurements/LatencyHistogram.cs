@@ -23,10 +23,13 @@ internal sealed class LatencyHistogram
         Record((long)(elapsed * (1e9 / Stopwatch.Frequency)));
     }
 
-    public void Record(long nanoseconds)
+    /// <summary>Records a time in ticks of <see cref="Stopwatch"/>, for so many that shared it.</summary>
+    public void RecordTicks(long ticks, int count = 1) => Record((long)(ticks * (1e9 / Stopwatch.Frequency)), count);
+
+    public void Record(long nanoseconds, int count = 1)
     {
         long value = Math.Max(0, nanoseconds);
-        Interlocked.Increment(ref _counts[BucketOf(value)]);
+        Interlocked.Add(ref _counts[BucketOf(value)], count);
         long max = Volatile.Read(ref _max);
         while (value > max)
         {

@@ -452,7 +452,8 @@ internal sealed class PartitionRegistry : IPartitions
             _context.MergeFunctions,
             _context.Options.MaxQueuedWrites,
             syncs: _context.Options.Durability == Durability.Always && !definition.IsVolatile,
-            queue));
+            queue,
+            _context.Timing));
         context.History.From = Math.Min(context.History.From, _context.History.PinnedIn(definition.Id));
         PartitionIndexes opening = OpenIndexes(context, engine!, writer!);
         Volatile.Write(ref indexes, opening);

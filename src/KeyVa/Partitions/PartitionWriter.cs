@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Log;
+using KeyVa.Measurements;
 using KeyVa.Merges;
 using KeyVa.Replication;
 
@@ -56,6 +57,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private readonly IBackgroundWork _background;
     private readonly GroupEntry _entry;
     private readonly ITimer _admission;
+    private readonly WriteTiming _timing;
 
     // Shared.
     private readonly RequestQueue _queue;
@@ -80,13 +82,14 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private bool _isSlowedDown;
     private int _companyRounds;
 
-    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs, RequestQueue? queue = null)
+    public PartitionWriter(long partition, Engine engine, Journal? journal, VersionOracle oracle, IBackgroundWork background, TimeProvider time, MergeRegistry functions, int maxQueued, bool syncs, RequestQueue? queue = null, WriteTiming? timing = null)
     {
         _engine = engine;
         State = new PartitionState(engine, functions);
         _journal = journal;
         _oracle = oracle;
         _background = background;
+        _timing = timing ?? WriteTiming.Off;
         _pacing = new RoundPacing(syncs);
         _queue = queue ?? new RequestQueue(maxQueued);
         _round = new WriteRound(_queue);
@@ -545,6 +548,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     private void Encode()
     {
         WriteRound round = _round;
+        round.Formed = _timing.IsOn ? Stopwatch.GetTimestamp() : 0;
         _entry.Begin(Term, _index + 1);
         int count = 0;
         for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
@@ -603,6 +607,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
 
         long version = round.Version;
+        long logged = round.Formed != 0 ? Stopwatch.GetTimestamp() : 0;
         try
         {
             for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
@@ -613,6 +618,10 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             State.EndGroup(round.Index, version - 1, round.Stamp);
             EndVersions(round);
             _pacing.EndApply(round.ApplyBegun, (int)(version - round.Version));
+            if (logged != 0)
+            {
+                NoteTimes(round, logged, (int)(version - round.Version));
+            }
         }
         catch (StoreException failure)
         {
@@ -620,6 +629,22 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             // partition takes no more writes, and a replay comes to the result once the cause is mended.
             Fail(failure);
             round.Group.SetResults(Refusals.Failed(failure));
+        }
+    }
+
+    /// <summary>Says of the requests that took long where their time went.</summary>
+    private void NoteTimes(WriteRound round, long logged, int groupSize)
+    {
+        long applied = Stopwatch.GetTimestamp();
+
+        // Where nothing is synced the entry may be another group's by now.
+        long sync = _pacing.Syncs && _journal is not null ? Math.Min(_entry.SyncTicks, logged - round.Formed) : 0;
+        for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
+        {
+            if (request.Began is not 0 and var began && applied - began >= _timing.ThresholdTicks)
+            {
+                request.Result = request.Result with { Times = new WriteTimes(PartitionId, began, round.Formed, logged, sync, applied, groupSize) };
+            }
         }
     }
 

@@ -32,8 +32,8 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
     private readonly Journal _journal;
     private readonly IBackgroundWork _background;
     private readonly TimeProvider _time;
+    private readonly StoreContext _context;
     private readonly TimeSpan _interval;
-    private readonly long _bytesPerSecond;
     private readonly ITimer _timer;
 
     // The job's own.
@@ -57,7 +57,7 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
         _background = context.Background;
         _time = context.Time;
         _interval = context.Options.ScrubInterval;
-        _bytesPerSecond = context.Options.ScrubBytesPerSecond;
+        _context = context;
         _timer = _time.CreateTimer(static scrubber => ((Scrubber)scrubber!).Queue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         if (_interval > TimeSpan.Zero)
         {
@@ -99,7 +99,7 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
             _walk = new ScrubWalk(_registry, _journal, AllPartitions());
         }
 
-        bool more = _walk!.Step(Piece(_bytesPerSecond), Note, out long read);
+        bool more = _walk!.Step(Piece(_context.Options.ScrubBytesPerSecond), Note, out long read);
         lock (_gate)
         {
             _bytes += read;
@@ -121,7 +121,7 @@ internal sealed class Scrubber : BackgroundJob, IDisposable
             return;
         }
 
-        WaitFor(TimeSpan.FromSeconds((double)read / _bytesPerSecond));
+        WaitFor(TimeSpan.FromSeconds((double)read / _context.Options.ScrubBytesPerSecond));
     }
 
     /// <summary>Stops at once: after the piece that is being read.</summary>

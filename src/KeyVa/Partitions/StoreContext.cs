@@ -6,20 +6,27 @@ using KeyVa.Transactions.Locks;
 
 namespace KeyVa.Partitions;
 
-/// <summary>What a store's parts share. Immutable but for the count of those who use the block cache; thread-safe.</summary>
+/// <summary>What a store's parts share. Immutable but for what is said to change; thread-safe.</summary>
 internal sealed class StoreContext
 {
     // The store itself and each open engine use the cache; the last one to let go frees it.
     private int _cacheUsers = 1;
+    private StoreOptions _options = null!;
     private bool _isOpen;
     private LockTable? _locks;
     private long _lastOwner;
+    private long _detours;
 
     public required IFileSystem FileSystem { get; init; }
 
     public required string Directory { get; init; }
 
-    public required StoreOptions Options { get; init; }
+    /// <summary>As the store was opened, but for what has been changed since (<see cref="Store.Change"/>).</summary>
+    public required StoreOptions Options
+    {
+        get => Volatile.Read(ref _options);
+        set => Volatile.Write(ref _options, value);
+    }
 
     public required EngineOptions EngineOptions { get; init; }
 
@@ -45,6 +52,9 @@ internal sealed class StoreContext
     /// <summary>Who watches. Set while opening, before there are partitions.</summary>
     public Watches.WatchHub Watches { get; set; } = null!;
 
+    /// <summary>Whether the parts of a write's time are noted.</summary>
+    public Measurements.WriteTiming Timing { get; } = new();
+
     /// <summary>What all compactions together may write; null: no limit.</summary>
     public CompactionRate? CompactionRate { get; init; }
 
@@ -53,6 +63,12 @@ internal sealed class StoreContext
 
     /// <summary>The table of locks if somebody holds one, or waits; otherwise null, for one volatile read where no transaction ever locked.</summary>
     public LockTable? HeldLocks => Locks is { HasLocks: true } locks ? locks : null;
+
+    /// <summary>See <see cref="Store.Detours"/>.</summary>
+    public long Detours => Interlocked.Read(ref _detours);
+
+    /// <summary>A write begins that may overtake others, or be overtaken.</summary>
+    public void NoteDetour() => Interlocked.Increment(ref _detours);
 
     /// <summary>The number of the next transaction, or of the next owner of locks.</summary>
     public long NextOwner() => Interlocked.Increment(ref _lastOwner);

@@ -24,6 +24,9 @@ internal abstract class WriteRequest
     /// <summary>Hands the writer's role to it (only if <see cref="CanLead"/>).</summary>
     public virtual void Lead() => throw new InvalidOperationException("this request cannot lead");
 
+    /// <summary>When it was handed to the writer; 0: nobody wants to know.</summary>
+    public virtual long Began => 0;
+
     /// <summary>The result is set; the request is its caller's again.</summary>
     public abstract void Complete();
 }
@@ -146,6 +149,8 @@ internal sealed class AsyncWriteRequest : WriteRequest, IValueTaskSource<WriteRe
     private long _begun;
 
     public short Token => _source.Version;
+
+    public override long Began => _begun;
 
     public static AsyncWriteRequest Rent()
     {

@@ -24,6 +24,9 @@ internal sealed class WriteRound(RequestQueue queue)
 
     public long Stamp { get; set; }
 
+    /// <summary>When it was formed, if times are noted; 0: they are not.</summary>
+    public long Formed { get; set; }
+
     /// <summary>See <see cref="RoundPacing.BeginApply"/>.</summary>
     public long ApplyBegun { get; set; }
 

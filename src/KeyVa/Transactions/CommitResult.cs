@@ -19,6 +19,9 @@ public readonly struct CommitResult
     /// <summary>For a person: what happened and what to do; null when done.</summary>
     public string? Detail { get; init; }
 
+    /// <summary>As of <see cref="WriteResult"/>: where the time of its write went; null: it was not noted.</summary>
+    internal Measurements.WriteTimes? Times { get; init; }
+
     /// <summary>Whether it was done.</summary>
     public bool IsOk => Status == Status.Ok;
 }

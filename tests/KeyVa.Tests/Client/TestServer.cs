@@ -26,7 +26,7 @@ internal sealed class TestServer : IAsyncDisposable
 
     public string Directory => _options.Data;
 
-    public static async Task<TestServer> StartAsync(StoreOptions? store = null)
+    public static async Task<TestServer> StartAsync(StoreOptions? store = null, TelemetryOptions? telemetry = null, ILoggerFactory? logs = null)
     {
         ServerOptions options = new()
         {
@@ -37,6 +37,8 @@ internal sealed class TestServer : IAsyncDisposable
             ControlListen = new IPEndPoint(IPAddress.Loopback, 0),
             RespListen = new IPEndPoint(IPAddress.Loopback, 0),
             LogLevel = LogLevel.None,
+            Telemetry = telemetry ?? new TelemetryOptions(),
+            Logs = logs,
         };
         return new TestServer(options, await KeyVaServer.StartAsync(options));
     }

@@ -19,6 +19,7 @@ public sealed class PublicApiTests
     [Theory]
     [InlineData(typeof(Store))]
     [InlineData(typeof(RemoteStore))]
+    [InlineData(typeof(KeyVa.Hosting.KeyVaOptions))]
     public void ThePublicApiIsAsWrittenDown(Type one)
     {
         string api = Describe(one.Assembly);

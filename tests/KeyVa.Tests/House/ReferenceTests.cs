@@ -14,6 +14,7 @@ public sealed class ReferenceTests
         ["KeyVa.Raft"] = [],
         ["KeyVa.Protocol"] = [],
         ["KeyVa.Client"] = ["KeyVa", "KeyVa.Protocol"],
+        ["KeyVa.Hosting"] = ["KeyVa", "KeyVa.Client"],
         ["KeyVa.Cluster"] = ["KeyVa", "KeyVa.Raft"],
         ["KeyVa.Server"] = ["KeyVa.Cluster", "KeyVa.Protocol"],
         ["KeyVa.Cli"] = ["KeyVa.Client", "KeyVa.Server"],

@@ -167,7 +167,11 @@ public sealed class RespRepliesTests
         }
 
         // The bound of a connection is half a gigabyte; this one has less.
-        await using RespDoor door = new(server.Server.Store, new ServerOptions { Data = server.Directory }, new FailureLog(NullLogger.Instance));
+        ServerOptions options = new() { Data = server.Directory };
+        using RequestTracer tracer = new();
+        RequestObserver observer = new(server.Server.Store, NullLoggerFactory.Instance, TimeProvider.System, tracer);
+        await using RespDoor door = new(
+            server.Server.Store, options, new FailureLog(NullLogger.Instance), observer, new RequestMeter("resp"), new LiveConfiguration(options));
         using RespOutput output = new() { Most = 512 };
         DataCall call = new(door, output);
         RespReader reader = new(door.Limits);

@@ -137,6 +137,14 @@ public sealed class ConfigurationTests : IDisposable
         { "partitions", "two" },
         { "volatile", "yes" },
         { "log-level", "loud" },
+        { "log-format", "xml" },
+        { "operation-log", "on" },
+        { "slow-log", "10ms,scans=1s" },
+        { "slow-log-length", "10001" },
+        { "otlp-endpoint", "collector:4317" },
+        { "otlp-protocol", "thrift" },
+        { "otlp-interval", "1ms" },
+        { "trace-sample", "1.1" },
     };
 
     [Fact]
@@ -208,6 +216,53 @@ public sealed class ConfigurationTests : IDisposable
             new Dictionary<string, string>(), null, [new("KEYVA_CONFIG", _file), new("KEYVA_SERVER", "10.0.0.1:7401")]);
         Assert.Equal("/elsewhere", options.Data);
     }
+
+    [Fact]
+    public void EverySettingSaysWhereItComesFrom()
+    {
+        File.WriteAllText(_file, """{ "memtable": "1MiB", "data": "/file" }""");
+        ServerOptions options = Load(new() { ["--data"] = "/flag" }, new() { ["KEYVA_LOG_LEVEL"] = "debug", ["KEYVA_DATA"] = "/environment" });
+        Dictionary<string, (string Value, string Source)> settings =
+            EffectiveSetting.All(options).ToDictionary(static one => one.Setting.Name, static one => (one.Value, one.Source));
+        Assert.Equal(SettingsSchema.All.Count, settings.Count);
+        Assert.Equal(("/flag", "--data"), settings["data"]);
+        Assert.Equal(("debug", "KEYVA_LOG_LEVEL"), settings["log-level"]);
+        Assert.Equal(("1MiB", $"the file '{_file}'"), settings["memtable"]);
+        Assert.Equal(("lsm", "default"), settings["engine"]);
+
+        // A program that makes its own options is not said to have the defaults.
+        ServerOptions made = new() { RespThreads = 3 };
+        Assert.Equal("program", EffectiveSetting.All(made).Single(static one => one.Setting.Name == "resp-threads").Source);
+        Assert.Equal("default", EffectiveSetting.All(made).Single(static one => one.Setting.Name == "data").Source);
+    }
+
+    [Theory]
+    [InlineData("off", "get", long.MaxValue)]
+    [InlineData("0", "scan", 0)]
+    [InlineData("10ms", "commit", 10_000)]
+    [InlineData("250us,get=off", "put", 250)]
+    [InlineData("250us,get=off", "get", long.MaxValue)]
+    [InlineData("1s, scan=1.5s , bulk=off", "scan", 1_500_000)]
+    public void SlowThresholdsAreReadByOperation(string text, string operation, long microseconds)
+    {
+        Assert.True(SlowThresholds.TryParse(text, out SlowThresholds? thresholds));
+        string[] words = ["get", "put", "remove", "write", "scan", "bulk", "commit", "other"];
+        long ticks = thresholds.TicksOf((Operation)Array.IndexOf(words, operation));
+        Assert.Equal(microseconds, ticks == long.MaxValue ? ticks : (long)System.Diagnostics.Stopwatch.GetElapsedTime(0, ticks).TotalMicroseconds);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("10")]
+    [InlineData("-1ms")]
+    [InlineData("10ms,")]
+    [InlineData("10ms,get")]
+    [InlineData("10ms,get=")]
+    [InlineData("get=10ms")]
+    [InlineData("25h")]
+    [InlineData("1e3ms")]
+    [InlineData("NaNms")]
+    public void OtherSlowThresholdsAreRefused(string text) => Assert.False(SlowThresholds.TryParse(text, out _));
 
     [Fact]
     public void SettingsThatContradictEachOtherAreRefused()

@@ -1,4 +1,5 @@
 using System.Text;
+using KeyVa.Measurements;
 using KeyVa.Server;
 using Xunit;
 

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace KeyVa.Server;
+namespace KeyVa.Measurements;
 
 /// <summary>The figures of lsm partitions, by partition and by level. Stateless.</summary>
 internal static class EngineMetrics

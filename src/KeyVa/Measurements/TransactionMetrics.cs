@@ -1,4 +1,4 @@
-namespace KeyVa.Server;
+namespace KeyVa.Measurements;
 
 /// <summary>The metrics of transactions and locks. Stateless.</summary>
 internal static class TransactionMetrics

@@ -1,6 +1,6 @@
 using KeyVa.Indexes;
 
-namespace KeyVa.Server;
+namespace KeyVa.Measurements;
 
 /// <summary>The metrics of secondary indexes, by index. Stateless.</summary>
 internal static class IndexMetrics
