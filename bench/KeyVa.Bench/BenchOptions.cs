@@ -30,6 +30,7 @@ internal sealed record BenchOptions
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
+          gate          what it costs per request to know who asks and to count how often
           resp          redis-benchmark against the Redis protocol and against redis-server
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
           index         what a secondary index adds to a put, against a get, a delete and a put

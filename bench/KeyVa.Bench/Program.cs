@@ -17,6 +17,9 @@ try
         case RespBench.KeyVaRole:
             await RespRole.RunAsync(args[1], Port(args[2]), args[3]);
             return 0;
+        case GateBench.Role:
+            await GateBench.ServeAsync(args[1], Port(args[2]), Port(args[3]), Port(args[4]), args[5]);
+            return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;
@@ -94,6 +97,9 @@ static int Run(BenchOptions options)
                     break;
                 case "resp":
                     sections.Add(new RespBench(options).Run());
+                    break;
+                case "gate":
+                    Keep(new GateBench(options).Run());
                     break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());

@@ -22,6 +22,7 @@ internal static class AdminCommands
         admin.Subcommands.Add(EngineCommands.CreateEngine(session));
         admin.Subcommands.Add(ScrubCommand.Create(session));
         admin.Subcommands.Add(LiveTransactionsCommand.Create(session));
+        admin.Subcommands.Add(UserCommands.Create(session));
         return admin;
     }
 

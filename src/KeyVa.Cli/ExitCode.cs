@@ -76,6 +76,9 @@ internal sealed class CommandException : Exception
         Status.NotUnique => "a unique index has the value already; nothing was written",
         Status.NotIndexable => "a strict index cannot read the value; nothing was written",
         Status.NotReady => "the index is being filled; try again later",
+        Status.Unauthenticated => "the server has users; name yours with --user, or use a profile ('keyva profile --help')",
+        Status.PermissionDenied => "the user may not do this, or not with these keys",
+        Status.RateLimited => "a limit of requests or bytes is reached; try again later",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

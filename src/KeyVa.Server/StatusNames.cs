@@ -27,6 +27,9 @@ internal static class StatusNames
         Status.NotUnique => "not-unique",
         Status.NotIndexable => "not-indexable",
         Status.NotReady => "not-ready",
+        Status.Unauthenticated => "unauthenticated",
+        Status.PermissionDenied => "permission-denied",
+        Status.RateLimited => "rate-limited",
         _ => "failed",
     };
 
@@ -52,6 +55,9 @@ internal static class StatusNames
         Status.NotUnique => 409,
         Status.NotIndexable => 422,
         Status.NotReady => 503,
+        Status.Unauthenticated => 401,
+        Status.PermissionDenied => 403,
+        Status.RateLimited => 429,
         _ => 500,
     };
 
@@ -76,6 +82,9 @@ internal static class StatusNames
         Status.NotUnique => "A unique index has the value already",
         Status.NotIndexable => "A strict index cannot read the value",
         Status.NotReady => "The index is being filled",
+        Status.Unauthenticated => "Say who you are",
+        Status.PermissionDenied => "Not allowed",
+        Status.RateLimited => "Too many requests",
         _ => "The store failed",
     };
 
@@ -100,6 +109,9 @@ internal static class StatusNames
         Status.NotUnique => "another record has the value; nothing was written",
         Status.NotIndexable => "the value is not what the index reads; nothing was written",
         Status.NotReady => "the index is being filled; try again later",
+        Status.Unauthenticated => "this server has users; send the name and password of one, or a token",
+        Status.PermissionDenied => "the user has no right to do this, or not with these keys",
+        Status.RateLimited => "a limit of requests or bytes is reached; come back later",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

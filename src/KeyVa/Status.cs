@@ -73,4 +73,13 @@ public enum Status : byte
 
     /// <summary>The index is still being filled, or was made after the snapshot that is asked for; try again later.</summary>
     NotReady = 18,
+
+    /// <summary>A server wants to know who asks, and was not told, or was told wrong. Embedded stores have no users.</summary>
+    Unauthenticated = 19,
+
+    /// <summary>The user may not do this, or not with these keys.</summary>
+    PermissionDenied = 20,
+
+    /// <summary>Too many requests or bytes came from the user, its address or everybody; the server says when to come back.</summary>
+    RateLimited = 21,
 }

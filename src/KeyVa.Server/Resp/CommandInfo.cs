@@ -1,4 +1,5 @@
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -65,6 +66,9 @@ internal sealed class CommandInfo
 
     /// <summary>The subcommands of a command that is nothing by itself.</summary>
     public CommandInfo[] Subcommands { get; init; } = [];
+
+    /// <summary>What it takes to be allowed it; the table of commands sets it, from the table of permissions.</summary>
+    public Permission Permission { get; set; } = PermissionTable.Missing;
 
     public bool IsWrite => (Flags & CommandFlags.Write) != 0;
 

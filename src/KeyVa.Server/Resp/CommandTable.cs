@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -23,6 +24,11 @@ internal static class CommandTable
     {
         All = [.. StringCommands.All, .. CounterCommands.All, .. KeyCommands.All, .. ExpiryCommands.All, .. ScanCommands.All, .. TransactionCommands.All,
             .. ConnectionCommands.All, .. ServerCommands.All, .. PubSubCommands.All];
+        foreach (CommandInfo command in All.SelectMany(static one => one.Subcommands.Prepend(one)))
+        {
+            command.Permission = PermissionTable.OfResp(command.Name) ?? PermissionTable.Missing;
+        }
+
         (Slots, Multiplier, Shift) = Build(All);
         Set = Find("set"u8)!;
         Get = Find("get"u8)!;

@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -25,13 +27,24 @@ internal sealed class RespDoor : IAsyncDisposable
     private long _lastId;
     private long _unfinishedBytes;
 
-    public RespDoor(Store store, ServerOptions options, FailureLog failures)
+    private readonly UserStore _users;
+    private readonly ConnectionLimits _connections;
+    private readonly IDisposable _following;
+
+    public RespDoor(Store store, ServerOptions options, FailureLog failures, Authenticator authenticator, UserStore users, RateLimits rates, AuditLog audit)
     {
+        _users = users;
+        Authenticator = authenticator;
+        Rates = rates;
+        Audit = audit;
+        _connections = new ConnectionLimits(options.RespMaxClients, options.MaxAddressConnections, int.MaxValue, int.MaxValue);
+        _following = users.OnChange(CutOff);
         Store = store;
         Clock = options.Clock;
         Failures = failures;
         MaxClients = options.RespMaxClients;
         IdleTimeout = options.RespIdleTimeout;
+        Patience = options.RespPatience;
         int longest = Math.Max(options.RespMaxRequestBytes, store.Options.MaxValueBytes + RespLimits.MaxLineBytes);
         Limits = new RespLimits { MaxBulkBytes = longest, MaxCommandBytes = longest };
         Events = new KeyspaceEvents(this);
@@ -39,6 +52,15 @@ internal sealed class RespDoor : IAsyncDisposable
     }
 
     public Store Store { get; }
+
+    public Authenticator Authenticator { get; }
+
+    public RateLimits Rates { get; }
+
+    public AuditLog Audit { get; }
+
+    /// <summary>The users of this moment.</summary>
+    public UserDirectory Users => _users.Current;
 
     public TimeProvider Clock { get; }
 
@@ -51,6 +73,9 @@ internal sealed class RespDoor : IAsyncDisposable
 
     /// <summary>A connection that sends nothing for so long is closed; zero: never.</summary>
     public TimeSpan IdleTimeout { get; }
+
+    /// <summary>How long a command may stay unfinished, a client take nothing, or a stranger stay one.</summary>
+    public TimeSpan Patience { get; }
 
     public int Port { get; set; }
 
@@ -89,17 +114,23 @@ internal sealed class RespDoor : IAsyncDisposable
     /// <summary>Takes in a connection; null: there are too many.</summary>
     public RespSession? TryOpen(System.Net.EndPoint? peer, Action wake)
     {
-        if (_sessions.Count >= MaxClients)
+        if (_connections.TryConnect(peer) is not { } address)
         {
             return null;
         }
 
-        RespSession session = new(this, Interlocked.Increment(ref _lastId), peer, wake);
+        RespSession session = new(this, Interlocked.Increment(ref _lastId), peer, address, wake);
         _sessions[session.Id] = session;
         return session;
     }
 
-    public void Forget(RespSession session) => _sessions.TryRemove(session.Id, out _);
+    public void Forget(RespSession session)
+    {
+        if (_sessions.TryRemove(session.Id, out _))
+        {
+            _connections.Leave(session.Address);
+        }
+    }
 
     /// <summary>A connection wants to hold so many bytes more of an unfinished command (or fewer); false: all together hold too many.</summary>
     public bool TryHold(long bytes)
@@ -142,8 +173,22 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _following.Dispose();
         await Events.DisposeAsync();
         _stopping.Dispose();
+    }
+
+    /// <summary>The users have changed: whoever only listens, and so is not asked at its next command, is cut off if it may not any more.</summary>
+    private void CutOff()
+    {
+        UserDirectory users = Users;
+        foreach (RespSession session in Sessions)
+        {
+            if (session.Subscriptions.Count > 0 && session.Caller.AsOf(users).Data.Highest < Level.Read)
+            {
+                session.Kill();
+            }
+        }
     }
 
     private bool AllPartitions(Func<Partition, bool> holds)

@@ -3,6 +3,8 @@ using System.Text;
 using KeyVa.Indexes;
 using KeyVa.Protocol.Resp;
 using KeyVa.Server;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 using KeyVa.Server.Resp;
 using KeyVa.Tests.Client;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -167,9 +169,12 @@ public sealed class RespRepliesTests
         }
 
         // The bound of a connection is half a gigabyte; this one has less.
-        await using RespDoor door = new(server.Server.Store, new ServerOptions { Data = server.Directory }, new FailureLog(NullLogger.Instance));
+        UserStore users = new(server.Server.Store.FileSystem, server.Directory, PasswordHash.MinIterations, TimeProvider.System);
+        await using RespDoor door = new(
+            server.Server.Store, new ServerOptions { Data = server.Directory }, new FailureLog(NullLogger.Instance),
+            new Authenticator(users), users, new RateLimits(new PlaneLimits(), new PlaneLimits()), new AuditLog(NullLoggerFactory.Instance));
         using RespOutput output = new() { Most = 512 };
-        DataCall call = new(door, output);
+        DataCall call = new(door, output) { Rights = Rights.Everything };
         RespReader reader = new(door.Limits);
         byte[] sent = Encoding.ASCII.GetBytes(RespSocket.Encode("KEYS", "*"));
         Assert.Equal(RespRead.Complete, reader.Read(sent, 0, sent.Length));
