@@ -1,5 +1,6 @@
 using KeyVa.Engines;
 using KeyVa.Io;
+using KeyVa.Log;
 
 namespace KeyVa;
 
@@ -18,4 +19,7 @@ internal sealed record StoreEnvironment
 
     /// <summary>Changes engine options that <see cref="StoreOptions"/> does not offer.</summary>
     public Func<EngineOptions, EngineOptions>? Engine { get; init; }
+
+    /// <summary>Changes the journal's settings, or null.</summary>
+    public Func<JournalOptions, JournalOptions>? Journal { get; init; }
 }

@@ -339,14 +339,18 @@ internal sealed class StoreOpening : IDisposable
         ? Math.Max(1, (long)options.RetainVersionsFor.TotalMilliseconds / (VersionClock.Capacity / 2))
         : 1000;
 
-    private JournalOptions JournalOptions() => new()
+    private JournalOptions JournalOptions()
     {
-        Durability = _options.Durability,
-        SyncInterval = _options.SyncInterval,
-        SegmentBytes = _options.JournalSegmentBytes,
-        BudgetBytes = _options.JournalBudgetBytes,
-        BudgetExceeded = partitions => Registry?.Flush(partitions),
-    };
+        var options = new JournalOptions
+        {
+            Durability = _options.Durability,
+            SyncInterval = _options.SyncInterval,
+            SegmentBytes = _options.JournalSegmentBytes,
+            BudgetBytes = _options.JournalBudgetBytes,
+            BudgetExceeded = partitions => Registry?.Flush(partitions),
+        };
+        return _environment.Journal?.Invoke(options) ?? options;
+    }
 
     private void ReleaseJournal()
     {

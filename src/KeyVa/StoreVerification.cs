@@ -190,7 +190,7 @@ internal sealed class StoreVerification
             {
                 Collect(() => VerifyReserve(Path.Combine(directory, name)));
             }
-            else if (JournalFormat.SequenceOf(name) == 0)
+            else if (JournalFormat.SequenceOf(name) == 0 && !IsJournalFile(name))
             {
                 _note?.Invoke($"'{Path.Combine(directory, name)}' is no file of the journal");
             }
@@ -217,10 +217,20 @@ internal sealed class StoreVerification
         }
     }
 
+    // What they hold is read with the journal, or is nothing that counts.
+    private static bool IsJournalFile(string name) =>
+        name is JournalBeginning.FileName or JournalBeginning.TemporaryName || name.EndsWith(RetiredSegments.Suffix, StringComparison.Ordinal);
+
     // A write that found no room, or was cut off before the journal went on in the next segment, may have left something
     // there; it never counts.
     private void NoteUnusedEnd(ScannedSegment segment)
     {
+        if (segment.Header.UsedBefore)
+        {
+            // Remains of what the file was before.
+            return;
+        }
+
         using StorageFile file = _files.Open(segment.Path, writable: false);
         long end = segment.End - segment.Header.Base + JournalFormat.SegmentHeaderBytes;
         long found = FirstByte(file, end);

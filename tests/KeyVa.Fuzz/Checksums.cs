@@ -138,21 +138,22 @@ internal static class Checksums
         }
 
         BinaryPrimitives.WriteUInt32LittleEndian(segment.AsSpan(JournalFormat.SegmentHeaderBytes - 4), Crc32C.Compute(segment.AsSpan(0, JournalFormat.SegmentHeaderBytes - 4)));
-        bool first = BinaryPrimitives.ReadUInt32LittleEndian(segment.AsSpan(8)) == JournalFormat1.Version;
-        int headerBytes = first ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
+        uint version = BinaryPrimitives.ReadUInt32LittleEndian(segment.AsSpan(8));
+        bool first = version == JournalFormat1.Version;
+        int headerBytes = GroupScanner.HeaderBytes(version);
         uint previous = BinaryPrimitives.ReadUInt32LittleEndian(segment.AsSpan(48));
         for (int at = JournalFormat.SegmentHeaderBytes; at + headerBytes <= segment.Length;)
         {
             Span<byte> rest = segment.AsSpan(at);
             bool isGroup = first ? JournalFormat1.HasGroupMagic(rest) : JournalFormat.HasGroupMagic(rest);
-            GroupHeader header = first ? JournalFormat1.ReadGroupHeader(rest) : JournalFormat.ReadGroupHeader(rest);
+            GroupHeader header = first ? JournalFormat1.ReadGroupHeader(rest) : JournalFormat.ReadGroupHeader(rest, version);
             if (!isGroup || header.Length < headerBytes || header.Length > rest.Length)
             {
                 return;
             }
 
             BinaryPrimitives.WriteUInt32LittleEndian(rest[(first ? 12 : 16)..], previous);
-            previous = RepairGroup(rest[..header.Length], first);
+            previous = RepairGroup(rest[..header.Length], first, version, JournalFormat.RecordSeed(version, header.Salt));
             at += header.Length;
         }
     }
@@ -194,10 +195,10 @@ internal static class Checksums
         }
     }
 
-    private static uint RepairGroup(Span<byte> group, bool first)
+    private static uint RepairGroup(Span<byte> group, bool first, uint version, uint seed)
     {
-        int at = first ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
-        uint checksum = first ? Crc32C.Compute(group[8..at]) : JournalFormat.HeaderChecksum(group);
+        int at = GroupScanner.HeaderBytes(version);
+        uint checksum = first ? Crc32C.Compute(group[8..at]) : JournalFormat.HeaderChecksum(group, version);
         while (at < group.Length)
         {
             Span<byte> rest = group[at..];
@@ -207,7 +208,7 @@ internal static class Checksums
                 break;
             }
 
-            BinaryPrimitives.WriteUInt32LittleEndian(rest, Crc32C.Compute(rest[4..head.Length]));
+            BinaryPrimitives.WriteUInt32LittleEndian(rest, JournalFormat.RecordChecksum(seed, rest[..head.Length]));
             checksum = Crc32C.Extend(checksum, rest[..4]);
             at += head.Length;
         }

@@ -19,7 +19,7 @@ public sealed class CommandFuzzTests : Fuzzing
         Assert.Equal(InSurroundings(input, random, ReadOperations), InSurroundings(input, random, ReadOperations)));
 
     [Fact]
-    public void GroupsStayInsideTheirBytes() => Run(40_000, [Group(1), Group(3)], static (input, random) =>
+    public void GroupsStayInsideTheirBytes() => Run(40_000, [Group(1), Group(3), ShortGroup(0), ShortGroup(1), ShortGroup(3)], static (input, random) =>
         Assert.Equal(InSurroundings(input, random, ReadGroup), InSurroundings(input, random, ReadGroup)));
 
     // What stands around the bytes differs each time: an answer that depends on it came from reading outside.
@@ -116,6 +116,21 @@ public sealed class CommandFuzzTests : Fuzzing
         public override int Version => 300;
 
         public override string? Merge(in MergeInput input, IBufferWriter<byte> result) => null;
+    }
+
+    private static byte[] ShortGroup(int commands)
+    {
+        GroupEntry entry = new(1, static () => { });
+        entry.Begin(0, 7);
+        for (int i = 0; i < commands; i++)
+        {
+            using CommandBuilder command = new();
+            command.Put(Encoding.UTF8.GetBytes($"key{i}"), new byte[i * 90], new WriteOptions { Condition = Condition.IfVersion(i) });
+            entry.Add(command);
+        }
+
+        entry.Seal(7, 1_700_000_000_000);
+        return entry.Content.ToArray();
     }
 
     private static byte[] Group(int commands)

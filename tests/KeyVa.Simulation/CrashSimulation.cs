@@ -533,7 +533,14 @@ internal sealed class CrashSimulation
             _engineOptions = _engineOptions with { CompactionStyle = (CompactionStyle)_random.Next(2) };
         }
 
-        var environment = new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work, Engine = _ => _engineOptions };
+        var environment = new StoreEnvironment
+        {
+            FileSystem = _files,
+            Time = _time,
+            Background = _work,
+            Engine = _ => _engineOptions,
+            Journal = options => options with { ReuseFromGroupBytes = _seed % 4 == 0 ? options.ReuseFromGroupBytes : 0 },
+        };
         _store = Store.Open(Directory, _options, environment);
     }
 

@@ -287,7 +287,14 @@ internal sealed class MetamorphicRun : IDisposable
         OptionNames.UnionWith(drawn.Drawn.Select(static one => one.Name));
         _openings.Add(options.ToString());
         _work = _layout.OwnThreads ? null : new DeterministicWork(_random);
-        _store = Store.Open(_directory, options.StoreOptions, new StoreEnvironment { FileSystem = _files, Time = _time, Background = _work, Engine = options.Apply });
+        _store = Store.Open(_directory, options.StoreOptions, new StoreEnvironment
+        {
+            FileSystem = _files,
+            Time = _time,
+            Background = _work,
+            Engine = options.Apply,
+            Journal = static journal => journal with { ReuseFromGroupBytes = 0 },
+        });
     }
 
     private void Close(bool isDead = false)

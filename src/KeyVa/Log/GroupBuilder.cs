@@ -26,13 +26,21 @@ internal sealed class GroupBuilder : IDisposable
     private long _length;
     private int _checksumCount;
     private uint[] _checksums = new uint[64];
+    private ulong _salt;
+    private uint _seed;
 
     /// <summary>Bytes an entry takes in a group.</summary>
     public static int Size(JournalEntry entry) =>
-        JournalFormat.Align(JournalFormat.RecordHeadBytes(entry.Positions, entry.Payload.Length) + entry.Payload.Length);
+        JournalFormat.Align(JournalFormat.RecordHeadBytes(entry.Positions, entry.ContentLength) + entry.ContentLength);
 
-    public void Begin()
+    /// <summary>Begins a group of a segment with this salt.</summary>
+    public void Begin(ulong salt)
     {
+        if (_seed == 0 || _salt != salt)
+        {
+            (_salt, _seed) = (salt, JournalFormat.RecordSeed(JournalFormat.Version, salt));
+        }
+
         _staging.Clear(KeptBytes);
         _staging.Append(JournalFormat.GroupHeaderBytes);
         _pieceCount = 0;
@@ -44,14 +52,14 @@ internal sealed class GroupBuilder : IDisposable
     public void Add(JournalEntry entry)
     {
         ReadOnlySpan<LogPosition> positions = entry.Positions;
-        ReadOnlySpan<byte> payload = entry.Payload.Written;
+        ReadOnlySpan<byte> payload = entry.Content;
         Debug.Assert(positions.Length is > 0 and <= JournalFormat.MaxPositions, "a record is for somebody");
         int head = JournalFormat.RecordHeadBytes(positions, payload.Length);
         int size = JournalFormat.Align(head + payload.Length);
         Span<byte> header = _staging.Append(head);
         int headerAt = _staging.Length - head;
         JournalFormat.WriteRecordHead(header, entry.Kind, positions, payload.Length);
-        uint checksum = Crc32C.Extend(Crc32C.Compute(header[4..]), payload);
+        uint checksum = Crc32C.Extend(JournalFormat.RecordChecksum(_seed, header), payload);
 
         if (payload.Length <= CopiedPayloadBytes)
         {
@@ -60,7 +68,7 @@ internal sealed class GroupBuilder : IDisposable
         else
         {
             CloseStaged();
-            AddPiece(new Piece(entry.Payload.Address, 0, payload.Length));
+            AddPiece(new Piece(entry.Payload.Address + entry.PayloadFrom, 0, payload.Length));
         }
 
         Span<byte> padding = _staging.Append(size - head - payload.Length);
@@ -72,7 +80,7 @@ internal sealed class GroupBuilder : IDisposable
     }
 
     /// <summary>Completes the group at its place; returns its checksum, to which the next group is chained.</summary>
-    public uint Finish(ulong salt, long offset, long synced, uint previous)
+    public uint Finish(long offset, long synced, uint previous)
     {
         Debug.Assert(synced <= offset, "nothing is synced before it is written");
         Debug.Assert(_length <= int.MaxValue, "groups are bounded");
@@ -82,7 +90,7 @@ internal sealed class GroupBuilder : IDisposable
         {
             Length = (int)_length,
             Previous = previous,
-            Salt = salt,
+            Salt = _salt,
             Offset = offset,
             Synced = synced,
         });

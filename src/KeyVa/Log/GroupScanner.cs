@@ -92,9 +92,16 @@ internal sealed class GroupScanner : IDisposable
         hasMagic = there && (_version == JournalFormat1.Version ? JournalFormat1.HasGroupMagic(head) : JournalFormat.HasGroupMagic(head));
         header = !there ? default
             : _version == JournalFormat1.Version ? JournalFormat1.ReadGroupHeader(head)
-            : JournalFormat.ReadGroupHeader(head);
+            : JournalFormat.ReadGroupHeader(head, _version);
         return there;
     }
+
+    /// <summary>
+    /// Whether what stands at a place can only be what is left of a group of this segment: two of magic, salt and offset are right.
+    /// </summary>
+    public bool IsRecognizable(long at, out GroupHeader header) =>
+        TryPeek(at, out header, out bool hasMagic)
+        && (hasMagic ? 1 : 0) + (IsSalt(header, _salt) ? 1 : 0) + (header.Offset == _base + at - JournalFormat.SegmentHeaderBytes ? 1 : 0) >= 2;
 
     /// <summary>Whether a group's salt is the one that its segment's header names.</summary>
     public static bool IsSalt(in GroupHeader header, ulong salt) =>
@@ -102,7 +109,7 @@ internal sealed class GroupScanner : IDisposable
 
     /// <summary>Bytes of a group's header.</summary>
     public static int HeaderBytes(uint version) =>
-        version == JournalFormat1.Version ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytes;
+        version == JournalFormat1.Version ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytesOf(version);
 
     /// <summary>
     /// Hands over the one record at a place, if its checksum fits, whatever its group is like. <paramref name="length"/>:
@@ -121,7 +128,7 @@ internal sealed class GroupScanner : IDisposable
         length = head.Length;
         ReadOnlySpan<byte> record = View(at, length);
         if (record.Length != length
-            || BinaryPrimitives.ReadUInt32LittleEndian(record) != Crc32C.Compute(record[4..])
+            || BinaryPrimitives.ReadUInt32LittleEndian(record) != JournalFormat.RecordChecksum(JournalFormat.RecordSeed(_version, _salt), record)
             || head.Kind is not (RecordKind.Commands or RecordKind.Commit or RecordKind.Ingest or RecordKind.Reached))
         {
             return false;
@@ -165,7 +172,9 @@ internal sealed class GroupScanner : IDisposable
     /// </summary>
     public bool TryGroup(long at, ulong? salt, out GroupHeader header) =>
         _version == 0
-            ? TryGroupOf(JournalFormat.Version, at, salt, out header) || TryGroupOf(JournalFormat1.Version, at, salt, out header)
+            ? TryGroupOf(JournalFormat.Version, at, salt, out header)
+                || TryGroupOf(JournalFormat.Version2, at, salt, out header)
+                || TryGroupOf(JournalFormat1.Version, at, salt, out header)
             : TryGroupOf(_version, at, salt, out header);
 
     private bool TryGroupOf(uint version, long at, ulong? salt, out GroupHeader header)
@@ -184,7 +193,7 @@ internal sealed class GroupScanner : IDisposable
             return false;
         }
 
-        header = first ? JournalFormat1.ReadGroupHeader(head) : JournalFormat.ReadGroupHeader(head);
+        header = first ? JournalFormat1.ReadGroupHeader(head) : JournalFormat.ReadGroupHeader(head, version);
         if (header.Length < headerBytes
             || header.Length % JournalFormat.Alignment != 0
             || header.Length > _limit - at

@@ -50,7 +50,7 @@ internal sealed class Journal : IDisposable
     {
         _options = options;
         _files = files;
-        _segments = new SegmentList(files, segments);
+        _segments = new SegmentList(files, options, segments);
         _writer = new JournalWriter(options, files, _segments, segments[^1], scan.Previous, scan.EndsInMark);
         if (scan.Synced < scan.End)
         {
@@ -136,6 +136,12 @@ internal sealed class Journal : IDisposable
         {
             using var scanner = new GroupScanner();
             var visitor = new ReplayVisitor { Reader = reader };
+            if (pinned[0].Reached.Count > 0)
+            {
+                // The record that says it may be lost, with the rest of the segment, where nobody had asked for a sync.
+                reader.Reach([.. pinned[0].Reached.Select(static reached => new LogPosition(reached.Key, 0, reached.Value))]);
+            }
+
             foreach (JournalSegment segment in pinned)
             {
                 SegmentReading.Read(segment, end, scanner, ref visitor);
@@ -223,6 +229,14 @@ internal sealed class Journal : IDisposable
         catch (StorageException error)
         {
             _writer.Fail(error);
+        }
+
+        if (_files.Retired.Any)
+        {
+            lock (_gate)
+            {
+                _syncThread.NoteRetired();
+            }
         }
     }
 
@@ -314,7 +328,7 @@ internal sealed class Journal : IDisposable
         int positions = entry.Positions.Length;
         ArgumentOutOfRangeException.ThrowIfZero(positions, nameof(entry));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(positions, JournalFormat.MaxPositions, nameof(entry));
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.Payload.Length, JournalFormat.MaxPayloadBytes, nameof(entry));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(entry.ContentLength, JournalFormat.MaxPayloadBytes, nameof(entry));
     }
 
     // The caller holds the gate.

@@ -49,8 +49,16 @@ internal abstract class JournalEntry
     /// <summary>Only removals: may use the disk reserve.</summary>
     public bool MayUseReserve { get; set; }
 
-    /// <summary>The record's content; the journal only reads it.</summary>
+    /// <summary>The record's content, from <see cref="PayloadFrom"/> on; the journal only reads it.</summary>
     public NativeBuffer Payload { get; } = new();
+
+    /// <summary>Bytes at the beginning of the buffer that are not of the content: room for a head of which the length is known at the end.</summary>
+    public int PayloadFrom { get; protected set; }
+
+    /// <summary>The record's content.</summary>
+    public ReadOnlySpan<byte> Content => Payload.Written[PayloadFrom..];
+
+    public int ContentLength => Payload.Length - PayloadFrom;
 
     /// <summary>Set before completion.</summary>
     public AppendOutcome Outcome { get; set; }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Numerics;
 using KeyVa.Io;
 
 namespace KeyVa.Log;
@@ -10,27 +11,31 @@ namespace KeyVa.Log;
 /// <code>
 /// segment   [ header, 512 bytes ][ group ][ group ] ... zeros to the end of the file
 ///
-/// header     0 magic "KEYVAJNL"   8 u32 version   12 u32 0      16 i64 sequence   24 u64 salt
+/// header     0 magic "KEYVAJNL"   8 u32 version   12 u32 flags  16 i64 sequence   24 u64 salt
 ///           32 i64 base offset   40 i64 synced offset           48 u32 checksum of the last group before
 ///           52 zeros            508 u32 CRC32C of bytes 0..508
 ///
-/// group      0 u16 magic "KG"     2 u48 offset     8 u32 checksum    12 u32 length
-///           16 u32 checksum of the group before   20 u32 low half of the salt
-///           24 u32 offset less synced offset, all ones if it is larger: then nothing is said of syncs    28 records
+/// group      0 u16 magic "KG"     2 u48 offset     8 u32 checksum
+///           12 u32 bits 0-26: length by 4; bits 27-31: how far behind the synced offset is: 0 not at all, n at most 2^n, 31: unsaid
+///           16 u32 checksum of the group before   20 u32 low half of the salt    24 records
 ///
-/// record     0 u32 CRC32C of the record from byte 4 to its end, padding included
-///            4 u8 kind, varint payload length, varint positions
-///              positions: varint partition, varint term, varint index   then payload   then zeros to a multiple of 4
+/// record     0 u32 CRC32C of the low half of the salt and the record from byte 4 to its end, padding included
+///            4 u8 kind; with bit 7: varint payload length, varint partition, varint index (one position, term 0)
+///              without: varint payload length, varint positions, positions: varint partition, varint term, varint index
+///              then payload   then zeros to a multiple of 4
 /// </code>
-/// A group's checksum is the CRC32C of its bytes 0..8 and 12..28 followed by the checksums of its records: so every byte
+/// A group's checksum is the CRC32C of its bytes 0..8 and 12..24 followed by the checksums of its records: so every byte
 /// is covered once. Offsets are absolute: they count the bytes of all groups since the journal began, headers left out.
-/// A mark is a group without records. Version 1 is read as well, see <see cref="JournalFormat1"/>.
+/// A mark is a group without records. A segment may have been another one before (flag 1): behind its groups there are
+/// remains of that one then, which no salt, no offset and no record's checksum of this one fits. Version 2 has no flags, no
+/// bit 7 of a kind, no salt in a record's checksum, and in a group's header: 12 u32 length, 24 u32 offset less synced offset (all ones:
+/// nothing is said of it), 28 records. Version 1 is <see cref="JournalFormat1"/>.
 /// </summary>
 internal static class JournalFormat
 {
-    public const uint Version = 2;
+    public const uint Version = 3;
     public const int SegmentHeaderBytes = 512;
-    public const int GroupHeaderBytes = 28;
+    public const int GroupHeaderBytes = 24;
     public const int Alignment = 4;
 
     /// <summary>Positions of one record: bounds what is taken for a record that is none.</summary>
@@ -42,7 +47,17 @@ internal static class JournalFormat
     /// <summary>Bytes of a record's head at most, positions included.</summary>
     public const int MaxRecordHeadBytes = RecordFixedBytes + (Varint.MaxLength * (2 + (3 * MaxPositions)));
 
+    /// <summary>The version before.</summary>
+    public const uint Version2 = 2;
+
+    /// <summary>Of version 2.</summary>
+    private const int GroupHeaderBytes2 = 28;
+    private const int LengthBits = 27;
+    private const int SyncUnsaid = 31;
+
     private const int RecordFixedBytes = 5;
+    private const int SinglePositionBit = 128;
+    private const uint UsedBeforeFlag = 1;
     private const ushort GroupMagic = 0x474B; // "KG"
     private const int ChecksumAt = 8;
     private const int BehindChecksum = 12;
@@ -68,7 +83,13 @@ internal static class JournalFormat
     /// <summary>Bytes of a record's head.</summary>
     public static int RecordHeadBytes(ReadOnlySpan<LogPosition> positions, int payload)
     {
-        int bytes = RecordFixedBytes + Varint.Length((ulong)payload) + Varint.Length((ulong)positions.Length);
+        int bytes = RecordFixedBytes + Varint.Length((ulong)payload);
+        if (IsSingle(positions))
+        {
+            return bytes + Varint.Length((ulong)positions[0].Partition) + Varint.Length((ulong)positions[0].Index);
+        }
+
+        bytes += Varint.Length((ulong)positions.Length);
         foreach (LogPosition position in positions)
         {
             bytes += Varint.Length((ulong)position.Partition) + Varint.Length((ulong)position.Term) + Varint.Length((ulong)position.Index);
@@ -80,9 +101,18 @@ internal static class JournalFormat
     /// <summary>Writes a record's head but for its checksum.</summary>
     public static void WriteRecordHead(Span<byte> to, RecordKind kind, ReadOnlySpan<LogPosition> positions, int payload)
     {
-        to[4] = (byte)kind;
+        bool single = IsSingle(positions);
+        to[4] = (byte)((int)kind | (single ? SinglePositionBit : 0));
         int at = RecordFixedBytes;
         at += Varint.Write(to[at..], (ulong)payload);
+        if (single)
+        {
+            at += Varint.Write(to[at..], (ulong)positions[0].Partition);
+            at += Varint.Write(to[at..], (ulong)positions[0].Index);
+            Debug.Assert(at == to.Length, "the head has the bytes that were counted");
+            return;
+        }
+
         at += Varint.Write(to[at..], (ulong)positions.Length);
         foreach (LogPosition position in positions)
         {
@@ -102,14 +132,20 @@ internal static class JournalFormat
     {
         head = default;
         int at = RecordFixedBytes;
-        if (from.Length <= at || !TryReadVarint(from, ref at, out ulong payload) || !TryReadVarint(from, ref at, out ulong positions)
-            || payload > MaxPayloadBytes || positions is 0 or > MaxPositions)
+        if (from.Length <= at || !TryReadVarint(from, ref at, out ulong payload) || payload > MaxPayloadBytes)
+        {
+            return false;
+        }
+
+        bool single = (from[4] & SinglePositionBit) != 0;
+        ulong positions = 1;
+        if (!single && (!TryReadVarint(from, ref at, out positions) || positions is 0 or > MaxPositions))
         {
             return false;
         }
 
         int positionsAt = at;
-        for (int i = 0; i < 3 * (int)positions; i++)
+        for (int i = single ? 2 : 3 * (int)positions; i > 0; i--)
         {
             if (!TryReadVarint(from, ref at, out _))
             {
@@ -117,7 +153,7 @@ internal static class JournalFormat
             }
         }
 
-        head = new RecordHead((RecordKind)from[4], (int)positions, positionsAt, at, (int)payload, Align(at + (int)payload));
+        head = new RecordHead((RecordKind)(from[4] & ~SinglePositionBit), (int)positions, positionsAt, at, (int)payload, Align(at + (int)payload));
         return true;
     }
 
@@ -125,14 +161,35 @@ internal static class JournalFormat
     public static void ReadPositions(ReadOnlySpan<byte> record, in RecordHead head, Span<LogPosition> positions)
     {
         int at = head.PositionsAt;
+        bool single = (record[4] & SinglePositionBit) != 0;
         for (int i = 0; i < head.Positions; i++)
         {
+            ulong term = 0;
             TryReadVarint(record, ref at, out ulong partition);
-            TryReadVarint(record, ref at, out ulong term);
+            if (!single)
+            {
+                TryReadVarint(record, ref at, out term);
+            }
+
             TryReadVarint(record, ref at, out ulong index);
             positions[i] = new LogPosition((long)partition, (long)term, (long)index);
         }
     }
+
+    /// <summary>With what the checksum of a segment's records begins. Another salt is another checksum, whatever the record.</summary>
+    public static uint RecordSeed(uint version, ulong salt) => version < Version ? 0 : SeedOf((uint)salt);
+
+    /// <summary>The checksum of a record; the seed is <see cref="RecordSeed"/>.</summary>
+    public static uint RecordChecksum(uint seed, ReadOnlySpan<byte> record) => Crc32C.Extend(seed, record[4..]);
+
+    private static uint SeedOf(uint salt)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, salt);
+        return Crc32C.Compute(bytes);
+    }
+
+    private static bool IsSingle(ReadOnlySpan<LogPosition> positions) => positions.Length == 1 && positions[0].Term == 0;
 
     private static bool TryReadVarint(ReadOnlySpan<byte> from, ref int at, out ulong value)
     {
@@ -146,7 +203,8 @@ internal static class JournalFormat
         Debug.Assert(to.Length == SegmentHeaderBytes, "a header has its length");
         to.Clear();
         BinaryPrimitives.WriteUInt64LittleEndian(to, SegmentMagic);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[8..], Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[8..], header.Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(to[12..], header.UsedBefore ? UsedBeforeFlag : 0);
         BinaryPrimitives.WriteInt64LittleEndian(to[16..], header.Sequence);
         BinaryPrimitives.WriteUInt64LittleEndian(to[24..], header.Salt);
         BinaryPrimitives.WriteInt64LittleEndian(to[32..], header.Base);
@@ -170,15 +228,16 @@ internal static class JournalFormat
         }
 
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(from[8..]);
-        if (version is not (JournalFormat1.Version or Version))
+        if (version is not (JournalFormat1.Version or Version2 or Version))
         {
             throw new StoreException(
-                $"'{path}' has journal format version {version}; this program knows versions {JournalFormat1.Version} and {Version}: use the one that wrote it");
+                $"'{path}' has journal format version {version}; this program knows versions {JournalFormat1.Version} to {Version}: use the one that wrote it");
         }
 
         header = new SegmentHeader
         {
             Version = version,
+            UsedBefore = version >= Version && (BinaryPrimitives.ReadUInt32LittleEndian(from[12..]) & UsedBeforeFlag) != 0,
             Sequence = BinaryPrimitives.ReadInt64LittleEndian(from[16..]),
             Salt = BinaryPrimitives.ReadUInt64LittleEndian(from[24..]),
             Base = BinaryPrimitives.ReadInt64LittleEndian(from[32..]),
@@ -193,15 +252,24 @@ internal static class JournalFormat
     {
         Debug.Assert(header.Offset >> OffsetBits == 0, "a journal never comes that far");
         BinaryPrimitives.WriteUInt64LittleEndian(to, GroupMagic | ((ulong)header.Offset << 16));
-        BinaryPrimitives.WriteUInt32LittleEndian(to[BehindChecksum..], (uint)header.Length);
+        Debug.Assert(header.Length % Alignment == 0 && header.Length / Alignment >> LengthBits == 0, "groups are bounded");
+        BinaryPrimitives.WriteUInt32LittleEndian(to[BehindChecksum..], (uint)(header.Length / Alignment) | ((uint)SyncCode(header.Offset - header.Synced) << LengthBits));
         BinaryPrimitives.WriteUInt32LittleEndian(to[16..], header.Previous);
         BinaryPrimitives.WriteUInt32LittleEndian(to[20..], (uint)header.Salt);
-        BinaryPrimitives.WriteUInt32LittleEndian(to[24..], (uint)Math.Min(header.Offset - header.Synced, uint.MaxValue));
     }
 
+    // The smallest power of two at or above the distance: what is said to be synced was. Under Always it is nothing, and exact.
+    private static int SyncCode(long distance) =>
+        distance == 0 ? 0
+        : distance > 1L << (SyncUnsaid - 1) ? SyncUnsaid
+        : Math.Max(1, 64 - BitOperations.LeadingZeroCount((ulong)(distance - 1)));
+
+    /// <summary>Bytes of a group's header in versions 2 and 3.</summary>
+    public static int GroupHeaderBytesOf(uint version) => version == Version2 ? GroupHeaderBytes2 : GroupHeaderBytes;
+
     /// <summary>The first part of a group's checksum: its header.</summary>
-    public static uint HeaderChecksum(ReadOnlySpan<byte> header) =>
-        Crc32C.Extend(Crc32C.Compute(header[..ChecksumAt]), header[BehindChecksum..GroupHeaderBytes]);
+    public static uint HeaderChecksum(ReadOnlySpan<byte> header, uint version = Version) =>
+        Crc32C.Extend(Crc32C.Compute(header[..ChecksumAt]), header[BehindChecksum..GroupHeaderBytesOf(version)]);
 
     public static void WriteGroupChecksum(Span<byte> header, uint checksum) =>
         BinaryPrimitives.WriteUInt32LittleEndian(header[ChecksumAt..], checksum);
@@ -210,19 +278,32 @@ internal static class JournalFormat
     public static bool HasGroupMagic(ReadOnlySpan<byte> from) => BinaryPrimitives.ReadUInt16LittleEndian(from) == GroupMagic;
 
     /// <summary>Reads a group's header; nothing of it is to be trusted yet.</summary>
-    public static GroupHeader ReadGroupHeader(ReadOnlySpan<byte> from)
+    public static GroupHeader ReadGroupHeader(ReadOnlySpan<byte> from, uint version = Version)
     {
         long offset = (long)(BinaryPrimitives.ReadUInt64LittleEndian(from) >> 16);
-        uint behind = BinaryPrimitives.ReadUInt32LittleEndian(from[24..]);
+        uint length = BinaryPrimitives.ReadUInt32LittleEndian(from[BehindChecksum..]);
+        long synced;
+        if (version == Version2)
+        {
+            uint behind = BinaryPrimitives.ReadUInt32LittleEndian(from[24..]);
+            synced = behind == uint.MaxValue ? 0 : offset - behind;
+        }
+        else
+        {
+            int code = (int)(length >> LengthBits);
+            synced = code == SyncUnsaid ? 0 : Math.Max(0, offset - (code == 0 ? 0 : 1L << code));
+            length = (length & ((1u << LengthBits) - 1)) * Alignment;
+        }
+
         return new GroupHeader
         {
-            Version = Version,
+            Version = version,
             Checksum = BinaryPrimitives.ReadUInt32LittleEndian(from[ChecksumAt..]),
-            Length = BinaryPrimitives.ReadInt32LittleEndian(from[BehindChecksum..]),
+            Length = (int)length,
             Previous = BinaryPrimitives.ReadUInt32LittleEndian(from[16..]),
             Salt = BinaryPrimitives.ReadUInt32LittleEndian(from[20..]),
             Offset = offset,
-            Synced = behind == uint.MaxValue ? 0 : offset - behind,
+            Synced = synced,
         };
     }
 
@@ -230,12 +311,13 @@ internal static class JournalFormat
     public static bool IsIntact(ReadOnlySpan<byte> group, in GroupHeader header, out int records)
     {
         records = 0;
-        uint checksum = HeaderChecksum(group);
-        for (int at = GroupHeaderBytes; at < group.Length; records++)
+        uint seed = RecordSeed(header.Version, header.Salt);
+        uint checksum = HeaderChecksum(group, header.Version);
+        for (int at = GroupHeaderBytesOf(header.Version); at < group.Length; records++)
         {
             ReadOnlySpan<byte> rest = group[at..];
             if (!TryReadRecordHead(rest, out RecordHead head) || head.Length > rest.Length
-                || Crc32C.Compute(rest[4..head.Length]) != BinaryPrimitives.ReadUInt32LittleEndian(rest))
+                || RecordChecksum(seed, rest[..head.Length]) != BinaryPrimitives.ReadUInt32LittleEndian(rest))
             {
                 return false;
             }
@@ -255,7 +337,10 @@ internal readonly record struct RecordHead(RecordKind Kind, int Positions, int P
 internal readonly record struct SegmentHeader
 {
     /// <summary>The format of the segment's groups.</summary>
-    public uint Version { get; init; }
+    public required uint Version { get; init; }
+
+    /// <summary>The file was another segment before: what stands behind the last group may be remains of that.</summary>
+    public bool UsedBefore { get; init; }
 
     public required long Sequence { get; init; }
 

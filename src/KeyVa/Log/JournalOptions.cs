@@ -23,6 +23,15 @@ internal sealed record JournalOptions
     public TimeSpan IdleMark { get; init; } = TimeSpan.FromMilliseconds(200);
 
     /// <summary>
+    /// Segments whose groups have at least so many bytes on average become segments again. A page that is new to the system's cache
+    /// costs about a microsecond: of small groups, twenty share it.
+    /// </summary>
+    public long ReuseFromGroupBytes { get; init; } = 1024;
+
+    /// <summary>After so long without a new segment, files that wait to become one are deleted: slower writers gain nothing by them.</summary>
+    public TimeSpan ReuseWithin { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>
     /// Called on the sync thread, outside all locks, with the partitions that hold the oldest segment when the budget is
     /// exceeded; once per new segment. Must not wait for an append.
     /// </summary>

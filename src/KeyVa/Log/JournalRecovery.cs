@@ -24,6 +24,14 @@ internal sealed record JournalRecovery
     /// </summary>
     public static List<JournalSegment> Repair(IFileSystem fileSystem, SegmentFiles files, JournalScan scan, JournalOptions options)
     {
+        // What stands before the journal's beginning was to go, and what waited to become a segment is not in memory any more.
+        foreach (string leftover in scan.Leftovers)
+        {
+            files.Delete(leftover);
+        }
+
+        RetiredSegments.DeleteLeftovers(fileSystem, files.Directory);
+
         // The last one first, each durably: a gap among segments would be damage to the next opening. And all before the
         // tail is cut, since a segment behind a shortened one would not fit it.
         for (int i = scan.Remains.Count - 1; i >= 0; i--)
@@ -36,6 +44,12 @@ internal sealed record JournalRecovery
         {
             StorageFile file = fileSystem.Open(scanned.Path, writable: true);
             long end = scanned.End - scanned.Header.Base + JournalFormat.SegmentHeaderBytes;
+            if (scanned.HeaderLost)
+            {
+                JournalWriter.Start(file, scanned.Header);
+                file.SyncData();
+            }
+
             if (scan.Tail is { } tail && tail.File == scanned.Path)
             {
                 CutTail(file, end, options.SegmentBytes);
@@ -52,6 +66,8 @@ internal sealed record JournalRecovery
                 File = file,
                 Header = scanned.Header,
                 // Nothing is written behind groups of an older version: the next group begins a segment.
+                // All of it is on the disk now; where no group is, the first one is not.
+                HeaderSynced = scanned.End > scanned.Header.Base,
                 Capacity = scanned.Header.Version == JournalFormat.Version ? Math.Max(file.Length, end) : end,
                 End = scanned.End,
                 Ranges = scanned.Ranges,
@@ -78,9 +94,18 @@ internal sealed record JournalRecovery
     public static JournalSegment CreateFirst(SegmentFiles files, JournalOptions options)
     {
         const long sequence = 1;
-        var header = new SegmentHeader { Version = JournalFormat.Version, Sequence = sequence, Salt = options.NextSalt(), Base = 0, Synced = 0, Previous = 0 };
-        StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes)
+        StorageFile file = files.TryTake(sequence, JournalFormat.SegmentHeaderBytes, out bool usedBefore)
             ?? throw new StorageFullException("fallocate", files.PathOf(sequence), Posix.NoSpace);
+        var header = new SegmentHeader
+        {
+            Version = JournalFormat.Version,
+            UsedBefore = usedBefore,
+            Sequence = sequence,
+            Salt = options.NextSalt(),
+            Base = 0,
+            Synced = 0,
+            Previous = 0,
+        };
         JournalWriter.Start(file, header);
         file.Sync();
         return new JournalSegment

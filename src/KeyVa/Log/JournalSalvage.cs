@@ -14,6 +14,7 @@ namespace KeyVa.Log;
 internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) : IDisposable
 {
     private readonly GroupScanner _scanner = new();
+    private JournalBeginning? _beginning;
 
     /// <summary>The absolute offset behind the last group; -1 while none was found.</summary>
     private long _end = -1;
@@ -28,7 +29,14 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
     public void Run<TVisitor>(ref TVisitor visitor)
         where TVisitor : IRecordVisitor, allows ref struct
     {
-        long[] sequences = [.. fileSystem.List(directory).Select(JournalFormat.SequenceOf).Where(static sequence => sequence > 0).Order()];
+        ReadBeginning();
+        long[] sequences = [.. fileSystem.List(directory).Select(JournalFormat.SequenceOf).Where(sequence => sequence > 0).Order()];
+        if (_beginning is not null && sequences.Contains(_beginning.Header.Sequence))
+        {
+            // What stands before the beginning was to be deleted, in whatever order.
+            sequences = [.. sequences.SkipWhile(sequence => sequence < _beginning.Header.Sequence)];
+        }
+
         for (int i = 0; i < sequences.Length; i++)
         {
             for (long missing = i == 0 ? sequences[0] : sequences[i - 1] + 1; missing < sequences[i]; missing++)
@@ -47,6 +55,18 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
 
     public void Dispose() => _scanner.Dispose();
 
+    private void ReadBeginning()
+    {
+        try
+        {
+            _beginning = JournalBeginning.Read(fileSystem, directory);
+        }
+        catch (CorruptionException damage)
+        {
+            Damages.Add(damage);
+        }
+    }
+
     private string PathOf(long sequence) => $"{directory}/{JournalFormat.SegmentName(sequence)}";
 
     /// <summary>False if the segment was never used.</summary>
@@ -57,15 +77,23 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
         Span<byte> head = stackalloc byte[JournalFormat.SegmentHeaderBytes];
         int read = file.Read(0, head);
         bool hasHeader = JournalFormat.TryReadSegmentHeader(head[..read], path, out SegmentHeader header);
-        _scanner.Begin(file, header, file.Length);
-        if (!hasHeader)
+        long sequence = JournalFormat.SequenceOf(Path.GetFileName(path));
+        bool isFormer = hasHeader && header.Sequence < sequence;
+        if (_beginning?.Header.Sequence == sequence && (!hasHeader || isFormer))
         {
-            if (isLast && _scanner.SkipZeros(0) < 0)
-            {
-                // Made ready and never used.
-                return false;
-            }
+            (header, hasHeader, isFormer) = (_beginning.Header, true, false);
+        }
 
+        _scanner.Begin(file, header, file.Length);
+        if (isLast && (isFormer || (!hasHeader && _scanner.SkipZeros(0) < 0)))
+        {
+            // Made ready and never used.
+            return false;
+        }
+
+        if (!hasHeader || isFormer)
+        {
+            _scanner.Begin(file, default, file.Length);
             Damages.Add(new CorruptionException(path, 0, "the segment's header is unreadable"));
             if (!FindHeader(file, out header))
             {
@@ -91,7 +119,7 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
     {
         for (long at = _scanner.SkipZeros(JournalFormat.SegmentHeaderBytes); at >= 0; at = _scanner.SkipZeros(at + JournalFormat.Alignment))
         {
-            if (_scanner.TryGroup(at, salt: null, out GroupHeader group))
+            if (_scanner.TryGroup(at, salt: null, out GroupHeader group) && group.Offset >= _end)
             {
                 header = new SegmentHeader
                 {
@@ -132,8 +160,16 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
                 continue;
             }
 
-            hasRemains = true;
-            long behind = ReadDamagedGroup(at, segment, ref visitor);
+            if (segment.UsedBefore && _scanner.TryGroup(at, salt: null, out GroupHeader former) && former.Offset < segment.Base)
+            {
+                // What the file held before it was this segment.
+                at = _scanner.SkipZeros(at + former.Length);
+                continue;
+            }
+
+            bool recognized = _scanner.IsRecognizable(at, out _);
+            hasRemains |= recognized || !segment.UsedBefore;
+            long behind = recognized ? ReadDamagedGroup(at, segment, ref visitor) : at;
             at = _scanner.SkipZeros(Math.Max(behind, at + JournalFormat.Alignment));
         }
 
@@ -146,22 +182,10 @@ internal sealed class JournalSalvage(IFileSystem fileSystem, string directory) :
         _end = segment.Base + expected - JournalFormat.SegmentHeaderBytes;
     }
 
-    // Two of magic, salt and offset show that a group of this segment began here. Returns where its last good record ends.
+    // A group of this segment began here. Returns where its last good record ends.
     private long ReadDamagedGroup<TVisitor>(long at, in SegmentHeader segment, ref TVisitor visitor)
         where TVisitor : IRecordVisitor, allows ref struct
     {
-        if (!_scanner.TryPeek(at, out GroupHeader group, out bool hasMagic))
-        {
-            return at;
-        }
-
-        bool hasSalt = GroupScanner.IsSalt(group, segment.Salt);
-        bool hasOffset = group.Offset == segment.Base + at - JournalFormat.SegmentHeaderBytes;
-        if ((hasMagic ? 1 : 0) + (hasSalt ? 1 : 0) + (hasOffset ? 1 : 0) < 2)
-        {
-            return at;
-        }
-
         long behind = at;
         long record = at + GroupScanner.HeaderBytes(segment.Version);
         while (!_scanner.TryGroup(record, segment.Salt, out _))

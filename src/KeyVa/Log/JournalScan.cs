@@ -19,7 +19,11 @@ internal sealed record TornTail(string File, long Offset, long Bytes)
 /// <param name="Ranges">The index ranges of its partitions.</param>
 /// <param name="Reached">What it says of the segments before: the last index of each partition.</param>
 internal sealed record ScannedSegment(
-    string Path, SegmentHeader Header, long End, Dictionary<long, IndexRange> Ranges, Dictionary<long, long> Reached);
+    string Path, SegmentHeader Header, long End, Dictionary<long, IndexRange> Ranges, Dictionary<long, long> Reached)
+{
+    /// <summary>The first segment's header is not in its file; it was noted elsewhere (<see cref="JournalBeginning"/>).</summary>
+    public bool HeaderLost { get; init; }
+}
 
 /// <summary>
 /// Reads a journal folder without changing it: which segments and groups are good, where they end, and whether what
@@ -31,12 +35,18 @@ internal sealed record ScannedSegment(
 /// have changed, which is damage. Intact groups behind X without such a record are what a power loss leaves when it writes
 /// later pages and loses earlier ones: tail too.
 /// </para>
+/// <para>
+/// A file that was another segment before holds remains of it behind the end, or, where nothing was written to it yet, from its
+/// first byte on. They are neither: what is whole there stands below the end of the log, and what is cut off is not looked at
+/// unless two of magic, salt and offset are those of the group that is expected.
+/// </para>
 /// </summary>
 internal sealed class JournalScan : IDisposable
 {
     private readonly IFileSystem _fileSystem;
     private readonly string _directory;
     private readonly GroupScanner _scanner = new();
+    private JournalBeginning? _beginning;
 
     // What the tail looks like, to name the right file: nothing but zeros behind the last group, no header after it.
     private bool _endsInZeros;
@@ -57,6 +67,9 @@ internal sealed class JournalScan : IDisposable
 
     /// <summary>Segment files behind the last good one, by rising sequence: an unused one, or remains.</summary>
     public List<string> Remains { get; } = [];
+
+    /// <summary>Segments in front of the journal's beginning: they were to be deleted.</summary>
+    public List<string> Leftovers { get; } = [];
 
     /// <summary>The absolute offset behind the last good group.</summary>
     public long End { get; private set; }
@@ -99,6 +112,11 @@ internal sealed class JournalScan : IDisposable
         }
 
         sequences.Sort();
+        if (!Begin(sequences))
+        {
+            return;
+        }
+
         int good = 0;
         while (good < sequences.Count && Damage is null && ReadSegment(sequences, good))
         {
@@ -124,6 +142,38 @@ internal sealed class JournalScan : IDisposable
         }
     }
 
+    // What is noted of the beginning counts while that segment is there: with its own header, nobody has to note it again.
+    private bool Begin(List<long> sequences)
+    {
+        try
+        {
+            _beginning = JournalBeginning.Read(_fileSystem, _directory);
+        }
+        catch (CorruptionException damage)
+        {
+            Damage = damage;
+            return false;
+        }
+
+        if (_beginning is null)
+        {
+            return true;
+        }
+
+        long first = _beginning.Header.Sequence;
+        if (sequences.Contains(first))
+        {
+            Leftovers.AddRange(sequences.Where(sequence => sequence < first).Select(PathOf));
+            sequences.RemoveAll(sequence => sequence < first);
+        }
+        else if (sequences.Count == 0 || sequences[^1] < first)
+        {
+            Damage = new CorruptionException(PathOf(first), 0, $"the segment is missing, but {JournalBeginning.FileName} says that the journal begins with it");
+        }
+
+        return Damage is null;
+    }
+
     private string PathOf(long sequence) => $"{_directory}/{JournalFormat.SegmentName(sequence)}";
 
     // False where the journal ends before this segment.
@@ -139,9 +189,17 @@ internal sealed class JournalScan : IDisposable
         }
 
         using StorageFile file = _fileSystem.Open(path, writable: false);
-        if (!TryReadHeader(file, out SegmentHeader header))
+        bool begins = index == 0 && _beginning is { } beginning && beginning.Header.Sequence == sequence;
+        bool lost = !TryReadHeader(file, out SegmentHeader header) || header.Sequence < sequence;
+        if (lost)
         {
-            return false;
+            if (!begins)
+            {
+                // None yet, or that of the segment that the file was before.
+                return false;
+            }
+
+            header = _beginning!.Header;
         }
 
         if (header.Sequence != sequence)
@@ -155,7 +213,7 @@ internal sealed class JournalScan : IDisposable
             return false;
         }
 
-        ReadGroups(path, file, header);
+        ReadGroups(path, file, header, lost, begins ? new Dictionary<long, long>(_beginning!.Reached) : []);
         return true;
     }
 
@@ -174,9 +232,9 @@ internal sealed class JournalScan : IDisposable
         return header.Base == End && Damage is null;
     }
 
-    private void ReadGroups(string path, StorageFile file, in SegmentHeader header)
+    private void ReadGroups(string path, StorageFile file, in SegmentHeader header, bool lost, Dictionary<long, long> reached)
     {
-        var visitor = new RangeVisitor { Segment = [], Reached = [] };
+        var visitor = new RangeVisitor { Segment = [], Reached = reached };
         _scanner.Begin(file, header, file.Length);
         Synced = Math.Max(Synced, header.Synced);
         while (_scanner.TryNext())
@@ -190,7 +248,7 @@ internal sealed class JournalScan : IDisposable
         Records += visitor.Records;
         End = _scanner.Offset;
         Previous = _scanner.Previous;
-        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment, visitor.Reached));
+        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment, visitor.Reached) { HeaderLost = lost });
     }
 
     private void ReadTail()
@@ -201,14 +259,14 @@ internal sealed class JournalScan : IDisposable
             ScannedSegment last = Segments[^1];
             using StorageFile file = _fileSystem.Open(last.Path, writable: false);
             long from = End - last.Header.Base + JournalFormat.SegmentHeaderBytes;
-            tail = Look(last.Path, file, last.Header, from, tail);
+            tail = Look(last.Path, file, last.Header, last.Header.UsedBefore, from, tail);
             _endsInZeros = tail is null && Damage is null;
         }
 
         foreach (string path in Remains)
         {
             using StorageFile file = _fileSystem.Open(path, writable: false);
-            if (TryReadHeader(file, out SegmentHeader header))
+            if (TryReadHeader(file, out SegmentHeader header) && header.Sequence == JournalFormat.SequenceOf(Path.GetFileName(path)))
             {
                 if (Segments.Count == 0 || header.Synced > End)
                 {
@@ -216,12 +274,12 @@ internal sealed class JournalScan : IDisposable
                     return;
                 }
 
-                tail = Look(path, file, header, 0, tail);
+                tail = Look(path, file, header, header.UsedBefore, JournalFormat.SegmentHeaderBytes, tail ?? new TornTail(path, 0, JournalFormat.SegmentHeaderBytes));
             }
             else
             {
                 _headerUnreadable |= path == Remains[0];
-                tail = Look(path, file, header: null, 0, tail);
+                tail = Look(path, file, header: null, reused: header.Sequence > 0, 0, tail);
             }
 
             if (Damage is not null)
@@ -233,22 +291,49 @@ internal sealed class JournalScan : IDisposable
         Tail = Damage is null ? tail : null;
     }
 
-    // Looks through the bytes behind the end for what proves that the end is not the end.
-    private TornTail? Look(string path, StorageFile file, SegmentHeader? header, long from, TornTail? tail)
+    // Looks through the bytes behind the end for what proves that the end is not the end. Without a header, the salt is not known;
+    // reused: what the file held in its former life is no tail.
+    private TornTail? Look(string path, StorageFile file, SegmentHeader? header, bool reused, long from, TornTail? tail)
     {
         long limit = file.Length;
         _scanner.Begin(file, header ?? default, limit);
         long first = -1;
         long last = -1;
-        for (long at = _scanner.SkipZeros(from); at >= 0; at = _scanner.SkipZeros(at + JournalFormat.Alignment))
+        for (long at = _scanner.SkipZeros(from); at >= 0;)
         {
-            first = first < 0 ? at : first;
-            last = at;
-            if (_scanner.TryGroup(at, header?.Salt, out GroupHeader group) && (Segments.Count == 0 || group.Synced > End))
+            long length = JournalFormat.Alignment;
+            long seen = length;
+            bool counts = !reused;
+            if (_scanner.TryGroup(at, header?.Salt, out GroupHeader group) && !IsFormer(header, group))
             {
-                SetDamage($"'{path}' records at offset {at} that it was on the disk");
-                return null;
+                if (Segments.Count == 0 || group.Synced > End)
+                {
+                    SetDamage($"'{path}' records at offset {at} that it was on the disk");
+                    return null;
+                }
+
+                length = seen = group.Length;
+                counts = true;
             }
+            else if ((reused || header is null) && _scanner.TryGroup(at, salt: null, out group) && IsFormer(header: null, group))
+            {
+                length = group.Length;
+                counts = false;
+            }
+            else if (reused && at == from && header is not null && _scanner.IsRecognizable(at, out group))
+            {
+                // Its length may be what is wrong: it is reported, not relied on.
+                seen = Math.Clamp(group.Length, JournalFormat.Alignment, limit - at);
+                counts = true;
+            }
+
+            if (counts)
+            {
+                first = first < 0 ? at : first;
+                last = at + seen;
+            }
+
+            at = _scanner.SkipZeros(at + length);
         }
 
         if (first < 0)
@@ -256,9 +341,13 @@ internal sealed class JournalScan : IDisposable
             return tail;
         }
 
-        long bytes = Math.Min(last + JournalFormat.Alignment, limit) - Math.Min(first, from);
+        long bytes = Math.Min(last, limit) - Math.Min(first, from);
         return tail is null ? new TornTail(path, from, bytes) : tail with { Bytes = tail.Bytes + bytes };
     }
+
+    // A whole group of what the file was before: all of that stood below the end that the log has now. Of a segment whose salt is known,
+    // only its own groups are looked at.
+    private bool IsFormer(SegmentHeader? header, in GroupHeader group) => header is null && Segments.Count > 0 && group.Offset < End;
 
     private void SetDamage(string evidence)
     {

@@ -25,6 +25,12 @@ internal sealed class JournalSegment
 
     public required StorageFile File { get; init; }
 
+    /// <summary>Groups written since the journal was opened. Guarded by the gate.</summary>
+    public long Groups { get; set; }
+
+    /// <summary>Somebody reads or syncs the file. Guarded by the gate.</summary>
+    public bool IsPinned => _pins > 0;
+
     public required SegmentHeader Header { get; init; }
 
     /// <summary>Bytes of the file that groups may fill, header included.</summary>
@@ -44,7 +50,11 @@ internal sealed class JournalSegment
     public required Dictionary<long, long> Reached { get; init; }
 
     /// <summary>The header and the first group, which says how far each partition had come, are on the disk for good. Any thread; once set it stays.</summary>
-    public bool HeaderSynced => _headerSynced;
+    public bool HeaderSynced
+    {
+        get => _headerSynced;
+        init => _headerSynced = value;
+    }
 
     /// <summary>The place in the file of an absolute offset.</summary>
     public long FileOffset(long offset) => offset - Header.Base + JournalFormat.SegmentHeaderBytes;

@@ -2,7 +2,7 @@ namespace KeyVa.Log;
 
 /// <summary>
 /// The journal's own thread: does what no caller waits for. It leads rounds of asynchronous entries, completes them, syncs
-/// at intervals, makes the headers of new segments durable, marks an idle journal's end, makes the next segment ready and tells of a budget that is passed.
+/// at intervals, marks an idle journal's end, makes the next segment ready, deletes retired files that nobody came for, and tells of a budget that is passed.
 /// </summary>
 /// <remarks>
 /// <para>It shares the <see cref="Journal"/>'s gate. Members that say "gate held" are called inside it, by the journal; they
@@ -23,6 +23,7 @@ internal sealed class JournalSyncThread
     private readonly JournalWriter _writer;
     private readonly Thread _thread;
     private readonly ITimer _timer;
+    private readonly ITimer _retirement;
 
     // Guarded by the gate. Entries to be completed run from _doneHead to _doneTail.
     private JournalEntry? _doneHead;
@@ -33,7 +34,9 @@ internal sealed class JournalSyncThread
     private long _spareAsked;
     private long _segmentsSeen;
     private bool _budgetPassed;
-    private bool _headerWritten;
+    private bool _retirementArmed;
+    private bool _retirementOver;
+    private long _segmentsAtRetirement;
 
     // The thread's own.
     private long _endAtTick = -1;
@@ -48,6 +51,11 @@ internal sealed class JournalSyncThread
         _writer = writer;
         _timer = time.CreateTimer(
             static state => ((JournalSyncThread)state!).Tick(),
+            this,
+            Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan);
+        _retirement = time.CreateTimer(
+            static state => ((JournalSyncThread)state!).EndRetirement(),
             this,
             Timeout.InfiniteTimeSpan,
             Timeout.InfiniteTimeSpan);
@@ -72,6 +80,7 @@ internal sealed class JournalSyncThread
     {
         _thread.Join();
         _timer.Dispose();
+        _retirement.Dispose();
     }
 
     /// <summary>Gate held: from now on the thread ends when all is done.</summary>
@@ -117,15 +126,42 @@ internal sealed class JournalSyncThread
         if (_segmentsSeen != _writer.SegmentsBegun)
         {
             _segmentsSeen = _writer.SegmentsBegun;
-            _headerWritten = _options.Durability != Durability.Always;
             _budgetPassed = _options.BudgetExceeded is not null && _segments.Bytes > _options.BudgetBytes;
-            if (_headerWritten || _budgetPassed)
+            if (_budgetPassed)
             {
                 Monitor.PulseAll(_gate);
             }
         }
 
         ArmTimer();
+    }
+
+    /// <summary>Gate held: there may be files that wait to become segments. They do not wait for ever.</summary>
+    public void NoteRetired()
+    {
+        if (!_retirementArmed && !IsClosing && _files.Retired.Any)
+        {
+            _retirementArmed = true;
+            _segmentsAtRetirement = _writer.SegmentsBegun;
+            _retirement.Change(_options.ReuseWithin, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    // Where segments are still begun, the files that wait have another term.
+    private void EndRetirement()
+    {
+        lock (_gate)
+        {
+            _retirementArmed = false;
+            if (_segmentsAtRetirement != _writer.SegmentsBegun)
+            {
+                NoteRetired();
+                return;
+            }
+
+            _retirementOver = true;
+            Monitor.PulseAll(_gate);
+        }
     }
 
     // Under Os nothing is ever synced unasked, so there is nothing to do at a tick.
@@ -167,11 +203,6 @@ internal sealed class JournalSyncThread
                 entry.Completed();
             }
 
-            if (work.Header)
-            {
-                _writer.SyncNewest();
-            }
-
             if (work.Ticked)
             {
                 SyncAndMark();
@@ -180,6 +211,11 @@ internal sealed class JournalSyncThread
             if (work.Spare)
             {
                 PrepareSpare();
+            }
+
+            if (work.RetirementOver)
+            {
+                _files.Retired.Drop();
             }
 
             if (work.Budget && _segments.Holders() is { Count: > 0 } holders)
@@ -194,7 +230,7 @@ internal sealed class JournalSyncThread
     {
         lock (_gate)
         {
-            while (!Leads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed && !_headerWritten)
+            while (!Leads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed && !_retirementOver)
             {
                 if (IsClosing && !_journal.IsBusy)
                 {
@@ -213,7 +249,7 @@ internal sealed class JournalSyncThread
                 Ticked = _ticked,
                 Spare = _spareWanted,
                 Budget = _budgetPassed,
-                Header = _headerWritten,
+                RetirementOver = _retirementOver,
             };
             Leads = false;
             _doneHead = null;
@@ -221,7 +257,7 @@ internal sealed class JournalSyncThread
             _ticked = false;
             _spareWanted = false;
             _budgetPassed = false;
-            _headerWritten = false;
+            _retirementOver = false;
             return true;
         }
     }
@@ -273,6 +309,6 @@ internal sealed class JournalSyncThread
         public bool Ticked;
         public bool Spare;
         public bool Budget;
-        public bool Header;
+        public bool RetirementOver;
     }
 }

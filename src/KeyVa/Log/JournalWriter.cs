@@ -132,7 +132,7 @@ internal sealed class JournalWriter : IDisposable
 
         try
         {
-            _builder.Begin();
+            _builder.Begin(_active.Header.Salt);
             if (!TryWriteGroup(JournalFormat.GroupHeaderBytes))
             {
                 return false;
@@ -182,32 +182,6 @@ internal sealed class JournalWriter : IDisposable
             {
                 _segments.Unpin(_pinned);
             }
-        }
-    }
-
-    /// <summary>
-    /// Makes the newest segment's header durable, while hardly anything else is in the file. Without it, the segment would have
-    /// to be synced whole before the one before it may go: every byte of the journal would be written to the disk, where no
-    /// sync was asked for. Runs beside the flusher, on the sync thread.
-    /// </summary>
-    public void SyncNewest()
-    {
-        JournalSegment newest = _segments.PinNewest();
-        try
-        {
-            if (Failure is null && !newest.HeaderSynced)
-            {
-                newest.Sync();
-                Interlocked.Increment(ref _syncs);
-            }
-        }
-        catch (StorageException error)
-        {
-            Fail(error);
-        }
-        finally
-        {
-            _segments.Unpin(newest);
         }
     }
 
@@ -300,11 +274,12 @@ internal sealed class JournalWriter : IDisposable
         JournalEntry? entries = ReachedEntry.Chain(reached);
         long reachedBytes = EntryBytes(entries);
         long needed = JournalFormat.SegmentHeaderBytes + bytes + reachedBytes;
-        StorageFile? file = _files.TryTake(sequence, needed);
+        StorageFile? file = _files.TryTake(sequence, needed, out bool usedBefore);
         if (file is null && reserve)
         {
             file = _files.TryTakeReserve(sequence, needed);
             _onReserve |= file is not null;
+            usedBefore = false;
         }
 
         if (file is null)
@@ -316,6 +291,7 @@ internal sealed class JournalWriter : IDisposable
         var header = new SegmentHeader
         {
             Version = JournalFormat.Version,
+            UsedBefore = usedBefore,
             Sequence = sequence,
             Salt = _options.NextSalt(),
             Base = _end,
@@ -350,7 +326,7 @@ internal sealed class JournalWriter : IDisposable
 
     private void Write(JournalEntry first)
     {
-        _builder.Begin();
+        _builder.Begin(_active.Header.Salt);
         for (JournalEntry? entry = _reached; entry is not null; entry = entry.Next)
         {
             _builder.Add(entry);
@@ -390,7 +366,7 @@ internal sealed class JournalWriter : IDisposable
 
     private bool TryWriteGroup(long bytes)
     {
-        uint checksum = _builder.Finish(_active.Header.Salt, _end, Synced, _previous);
+        uint checksum = _builder.Finish(_end, Synced, _previous);
         try
         {
             _builder.WriteTo(_active.File, _active.FileOffset(_end));

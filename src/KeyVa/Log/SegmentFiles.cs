@@ -4,7 +4,8 @@ namespace KeyVa.Log;
 
 /// <summary>
 /// Makes the journal's files: segments, one spare segment ahead of need, and the reserve that keeps removals going on a
-/// full disk. A file is handed out only when its room is taken and its name durable, so that using it needs one header.
+/// full disk. A file is handed out only when its room is taken and its name durable, so that using it needs one header. It is
+/// a new one, of zeros, or one that was a segment before (<see cref="RetiredSegments"/>).
 /// The spare has its name, without room, as soon as the segment before it is in use: if that one is deleted, the gap shows it.
 /// <see cref="PrepareSpare"/> runs on the sync thread, everything else on the flusher's; the lock lets one wait for the other.
 /// </summary>
@@ -24,6 +25,7 @@ internal sealed class SegmentFiles : IDisposable
 
     /// <summary>The spare has its room, and its name is durable.</summary>
     private bool _spareReady;
+    private bool _spareUsedBefore;
     private long _taken;
 
     public SegmentFiles(IFileSystem fileSystem, string directory, JournalOptions options)
@@ -31,7 +33,13 @@ internal sealed class SegmentFiles : IDisposable
         _fileSystem = fileSystem;
         _directory = directory;
         _options = options;
+        Retired = new RetiredSegments(fileSystem, directory, options.SegmentBytes);
     }
+
+    /// <summary>Files that were segments and will be again.</summary>
+    public RetiredSegments Retired { get; }
+
+    public string Directory => _directory;
 
     private string ReservePath => $"{_directory}/{ReserveName}";
 
@@ -47,13 +55,12 @@ internal sealed class SegmentFiles : IDisposable
         {
             if (_spare is not null && _spareSequence == sequence && !_spareReady)
             {
-                _spareReady = TryFinish(_spare, _options.SegmentBytes);
+                _spareReady = TryFinish(_options.SegmentBytes);
             }
             else if (_spare is null && sequence > _taken && !_fileSystem.FileExists(PathOf(sequence)))
             {
-                _spare = TryCreate(PathOf(sequence), _options.SegmentBytes);
                 _spareSequence = sequence;
-                _spareReady = true;
+                _spareReady = TryReuse(sequence) || TryMake(sequence, _options.SegmentBytes);
             }
         }
     }
@@ -70,6 +77,7 @@ internal sealed class SegmentFiles : IDisposable
                     _spare = _fileSystem.Create(PathOf(sequence));
                     _spareSequence = sequence;
                     _spareReady = false;
+                    _spareUsedBefore = false;
                 }
                 catch (StorageFullException)
                 {
@@ -79,32 +87,28 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    /// <summary>The file of a new segment with at least the bytes needed, zeros all of it; null if the disk has no room.</summary>
-    public StorageFile? TryTake(long sequence, long needed)
+    /// <summary>
+    /// The file of a new segment with at least the bytes needed: zeros all of it, but where it was a segment before. Null if the disk
+    /// has no room.
+    /// </summary>
+    public StorageFile? TryTake(long sequence, long needed, out bool usedBefore)
     {
         lock (_gate)
         {
-            if (_spare is { } spare && _spareSequence == sequence)
+            bool ready = _spare is { } spare && _spareSequence == sequence
+                ? (_spareReady && spare.Length >= needed) || TryFinish(Math.Max(_spareReady ? 0 : _options.SegmentBytes, needed))
+                : MakeAnew(sequence, needed);
+            usedBefore = _spareUsedBefore;
+            if (!ready)
             {
-                if (!(_spareReady && spare.Length >= needed) && !TryFinish(spare, Math.Max(_spareReady ? 0 : _options.SegmentBytes, needed)))
-                {
-                    return null;
-                }
-
-                _spare = null;
-                _taken = sequence;
-                Announce(sequence + 1);
-                return spare;
+                return null;
             }
 
-            StorageFile? file = TryCreate(PathOf(sequence), Math.Max(_options.SegmentBytes, needed));
-            if (file is not null)
-            {
-                _taken = sequence;
-                Announce(sequence + 1);
-            }
-
-            return file;
+            StorageFile taken = _spare!;
+            _spare = null;
+            _taken = sequence;
+            Announce(sequence + 1);
+            return taken;
         }
     }
 
@@ -162,6 +166,21 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
+    /// <summary>Notes durably where the journal begins, before the segments in front of that go.</summary>
+    public void NoteBeginning(JournalBeginning beginning) => beginning.Write(_fileSystem, _directory);
+
+    /// <summary>
+    /// A segment is needed no more, and nobody reads it: it goes, durably, so that none before it can outlive it. If it is
+    /// <paramref name="worth"/> it and of the usual size, its file waits to become another segment.
+    /// </summary>
+    public void Retire(JournalSegment segment, bool worth)
+    {
+        if (!worth || segment.Capacity != _options.SegmentBytes || !Retired.TryAdd(segment.Path))
+        {
+            Delete(segment.Path);
+        }
+    }
+
     /// <summary>Deletes a segment for good: durably, so that none before it can outlive it.</summary>
     public void Delete(string path)
     {
@@ -176,12 +195,53 @@ internal sealed class SegmentFiles : IDisposable
             _spare?.Dispose();
             _spare = null;
         }
+
+        Retired.Drop();
+    }
+
+    // Where no spare has the name: the one of another sequence, if there is any, stays for that one.
+    private bool MakeAnew(long sequence, long needed)
+    {
+        _spare?.Dispose();
+        _spare = null;
+        _spareSequence = sequence;
+        return (needed <= _options.SegmentBytes && TryReuse(sequence)) || TryMake(sequence, Math.Max(_options.SegmentBytes, needed));
+    }
+
+    private bool TryMake(long sequence, long bytes)
+    {
+        _spareUsedBefore = _fileSystem.FileExists(PathOf(sequence));
+        _spare = TryCreate(PathOf(sequence), bytes);
+        return _spare is not null;
+    }
+
+    // Its room was synced in its former life; nothing of that life is wanted on the disk, so the file is not synced. What of its
+    // pages the system has dropped is read now, and not when a group is written over it.
+    private bool TryReuse(long sequence)
+    {
+        try
+        {
+            if (!Retired.TryTake(PathOf(sequence)))
+            {
+                return false;
+            }
+
+            _spare = _fileSystem.Open(PathOf(sequence), writable: true);
+            _spareUsedBefore = true;
+            _spare.Prefetch(0, _options.SegmentBytes);
+            return true;
+        }
+        catch (StorageFullException)
+        {
+            // No descriptor is left. A file that has its name already is taken later as it is.
+            return false;
+        }
     }
 
     // Asks for the free room first: trying costs the file system much more, and a full disk is asked for every put.
     private StorageFile? TryCreate(string path, long bytes)
     {
-        if (_fileSystem.FreeBytes(_directory) < bytes)
+        if (!HasRoom(bytes))
         {
             return null;
         }
@@ -225,9 +285,18 @@ internal sealed class SegmentFiles : IDisposable
         }
     }
 
-    private bool TryFinish(StorageFile file, long bytes)
+    // Completes the spare, which has its name and nothing else, or too little room.
+    private bool TryFinish(long bytes)
     {
-        if (_fileSystem.FreeBytes(_directory) < bytes - file.Length)
+        StorageFile file = _spare!;
+        if (bytes == _options.SegmentBytes && file.Length == 0 && Retired.Any)
+        {
+            file.Dispose();
+            _spare = null;
+            return TryReuse(_spareSequence) || TryMake(_spareSequence, bytes);
+        }
+
+        if (!HasRoom(bytes - file.Length))
         {
             return false;
         }
@@ -244,4 +313,7 @@ internal sealed class SegmentFiles : IDisposable
             return false;
         }
     }
+
+    private bool HasRoom(long bytes) =>
+        _fileSystem.FreeBytes(_directory) >= bytes || (Retired.Drop() && _fileSystem.FreeBytes(_directory) >= bytes);
 }

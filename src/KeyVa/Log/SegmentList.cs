@@ -9,6 +9,7 @@ namespace KeyVa.Log;
 internal sealed class SegmentList
 {
     private readonly SegmentFiles _files;
+    private readonly long _reuseFrom;
     private readonly Lock _gate = new();
 
     // Guarded by the gate.
@@ -21,9 +22,10 @@ internal sealed class SegmentList
     // Held while segments are deleted, so that two callers cannot get out of order.
     private readonly Lock _deleting = new();
 
-    public SegmentList(SegmentFiles files, List<JournalSegment> segments)
+    public SegmentList(SegmentFiles files, JournalOptions options, List<JournalSegment> segments)
     {
         _files = files;
+        _reuseFrom = options.ReuseFromGroupBytes;
         _segments = segments;
         _committed = segments[^1].End;
         foreach (JournalSegment segment in segments)
@@ -109,11 +111,12 @@ internal sealed class SegmentList
             }
 
             active.End = end;
+            active.Groups++;
             _committed = end;
         }
     }
 
-    /// <summary>Notes that a partition needs nothing up to an index, and deletes the segments nobody needs.</summary>
+    /// <summary>Notes that a partition needs nothing up to an index, and lets the segments go that nobody needs.</summary>
     public void Release(long partition, long durableIndex)
     {
         lock (_gate)
@@ -128,31 +131,37 @@ internal sealed class SegmentList
 
         lock (_deleting)
         {
-            while (OldestIfFree() is { } oldest)
+            var free = new List<JournalSegment>();
+            if (FindFree(free) is not { } next)
             {
-                // The next segment becomes the first, whose header nothing else can replace: it has to be on the disk.
-                try
-                {
-                    if (!oldest.Next.HeaderSynced)
-                    {
-                        oldest.Next.Sync();
-                    }
-                }
-                finally
-                {
-                    Unpin(oldest.Next);
-                }
+                return;
+            }
 
+            try
+            {
+                SecureBeginning(next);
+            }
+            finally
+            {
+                Unpin(next);
+            }
+
+            foreach (JournalSegment segment in free)
+            {
+                bool worth;
                 lock (_gate)
                 {
                     _segments.RemoveAt(0);
-                    _bytes -= oldest.Segment.Capacity;
+                    _bytes -= segment.Capacity;
+
+                    // Whoever reads it has the file itself, not its name: it must not get another content meanwhile.
+                    worth = !segment.IsPinned && segment.Groups > 0 && (segment.End - segment.Header.Base) / segment.Groups >= _reuseFrom;
                 }
 
-                _files.Delete(oldest.Segment.Path);
+                _files.Retire(segment, worth);
                 lock (_gate)
                 {
-                    oldest.Segment.Drop();
+                    segment.Drop();
                 }
             }
         }
@@ -229,16 +238,6 @@ internal sealed class SegmentList
         }
     }
 
-    /// <summary>The newest segment, pinned.</summary>
-    public JournalSegment PinNewest()
-    {
-        lock (_gate)
-        {
-            _segments[^1].Pin();
-            return _segments[^1];
-        }
-    }
-
     public void Unpin(List<JournalSegment> pinned)
     {
         lock (_gate)
@@ -277,26 +276,56 @@ internal sealed class SegmentList
     private bool Needs(long partition, in IndexRange range) =>
         !_durable.TryGetValue(partition, out long durable) || range.Last > durable;
 
-    // The oldest segment if nobody needs it and it is not the active one, with its successor pinned.
-    private (JournalSegment Segment, JournalSegment Next)? OldestIfFree()
+    // The next segment becomes the first, whose header nothing else can replace: it has to be on the disk, here or there.
+    private void SecureBeginning(JournalSegment next)
+    {
+        if (next.HeaderSynced)
+        {
+            return;
+        }
+
+        try
+        {
+            _files.NoteBeginning(new JournalBeginning(next.Header, next.Reached));
+        }
+        catch (StorageFullException)
+        {
+            // No room, or no descriptor, for one more file: the segment itself has both.
+            next.Sync();
+        }
+    }
+
+    // The oldest segments that nobody needs, but for the active one; returns what follows them, pinned, or null if there are none.
+    private JournalSegment? FindFree(List<JournalSegment> free)
     {
         lock (_gate)
         {
-            if (_closed || _segments.Count < 2)
+            int count = 0;
+            while (!_closed && count < _segments.Count - 1 && IsFree(_segments[count]))
+            {
+                free.Add(_segments[count++]);
+            }
+
+            if (count == 0)
             {
                 return null;
             }
 
-            foreach ((long partition, IndexRange range) in _segments[0].Ranges)
-            {
-                if (Needs(partition, range))
-                {
-                    return null;
-                }
-            }
-
-            _segments[1].Pin();
-            return (_segments[0], _segments[1]);
+            _segments[count].Pin();
+            return _segments[count];
         }
+    }
+
+    private bool IsFree(JournalSegment segment)
+    {
+        foreach ((long partition, IndexRange range) in segment.Ranges)
+        {
+            if (Needs(partition, range))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 }

@@ -77,6 +77,7 @@ public sealed class JournalCrashTests
             ReserveBytes = random.Next(2) * 2048,
             SyncInterval = TimeSpan.FromHours(1),
             IdleMark = TimeSpan.FromHours(1),
+            ReuseFromGroupBytes = seed % 4 == 0 ? 1024 : 0,
             NextSalt = () => ++salt,
         };
     }

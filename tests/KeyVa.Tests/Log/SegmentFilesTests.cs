@@ -19,9 +19,9 @@ public sealed class SegmentFilesTests
         using SegmentFiles files = Files();
         files.PrepareSpare(2);
         Assert.True(_disk.FileExists(files.PathOf(2)));
-        using StorageFile? spare = files.TryTake(2, 100);
+        using StorageFile? spare = files.TryTake(2, 100, out _);
         Assert.Equal(files.PathOf(2), spare!.Path);
-        using StorageFile? next = files.TryTake(3, 100);
+        using StorageFile? next = files.TryTake(3, 100, out _);
         Assert.Equal(files.PathOf(3), next!.Path);
     }
 
@@ -33,7 +33,7 @@ public sealed class SegmentFilesTests
     {
         using SegmentFiles files = Files();
         Assert.True(files.TryMakeReserve());
-        (reserve ? files.TryTakeReserve(2, 100) : files.TryTake(2, 100))!.Dispose();
+        (reserve ? files.TryTakeReserve(2, 100) : files.TryTake(2, 100, out _))!.Dispose();
         files.Delete(files.PathOf(2));
         files.PrepareSpare(2);
         Assert.False(_disk.FileExists(files.PathOf(2)));

@@ -147,14 +147,14 @@ public sealed class RangeRemovalTests
         entry.Begin(1, 1);
         entry.Add(command);
         entry.Seal(1, 1);
-        Assert.Equal(GroupEntry.Format, entry.Payload.Written[0]);
+        Assert.Equal(GroupEntry.Format, entry.Content[0] & GroupEntry.FormatMask);
         command.Clear();
         command.RemoveRange("a"u8, default);
         entry.Begin(1, 2);
         entry.Add(command);
         entry.Seal(2, 1);
-        Assert.Equal(GroupEntry.FormatWithRanges, entry.Payload.Written[0]);
-        Assert.True(GroupReader.TryOpen(entry.Payload.Written, out GroupReader group));
+        Assert.Equal(GroupEntry.FormatWithRanges, entry.Content[0] & GroupEntry.FormatMask);
+        Assert.True(GroupReader.TryOpen(entry.Content, out GroupReader group));
         Assert.True(group.TryRead(out ReadOnlySpan<byte> bytes));
         Assert.True(OperationEncoding.TryRead(ref bytes, out Operation operation));
         Assert.True(operation.IsRange && operation.Key.SequenceEqual("a"u8) && operation.To.IsEmpty && bytes.IsEmpty);
@@ -163,7 +163,7 @@ public sealed class RangeRemovalTests
         command.Remove("a"u8, default, blind: true);
         entry.Add(command);
         entry.Seal(3, 1);
-        Assert.Equal(GroupEntry.Format, entry.Payload.Written[0]);
+        Assert.Equal(GroupEntry.Format, entry.Content[0] & GroupEntry.FormatMask);
     }
 
     private static void Fill(Store store, string keys)

@@ -63,13 +63,16 @@ public sealed class TableFormatTests
         Assert.Equal(rows, file.Read(File.ReadAllBytes(path)));
     }
 
-    [Fact]
-    public async Task AStoreOfVersion1OpensAndHasWhatItHad()
+    // The journal: of version 1 with files of version 1, and of version 2, which is all that there is.
+    [Theory]
+    [InlineData("store-v1")]
+    [InlineData("store-journal-v2")]
+    public async Task AStoreOfAnOlderVersionOpensAndHasWhatItHad(string name)
     {
         StoreFixture fixture = new();
-        Load(fixture.Files, Path.Combine(Folder, "store-v1"), StoreFixture.Directory);
+        Load(fixture.Files, Path.Combine(Folder, name), StoreFixture.Directory);
         SortedDictionary<string, string> expected = new(StringComparer.Ordinal);
-        foreach (string line in File.ReadAllLines(Path.Combine(Folder, "store-v1.txt")))
+        foreach (string line in File.ReadAllLines(Path.Combine(Folder, name + ".txt")))
         {
             expected[line[..line.IndexOf('=')]] = line[(line.IndexOf('=') + 1)..];
         }
