@@ -208,8 +208,12 @@ internal static class UserFile
     private static PasswordHash ReadPassword(JsonElement json)
     {
         string? function = json.GetProperty("function").GetString();
-        return function == PasswordHash.Function
-            ? new PasswordHash(json.GetProperty("salt").GetBytesFromBase64(), json.GetProperty("iterations").GetInt32(), json.GetProperty("hash").GetBytesFromBase64())
-            : throw new FormatException($"a password is hashed with '{function}', this program knows {PasswordHash.Function}");
+        int iterations = json.GetProperty("iterations").GetInt32();
+        if (function != PasswordHash.Function || iterations is < 1 or > PasswordHash.MaxIterations)
+        {
+            throw new FormatException($"a password is hashed with {iterations} iterations of '{function}', this program knows {PasswordHash.Function} with up to {PasswordHash.MaxIterations}");
+        }
+
+        return new PasswordHash(json.GetProperty("salt").GetBytesFromBase64(), iterations, json.GetProperty("hash").GetBytesFromBase64());
     }
 }
