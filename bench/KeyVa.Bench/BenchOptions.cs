@@ -30,6 +30,7 @@ internal sealed record BenchOptions
           growth        readrandom as the records grow, opening a clean store, replaying a journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
+          gate          what it costs per request to know who asks and to count how often
           resp          redis-benchmark against the Redis protocol and against redis-server, by durability
           resp-memory   memory per key, --records of them (10,000,000), against redis-server
           telemetry     processor time a request with telemetry as by default, and without

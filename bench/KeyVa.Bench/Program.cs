@@ -21,6 +21,9 @@ try
         case KeyVaNodes.Role:
             await KeyVaNodes.ServeAsync(args[1..]);
             return 0;
+        case GateBench.Role:
+            await GateBench.ServeAsync(args[1], Port(args[2]), Port(args[3]), Port(args[4]), args[5]);
+            return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
             return 0;
@@ -110,6 +113,9 @@ static int Run(BenchOptions options)
                     break;
                 case "telemetry":
                     Keep(new TelemetryBench(options).Run());
+                    break;
+                case "gate":
+                    Keep(new GateBench(options).Run());
                     break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());

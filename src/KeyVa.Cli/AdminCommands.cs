@@ -23,6 +23,7 @@ internal static class AdminCommands
         admin.Subcommands.Add(ScrubCommand.Create(session));
         admin.Subcommands.Add(LiveTransactionsCommand.Create(session));
         admin.Subcommands.Add(ClusterCommands.Create(session));
+        admin.Subcommands.Add(UserCommands.Create(session));
         return admin;
     }
 

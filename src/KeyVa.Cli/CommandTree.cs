@@ -19,8 +19,12 @@ internal static class CommandTree
         GlobalOptions options = session.Options;
         root.Options.Add(new HelpOption());
         root.Options.Add(new VersionOption());
-        root.Options.Add(options.Server);
-        root.Options.Add(options.Control);
+        foreach (Option<string?> option in options.OfConnection)
+        {
+            root.Options.Add(option);
+        }
+
+        root.Options.Add(options.Profile);
         root.Options.Add(options.Json);
         root.Options.Add(options.KeyEncoding);
         Command[] commands =
@@ -48,6 +52,7 @@ internal static class CommandTree
             SlowLogCommand.Create(session),
             ConfigCommands.Create(session),
             AdminCommands.Create(session),
+            ProfileCommands.Create(session),
             VerifyCommand.Create(session),
             RepairCommand.Create(session),
             KeygenCommand.Create(session),

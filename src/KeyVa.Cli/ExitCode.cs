@@ -78,6 +78,9 @@ internal sealed class CommandException : Exception
         Status.NotReady => "the index is being filled; try again later",
         Status.Unavailable => "no leader of the partition can be reached; nothing was done, try again in a moment",
         Status.Unknown => "the write may have been done or may not; read before you write again",
+        Status.Unauthenticated => "the server has users; name yours with --user, or use a profile ('keyva profile --help')",
+        Status.PermissionDenied => "the user may not do this, or not with these keys",
+        Status.RateLimited => "a limit of requests or bytes is reached; try again later",
         Status.Failed => "the server's store has stopped after a failure of its disk; see its log",
         _ => $"the server answered {status}",
     };

@@ -30,28 +30,35 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>The transaction that the shell's commands run in; null: none.</summary>
     public TransactionStore? Transaction { get; set; }
 
-    public RemoteStore Store(ServerAddress address, ServerAddress control)
+    public RemoteStore Store(ParseResult result)
     {
-        string name = $"{address} {control}";
+        ServerAddress address = Options.ServerOf(result);
+        string name = NameOf(result, address);
         if (!_stores.TryGetValue(name, out RemoteStore? store))
         {
-            store = RemoteStore.Connect(address, new RemoteOptions { Control = control });
+            store = RemoteStore.Connect(address, Options.RemoteOf(result, Terminal));
             _stores.Add(name, store);
         }
 
         return store;
     }
 
-    public RemoteControl Control(ServerAddress address)
+    public RemoteControl Control(ParseResult result)
     {
-        if (!_controls.TryGetValue(address.ToString(), out RemoteControl? control))
+        ServerAddress address = Options.ControlOf(result);
+        string name = NameOf(result, address);
+        if (!_controls.TryGetValue(name, out RemoteControl? control))
         {
-            control = RemoteControl.Connect(address);
-            _controls.Add(address.ToString(), control);
+            control = RemoteControl.Connect(address, Options.RemoteOf(result, Terminal));
+            _controls.Add(name, control);
         }
 
         return control;
     }
+
+    /// <summary>A password is asked for once in a session, not by each command.</summary>
+    private string NameOf(ParseResult result, ServerAddress address) =>
+        string.Join(' ', Options.Given(result).Select(static one => $"{one.Key}={one.Value}").Prepend(address.ToString()).Append(result.GetValue(Options.Profile)));
 
     public async ValueTask DisposeAsync()
     {
@@ -94,14 +101,14 @@ internal readonly struct Invocation
 
     public KeyEncoding KeyEncoding => Session.Options.KeyEncodingOf(Result);
 
-    public RemoteStore Store => Session.Store(Session.Options.ServerOf(Result), Session.Options.ControlOf(Result));
+    public RemoteStore Store => Session.Store(Result);
 
     public RemoteIndexes Indexes => Store.Indexes;
 
     /// <summary>What commands about keys go to: the shell's transaction, or the store.</summary>
     public IStore Keys => (IStore?)Session.Transaction ?? Store;
 
-    public RemoteControl Control => Session.Control(Session.Options.ControlOf(Result));
+    public RemoteControl Control => Session.Control(Result);
 
     public T? Get<T>(Option<T> option) => Result.GetValue(option);
 

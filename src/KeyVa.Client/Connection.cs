@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Security;
 using System.Net.Sockets;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
@@ -21,19 +22,29 @@ internal sealed class Connection : IDisposable
     private readonly GrpcChannel _channel;
     private readonly GrpcCallOptions _call;
     private readonly GrpcCallOptions _stream;
+    private readonly GrpcMetadata? _metadata;
 
     public Connection(ServerAddress address, RemoteOptions options)
     {
         _address = address;
         _options = options;
-        _call = new GrpcCallOptions { Timeout = options.Deadline };
-        _stream = new GrpcCallOptions { Timeout = options.StreamDeadline };
+        _metadata = options.Credentials is { } credentials ? new GrpcMetadata().Add("authorization", credentials.Header) : null;
+        _call = new GrpcCallOptions { Timeout = options.Deadline, Metadata = _metadata };
+        _stream = new GrpcCallOptions { Timeout = options.StreamDeadline, Metadata = _metadata };
+        SslClientAuthenticationOptions? tls = address.IsTls ? (options.Tls ?? new RemoteTls()).Read() : null;
         _channel = new GrpcChannel(address.Uri, new GrpcChannelOptions
         {
             MaxReceiveBytes = options.MaxReceiveBytes,
             ConnectTimeout = options.ConnectTimeout,
             KeepAlivePingDelay = TimeSpan.FromSeconds(15),
-            ConfigureHandler = handler => handler.ConnectCallback = ConnectAsync,
+            ConfigureHandler = handler =>
+            {
+                handler.ConnectCallback = ConnectAsync;
+                if (tls is not null)
+                {
+                    handler.SslOptions = tls;
+                }
+            },
         });
     }
 
@@ -43,7 +54,7 @@ internal sealed class Connection : IDisposable
         where TResponse : class, IMessage<TResponse>
     {
         // A call that waits for a lock on the server has its deadline on top of that.
-        GrpcCallOptions options = waits is { } more ? new GrpcCallOptions { Timeout = _options.Deadline + more } : isLong ? _stream : _call;
+        GrpcCallOptions options = waits is { } more ? new GrpcCallOptions { Timeout = _options.Deadline + more, Metadata = _metadata } : isLong ? _stream : _call;
         for (int attempt = 0; ; attempt++)
         {
             GrpcReply<TResponse> reply = await _channel.CallAsync(method, request, options, cancellation);

@@ -48,10 +48,14 @@ public sealed class RemoteControl : IAsyncDisposable
         _options = options;
         Address = address;
         _connection = new Connection(address, options);
+        Users = new RemoteUsers(_connection);
     }
 
     /// <summary>The server.</summary>
     public ServerAddress Address { get; }
+
+    /// <summary>The server's users.</summary>
+    public RemoteUsers Users { get; }
 
     /// <summary>A client of the control plane at an address such as <c>127.0.0.1:7402</c>. Connects with the first call.</summary>
     public static RemoteControl Connect(string address, RemoteOptions? options = null) =>

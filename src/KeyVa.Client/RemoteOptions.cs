@@ -3,6 +3,12 @@ namespace KeyVa.Client;
 /// <summary>How a client talks to its server. Immutable.</summary>
 public sealed record RemoteOptions
 {
+    /// <summary>What the client proves itself with; null: nothing, or by its certificate (<see cref="Tls"/>).</summary>
+    public RemoteCredentials? Credentials { get; init; }
+
+    /// <summary>For <c>https://</c> addresses: how the server is known, and the client's own certificate; null: as the system knows servers.</summary>
+    public RemoteTls? Tls { get; init; }
+
     /// <summary>How long a call may take until its answer is there. Default: 30 s.</summary>
     public TimeSpan Deadline { get; init; } = TimeSpan.FromSeconds(30);
 

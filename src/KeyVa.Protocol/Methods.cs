@@ -154,4 +154,40 @@ public static class Methods
     /// <summary>TransferLeadership, as control.proto describes it.</summary>
     public static readonly GrpcMethod<TransferLeadershipRequest, ClusterChangeResponse> TransferLeadership =
         new(ControlPlane, "TransferLeadership", TransferLeadershipRequest.Parser, ClusterChangeResponse.Parser);
+
+    /// <summary>WhoAmI, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<WhoAmIRequest, WhoAmIResponse> WhoAmI =
+        new(ControlPlane, "WhoAmI", WhoAmIRequest.Parser, WhoAmIResponse.Parser);
+
+    /// <summary>ListUsers, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ListUsersRequest, ListUsersResponse> ListUsers =
+        new(ControlPlane, "ListUsers", ListUsersRequest.Parser, ListUsersResponse.Parser);
+
+    /// <summary>AddUser, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<AddUserRequest, UserResponse> AddUser =
+        new(ControlPlane, "AddUser", AddUserRequest.Parser, UserResponse.Parser);
+
+    /// <summary>RemoveUser, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<RemoveUserRequest, UserResponse> RemoveUser =
+        new(ControlPlane, "RemoveUser", RemoveUserRequest.Parser, UserResponse.Parser);
+
+    /// <summary>SetUserGrants, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SetUserGrantsRequest, UserResponse> SetUserGrants =
+        new(ControlPlane, "SetUserGrants", SetUserGrantsRequest.Parser, UserResponse.Parser);
+
+    /// <summary>SetUserPassword, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SetUserPasswordRequest, UserResponse> SetUserPassword =
+        new(ControlPlane, "SetUserPassword", SetUserPasswordRequest.Parser, UserResponse.Parser);
+
+    /// <summary>SetUserCertificates, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SetUserCertificatesRequest, UserResponse> SetUserCertificates =
+        new(ControlPlane, "SetUserCertificates", SetUserCertificatesRequest.Parser, UserResponse.Parser);
+
+    /// <summary>AddUserToken, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<AddUserTokenRequest, AddUserTokenResponse> AddUserToken =
+        new(ControlPlane, "AddUserToken", AddUserTokenRequest.Parser, AddUserTokenResponse.Parser);
+
+    /// <summary>RemoveUserToken, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<RemoveUserTokenRequest, UserResponse> RemoveUserToken =
+        new(ControlPlane, "RemoveUserToken", RemoveUserTokenRequest.Parser, UserResponse.Parser);
 }

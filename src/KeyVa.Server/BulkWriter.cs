@@ -14,7 +14,7 @@ namespace KeyVa.Server;
 /// 2. While the window is full nothing is read, and HTTP/2 holds the client back.
 /// 3. What was begun is always waited for. After a refused message, those behind it that had begun may be written.
 /// </remarks>
-internal sealed class BulkWriter(Store store)
+internal sealed class BulkWriter(Store store, GrpcGuard guard)
 {
     /// <summary>Batches of one stream that are being written at once.</summary>
     internal const int Window = 16;
@@ -34,13 +34,19 @@ internal sealed class BulkWriter(Store store)
         BulkUpsertRequest? request = await requests.ReadAsync();
         if (request is { Sorted: true })
         {
-            return await SortedLoad.RunAsync(store, request, requests, call);
+            return await SortedLoad.RunAsync(store, guard, request, requests, call);
         }
 
         try
         {
             for (; _refusal is null && _failure is null && request is not null; request = await requests.ReadAsync())
             {
+                if (guard.Refuses(request, call, out string denied))
+                {
+                    _refusal = new WriteResult { Status = Status.PermissionDenied, FailedOperation = -1, Detail = denied };
+                    break;
+                }
+
                 if (!TryBegin(request, out string wrong))
                 {
                     _refusal = new WriteResult { Status = Status.Invalid, FailedOperation = -1, Detail = wrong };

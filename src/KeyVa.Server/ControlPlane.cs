@@ -1,12 +1,13 @@
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Identity;
 using Wire = KeyVa.Protocol.V1;
 
 namespace KeyVa.Server;
 
 /// <summary>The gRPC control plane: control.proto on the store. Thread-safe.</summary>
-internal sealed class ControlPlane(Store store, MetricList metrics, OperationCalls operations, GrpcGuard guard, TimeProvider clock)
+internal sealed class ControlPlane(Store store, MetricList metrics, OperationCalls operations, GrpcGuard guard, UserStore users, TimeProvider clock)
 {
     /// <summary>Between two messages about a snapshot that is under way.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
@@ -16,6 +17,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
 
     private readonly IndexCalls _indexes = new(store, clock);
     private readonly TransactionControl _transactions = new(store);
+    private readonly UserCalls _users = new(users);
 
     /// <summary>The service, to be served.</summary>
     public GrpcService ToService() => operations.AddTo(new GrpcService(Methods.ControlPlane))
@@ -29,7 +31,16 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
         .Unary(Methods.DropIndex, guard.Unary<DropIndexRequest, DropIndexResponse>(Operation.Other, _indexes.DropAsync))
         .Unary(Methods.Stats, guard.Unary<StatsRequest, StatsResponse>(Operation.Other, StatsAsync))
         .Unary(Methods.ListTransactions, guard.Unary<ListTransactionsRequest, ListTransactionsResponse>(Operation.Other, _transactions.ListAsync))
-        .Unary(Methods.EndTransaction, guard.Unary<EndTransactionRequest, EndTransactionResponse>(Operation.Other, _transactions.EndAsync));
+        .Unary(Methods.EndTransaction, guard.Unary<EndTransactionRequest, EndTransactionResponse>(Operation.Other, _transactions.EndAsync))
+        .Unary(Methods.WhoAmI, guard.Unary<WhoAmIRequest, WhoAmIResponse>(Operation.Other, UserCalls.WhoAmI))
+        .Unary(Methods.ListUsers, guard.Unary<ListUsersRequest, ListUsersResponse>(Operation.Other, _users.List))
+        .Unary(Methods.AddUser, guard.Unary<AddUserRequest, UserResponse>(Operation.Other, _users.AddAsync))
+        .Unary(Methods.RemoveUser, guard.Unary<RemoveUserRequest, UserResponse>(Operation.Other, _users.RemoveAsync))
+        .Unary(Methods.SetUserGrants, guard.Unary<SetUserGrantsRequest, UserResponse>(Operation.Other, _users.SetGrantsAsync))
+        .Unary(Methods.SetUserPassword, guard.Unary<SetUserPasswordRequest, UserResponse>(Operation.Other, _users.SetPasswordAsync))
+        .Unary(Methods.SetUserCertificates, guard.Unary<SetUserCertificatesRequest, UserResponse>(Operation.Other, _users.SetCertificatesAsync))
+        .Unary(Methods.AddUserToken, guard.Unary<AddUserTokenRequest, AddUserTokenResponse>(Operation.Other, _users.AddTokenAsync))
+        .Unary(Methods.RemoveUserToken, guard.Unary<RemoveUserTokenRequest, UserResponse>(Operation.Other, _users.RemoveTokenAsync));
 
     // Adding and removing a partition waits for the disk; the pool must not wait with it.
     private async ValueTask<GrpcResult<AddPartitionResponse>> AddAsync(AddPartitionRequest request, GrpcCallContext call)

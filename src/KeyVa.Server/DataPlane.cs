@@ -44,7 +44,7 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
             .ClientStreaming(
                 Methods.BulkUpsert,
                 guard.ClientStreaming<BulkUpsertRequest, BulkUpsertResponse>(
-                    Operation.BulkUpsert, (requests, call) => new BulkWriter(store).RunAsync(requests, call)));
+                    Operation.BulkUpsert, (requests, call) => new BulkWriter(store, guard).RunAsync(requests, call)));
     }
 
     private ValueTask<GrpcResult<GetResponse>> GetAsync(GetRequest request, GrpcCallContext call)

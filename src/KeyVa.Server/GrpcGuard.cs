@@ -2,23 +2,32 @@ using System.Diagnostics;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server;
 
 /// <summary>
-/// Stands around every handler of a plane: has it observed, and turns failures of the store into statuses. Thread-safe.
+/// Stands around every handler of a plane: has the keys of its request checked, has it observed, and turns failures of the store into statuses. Thread-safe.
 /// </summary>
-internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures, ConsistentReads? reads = null)
+internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures, UserStore users, ConsistentReads? reads = null)
 {
     /// <summary>Guards a unary handler.</summary>
     public GrpcUnary<TRequest, TResponse> Unary<TRequest, TResponse>(
         Operation operation, GrpcUnary<TRequest, TResponse> handler)
+        where TRequest : class
         where TResponse : class => async (request, call) =>
     {
         long started = Stopwatch.GetTimestamp();
         GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
+            if (Refuses(request, call, out string detail))
+            {
+                GrpcStatus denied = GrpcRefusal.Of(call, Status.PermissionDenied, detail);
+                code = denied.Code;
+                return denied;
+            }
+
             if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
             {
                 GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
@@ -45,12 +54,20 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
     /// <summary>Guards a handler that answers with a stream.</summary>
     public GrpcServerStreaming<TRequest, TResponse> ServerStreaming<TRequest, TResponse>(
         Operation operation, GrpcServerStreaming<TRequest, TResponse> handler)
+        where TRequest : class
         where TResponse : class, IMessage<TResponse> => async (request, responses, call) =>
     {
         long started = Stopwatch.GetTimestamp();
         GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
+            if (Refuses(request, call, out string detail))
+            {
+                GrpcStatus denied = GrpcRefusal.Of(call, Status.PermissionDenied, detail);
+                code = denied.Code;
+                return denied;
+            }
+
             if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
             {
                 GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
@@ -58,6 +75,14 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
                 return refused;
             }
 
+            // A stream may last for days: whoever loses the right to it loses the stream.
+            using IDisposable following = users.OnChange(() =>
+            {
+                if (Authority.Decide(Caller.Of(call.HttpContext).AsOf(users.Current), PermissionOf(call), request) != Verdict.Allowed)
+                {
+                    call.HttpContext.Abort();
+                }
+            });
             GrpcStatus status = await handler(request, responses, call);
             code = status.Code;
             return status;
@@ -113,4 +138,26 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
             observer.End(meter, operation, started, ref observed);
         }
     }
+
+    /// <summary>Whether a message of a call is about keys that its caller may not use so, as the users are now.</summary>
+    public bool Refuses(object request, GrpcCallContext call, out string detail)
+    {
+        detail = "";
+        Permission permission = PermissionOf(call);
+        if (permission.Target is { } target)
+        {
+            call.HttpContext.Items[HttpGate.TargetItem] = target(request);
+        }
+
+        Caller caller = Caller.Of(call.HttpContext).AsOf(users.Current);
+        if (permission.Keys is null || Authority.Decide(caller, permission, request) == Verdict.Allowed)
+        {
+            return false;
+        }
+
+        detail = Denial.OfKeys(caller, permission);
+        return true;
+    }
+
+    private static Permission PermissionOf(GrpcCallContext call) => PermissionTable.OfGrpc(call.Path) ?? PermissionTable.Missing;
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using KeyVa.Protocol.Grpc;
+using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
 
@@ -20,6 +21,8 @@ internal static class GrpcRefusal
     internal const string BeginsTrailer = "keyva-begins-at-version";
     internal const string NotFoundTrailer = "keyva-not-found";
     internal const string RetryTrailer = "keyva-retry-after-ms";
+
+    private const string PushbackTrailer = "grpc-retry-pushback-ms";
 
     internal const string ConflictTrailer = "keyva-conflict-key-bin";
     internal const string DeadlockTrailer = "keyva-deadlock-bin";
@@ -41,6 +44,28 @@ internal static class GrpcRefusal
         }
 
         return new GrpcStatus(CodeOf(status), detail ?? StatusNames.Detail(status));
+    }
+
+    /// <summary>Refuses a request before there is a call of it.</summary>
+    internal static void Write(HttpContext http, Status status, string detail, TimeSpan retryAfter)
+    {
+        if (!GrpcCallContext.IsGrpcRequest(http))
+        {
+            return;
+        }
+
+        http.Response.ContentType = GrpcCallContext.ContentType;
+        IHeaderDictionary headers = http.Response.Headers;
+        headers[StatusTrailer] = StatusNames.Wire(status);
+        if (retryAfter > TimeSpan.Zero)
+        {
+            // The second is what clients of gRPC know (gRFC A6).
+            string milliseconds = Math.Ceiling(retryAfter.TotalMilliseconds).ToString("F0", CultureInfo.InvariantCulture);
+            headers[RetryTrailer] = milliseconds;
+            headers[PushbackTrailer] = milliseconds;
+        }
+
+        GrpcCallContext.WriteStatus(headers, new GrpcStatus(CodeOf(status), detail));
     }
 
     /// <summary>Refuses a write; its trailers say which operation, and the version that is there instead.</summary>
@@ -133,6 +158,9 @@ internal static class GrpcRefusal
 
         // Not unavailable, which invites to try again.
         Status.Unknown => GrpcStatusCode.Unknown,
+        Status.Unauthenticated => GrpcStatusCode.Unauthenticated,
+        Status.PermissionDenied => GrpcStatusCode.PermissionDenied,
+        Status.RateLimited => GrpcStatusCode.ResourceExhausted,
         _ => GrpcStatusCode.Internal,
     };
 }

@@ -5,8 +5,13 @@ using KeyVa.Cluster;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.Grpc.Health.V1;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 using KeyVa.Server.Resp;
+using KeyVa.Server.Tls;
 using KeyVa.Transactions;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -33,10 +38,12 @@ public sealed class KeyVaServer : IAsyncDisposable
     private readonly RateSampler _rates;
     private readonly LiveConfiguration _configuration;
     private readonly RequestTracer _tracer = new();
+    private readonly UserStore _users;
 
     // written while starting
     private readonly List<Listener> _listeners = [];
     private RespListener? _resp;
+    private TlsCertificates? _certificates;
     private volatile HealthService[] _health = [];
     private ServerTelemetry? _telemetry;
 
@@ -56,6 +63,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         _services = ServerLogging.Services(options, _configuration);
         _log = new ServerLog(_services.GetRequiredService<ILoggerFactory>().CreateLogger("KeyVa.Server"));
         _rates = new RateSampler(store, options.Clock, ShowFailure);
+        _users = new UserStore(store.FileSystem, store.Path, options.PasswordIterations, options.Clock);
     }
 
     /// <summary>The node that is served: its store and its addresses.</summary>
@@ -129,7 +137,7 @@ public sealed class KeyVaServer : IAsyncDisposable
         return
         [
             $"KeyVa serves {Store.Path} (engine {Word(store.Engine)}, durability {Word(store.Durability)})",
-            $"  REST           http://{Shown(RestAddress)}",
+            $"  REST           {Scheme("rest")}://{Shown(RestAddress)}",
             $"  gRPC data      {Shown(GrpcAddress)}",
             $"  gRPC control   {Shown(ControlAddress)}",
             $"  Redis          {Shown(RespAddress)}",
@@ -137,10 +145,13 @@ public sealed class KeyVaServer : IAsyncDisposable
             "Try, in another terminal:",
             $"  {program} set greeting hello",
             $"  {program} get greeting",
-            $"  curl http://{Shown(RestAddress)}/kv/greeting",
+            $"  curl {Scheme("rest")}://{Shown(RestAddress)}/kv/greeting",
             "Ctrl+C stops it.",
         ];
     }
+
+    /// <summary>Reads the files of TLS again, as SIGHUP does; what cannot be read leaves those before in use, and says so in the log.</summary>
+    public void ReloadCertificates() => _certificates?.Reload();
 
     /// <summary>Waits until the process is asked to stop (SIGINT, SIGTERM, SIGQUIT) or the token is cancelled, then stops.</summary>
     public async Task WaitForShutdownAsync(CancellationToken cancellation = default)
@@ -152,6 +163,13 @@ public sealed class KeyVaServer : IAsyncDisposable
             asked.TrySetResult();
         }
 
+        void ReadCertificates(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            ReloadCertificates();
+        }
+
+        using (PosixSignalRegistration.Create(PosixSignal.SIGHUP, ReadCertificates))
         using (PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask))
         using (PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask))
         using (PosixSignalRegistration.Create(PosixSignal.SIGQUIT, Ask))
@@ -198,6 +216,7 @@ public sealed class KeyVaServer : IAsyncDisposable
 
     private async Task ListenAsync(CancellationToken cancellation)
     {
+        await new FirstAdministrator(_users, _options, _log).EnsureAsync();
         foreach (string note in Store.RecoveryNotes)
         {
             _log.Recovered(note);
@@ -215,16 +234,24 @@ public sealed class KeyVaServer : IAsyncDisposable
             Store, _rates, [restMeter, grpcMeter, respMeter], Connections, observer.Slow);
         TransactionRegistry transactions = new(Store);
         ConsistentReads reads = new(Node);
-        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, reads);
-        GrpcGuard guard = new(grpcMeter, observer, failures, reads);
+        Authenticator authenticator = new(_users);
+        RateLimits rates = new(_options.DataLimits, _options.ControlLimits);
+        AuditLog audit = new(logs);
+        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, _users, reads);
+        GrpcGuard guard = new(grpcMeter, observer, failures, _users, reads);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
-        ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _options.Clock);
+        ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _users, _options.Clock);
         GrpcServer control = Serve(new ClusterControl(Node, guard).AddTo(operators.ToService()), ControlReflection.Descriptor);
+
+        HttpGate Gate(RequestDelegate next, Func<HttpContext, Permission> find, bool isGrpc) =>
+            new(authenticator, NewLimits(), rates, audit, find, isGrpc) { Next = next };
+        TlsCertificates? certificates = _certificates = _options.Tls.IsOn ? new TlsCertificates(_options.Tls, _log) : null;
+        TlsCertificates? CertificatesOf(string name) => _options.Tls.Listeners.Contains(name) ? certificates : null;
         ListenerPlan[] plans =
         [
-            new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, rest.HandleAsync),
-            new("grpc", "grpc-listen", _options.GrpcListen, HttpProtocols.Http2, data.HandleAsync),
-            new("control", "control-listen", _options.ControlListen, HttpProtocols.Http2, control.HandleAsync),
+            new("rest", "rest-listen", _options.RestListen, HttpProtocols.Http1, Gate(rest.HandleAsync, PermissionOfRest, isGrpc: false), CertificatesOf("rest")),
+            new("grpc", "grpc-listen", _options.GrpcListen, HttpProtocols.Http2, Gate(data.HandleAsync, PermissionOfGrpc, isGrpc: true), CertificatesOf("grpc")),
+            new("control", "control-listen", _options.ControlListen, HttpProtocols.Http2, Gate(control.HandleAsync, PermissionOfGrpc, isGrpc: true), CertificatesOf("control")),
         ];
         foreach (ListenerPlan plan in plans)
         {
@@ -232,13 +259,32 @@ public sealed class KeyVaServer : IAsyncDisposable
             _listeners.Add(listener);
             string shown = Shown(listener.Address);
             _log.Listening(plan.Name, shown);
+            WarnIfUnencrypted(plan.Name, listener.Address);
         }
 
-        _resp = RespListener.Start(new RespDoor(Store, _options, failures, observer, respMeter, _configuration), _options, _log);
+        _resp = RespListener.Start(new RespDoor(Store, _options, failures, observer, respMeter, _configuration, authenticator, _users, rates, audit), _options, CertificatesOf(RespListener.Name), _log);
         string address = Shown(_resp.Address);
         _log.Listening(RespListener.Name, address);
+        WarnIfUnencrypted(RespListener.Name, _resp.Address);
         _telemetry = new ServerTelemetry(_options.Telemetry, metrics, $"{Dns.GetHostName()}:{RestAddress.Port}");
     }
+
+    private void WarnIfUnencrypted(string listener, IPEndPoint address)
+    {
+        if (!IPAddress.IsLoopback(address.Address) && Scheme(listener) == "http")
+        {
+            _log.Unencrypted(listener);
+        }
+    }
+
+    private ConnectionLimits NewLimits() =>
+        new(_options.MaxConnections, _options.MaxAddressConnections, _options.MaxInFlight, _options.MaxAddressInFlight);
+
+    private static Permission PermissionOfRest(HttpContext http) =>
+        RestPermissions.Find(http.Request.Method, RestTarget.Split(http.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget));
+
+    private static Permission PermissionOfGrpc(HttpContext http) =>
+        PermissionTable.OfGrpc(http.Request.Path.Value ?? "") ?? PermissionTable.NoSuchOperation;
 
     private IEnumerable<(string Name, int Connections)> Connections() =>
         [.. _listeners.Select(static one => (one.Name, one.Connections)), (RespListener.Name, _resp?.Connections ?? 0)];
@@ -279,6 +325,8 @@ public sealed class KeyVaServer : IAsyncDisposable
         address.Address.Equals(IPAddress.IPv6Any) || address.Address.Equals(IPAddress.Any)
             ? $"{Dns.GetHostName()}:{address.Port}"
             : address.ToString();
+
+    private string Scheme(string listener) => _options.Tls.IsOn && _options.Tls.Listeners.Contains(listener) ? "https" : "http";
 
     private static string Word(EngineKind engine) => engine == EngineKind.Memory ? "memory" : "lsm";
 

@@ -1,5 +1,9 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
+using KeyVa.Server.Tls;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Abstractions;
 using Microsoft.AspNetCore.Http;
@@ -13,7 +17,7 @@ using Microsoft.Extensions.Options;
 namespace KeyVa.Server;
 
 /// <summary>What a listener is called, where it listens and what it serves.</summary>
-internal sealed record ListenerPlan(string Name, string Setting, IPEndPoint Address, HttpProtocols Protocols, RequestDelegate Handler);
+internal sealed record ListenerPlan(string Name, string Setting, IPEndPoint Address, HttpProtocols Protocols, HttpGate Gate, TlsCertificates? Certificates);
 
 /// <summary>
 /// One front door: a Kestrel of its own on one address, so that nothing served here can be reached through another.
@@ -24,9 +28,6 @@ internal sealed record ListenerPlan(string Name, string Setting, IPEndPoint Addr
 /// </remarks>
 internal sealed class Listener : IAsyncDisposable
 {
-    /// <summary>Connections open at once; more are closed as they come.</summary>
-    internal const int MaxConnections = 10_000;
-
     /// <summary>The longest request line: the longest key, percent-encoded, has 24 KiB.</summary>
     internal const int MaxRequestLineBytes = 32 * 1024;
 
@@ -38,6 +39,7 @@ internal sealed class Listener : IAsyncDisposable
 
     // immutable
     private readonly KestrelServer _kestrel;
+    private readonly HttpGate _gate;
 
     // shared, atomic
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -47,11 +49,18 @@ internal sealed class Listener : IAsyncDisposable
     private Listener(ListenerPlan plan, IServiceProvider services)
     {
         Name = plan.Name;
+        _gate = plan.Gate;
         KestrelServerOptions options = Configure(services);
         options.Listen(plan.Address, listen =>
         {
             listen.Protocols = plan.Protocols;
             listen.Use(Count);
+            if (plan.Certificates is { } certificates)
+            {
+                SslApplicationProtocol protocol = plan.Protocols == HttpProtocols.Http2 ? SslApplicationProtocol.Http2 : SslApplicationProtocol.Http11;
+                listen.Use(next => connection => TlsConnection.RunAsync(connection, certificates, protocol, next));
+            }
+
             Endpoint = listen;
         });
         ILoggerFactory logs = services.GetRequiredService<ILoggerFactory>();
@@ -78,7 +87,7 @@ internal sealed class Listener : IAsyncDisposable
         bool started = false;
         try
         {
-            await listener._kestrel.StartAsync(new Application(plan.Handler, services), cancellation);
+            await listener._kestrel.StartAsync(new Application(plan.Gate.HandleAsync, services), cancellation);
             started = true;
             return listener;
         }
@@ -122,7 +131,6 @@ internal sealed class Listener : IAsyncDisposable
     {
         KestrelServerOptions options = new() { ApplicationServices = services, AddServerHeader = false };
         KestrelServerLimits limits = options.Limits;
-        limits.MaxConcurrentConnections = MaxConnections;
         limits.MaxRequestLineSize = MaxRequestLineBytes;
         limits.MaxRequestHeaderCount = MaxHeaders;
         limits.MaxRequestHeadersTotalSize = MaxHeaderBytes;
@@ -137,13 +145,28 @@ internal sealed class Listener : IAsyncDisposable
     private Microsoft.AspNetCore.Connections.ConnectionDelegate Count(Microsoft.AspNetCore.Connections.ConnectionDelegate next) =>
         async connection =>
         {
+            // Those that are too many are closed as they come.
+            if (_gate.Limits.TryConnect(connection.RemoteEndPoint) is not { } address)
+            {
+                connection.Abort();
+                return;
+            }
+
             Interlocked.Increment(ref _connections);
             try
             {
+                HttpConnection http = new(address, _gate.Rates, Name == "control" ? Plane.Control : Plane.Data);
+                connection.Features.Set(http);
+                if (_gate.Rates.CountsBytes)
+                {
+                    connection.Transport = new CountedPipe(connection.Transport, http.Count);
+                }
+
                 await next(connection);
             }
             finally
             {
+                _gate.Limits.Leave(address);
                 if (Interlocked.Decrement(ref _connections) == 0 && Volatile.Read(ref _stopping) == 1)
                 {
                     _drained.TrySetResult();

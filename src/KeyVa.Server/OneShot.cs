@@ -1,4 +1,5 @@
 using KeyVa.Merges;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server;
 
@@ -20,6 +21,11 @@ internal sealed class OneShot(MergeRegistry functions) : IDisposable
 
     /// <summary>What to do if the conditions hold, or if one of them does not.</summary>
     public Branch Of(bool then) => then ? _then : _otherwise;
+
+    /// <summary>Whether rights allow everything in it, whichever branch is taken.</summary>
+    public bool IsAllowed(Rights rights) =>
+        rights.Everywhere >= Level.Write
+        || (_conditions.TrueForAll(one => rights.Allows(Level.Read, one.Key.Span)) && _then.IsAllowed(rights) && _otherwise.IsAllowed(rights));
 
     /// <summary>Runs it, serializable, again and again if it meets others. Not cancelled: it is on its way.</summary>
     public async Task<OneShotResult> RunAsync(Store store)
@@ -95,6 +101,10 @@ internal sealed class OneShot(MergeRegistry functions) : IDisposable
             _count++;
             return _steps[^1].Writes!;
         }
+
+        /// <summary>Whether rights allow every step.</summary>
+        public bool IsAllowed(Rights rights) =>
+            _steps.TrueForAll(step => step.Writes is { } writes ? KeyChecks.All(writes, rights) : rights.Allows(Level.Read, step.Key.Span));
 
         /// <summary>Does it; the refusal of a step, with its number, or null.</summary>
         public async ValueTask<WriteResult?> RunAsync(Transaction transaction, List<(ReadOnlyMemory<byte> Key, Record? Record)> records)

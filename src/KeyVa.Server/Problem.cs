@@ -1,5 +1,7 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text.Json;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -41,6 +43,9 @@ internal sealed class Problem
     /// <summary>After a conflict: the key that another has changed.</summary>
     public ReadOnlyMemory<byte>? ConflictKey { get; private init; }
 
+    /// <summary>After a refusal for coming too often: when to come back.</summary>
+    public TimeSpan RetryAfter { get; init; }
+
     /// <summary>The methods that the resource has, for 405.</summary>
     public string? Allow { get; private init; }
 
@@ -80,8 +85,19 @@ internal sealed class Problem
         status == Status.NotFound ? "There is no such index" : StatusNames.Title(status),
         detail ?? StatusNames.Detail(status));
 
+    /// <summary>A refusal to change a user, or one that there is not.</summary>
+    public static Problem User(Status status, string detail) => new(
+        StatusNames.Http(status),
+        StatusNames.Wire(status),
+        status == Status.NotFound ? "There is no such user" : StatusNames.Title(status),
+        detail);
+
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
+
+    /// <summary>A refusal by the gate.</summary>
+    public static Problem Refused(Status status, string detail, TimeSpan retryAfter) =>
+        new(StatusNames.Http(status), StatusNames.Wire(status), StatusNames.Title(status), detail) { RetryAfter = retryAfter };
 
     /// <summary>A refusal that HTTP has a status for and the store has not.</summary>
     public static Problem Http(int status, string title, string detail) => new(status, "invalid", title, detail);
@@ -103,9 +119,18 @@ internal sealed class Problem
         response.Clear();
         response.StatusCode = _httpStatus;
         response.ContentType = ContentType;
-        if (_httpStatus == StatusCodes.Status503ServiceUnavailable)
+        if (RetryAfter > TimeSpan.Zero)
+        {
+            response.Headers.RetryAfter = Math.Ceiling(RetryAfter.TotalSeconds).ToString("F0", CultureInfo.InvariantCulture);
+        }
+        else if (_httpStatus == StatusCodes.Status503ServiceUnavailable)
         {
             response.Headers.RetryAfter = RetryAfterSeconds;
+        }
+
+        if (_httpStatus == StatusCodes.Status401Unauthorized)
+        {
+            response.Headers.WWWAuthenticate = HttpCredentials.Challenge;
         }
 
         if (Allow is not null)

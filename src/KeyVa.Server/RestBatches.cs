@@ -4,6 +4,7 @@ using System.Text.Json;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -39,6 +40,12 @@ internal sealed class RestBatches(Store store)
         if (!TryRead(context, body.Memory, batch, removals, out string wrong))
         {
             await Problem.Malformed(wrong).WriteAsync(context);
+            return;
+        }
+
+        if (RestAccess.Refuses(context, rights => KeyChecks.All(batch, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
             return;
         }
 
@@ -103,6 +110,12 @@ internal sealed class RestBatches(Store store)
                 ? TooManyKeys(keys.Count)
                 : Problem.Malformed(wrong);
             await problem.WriteAsync(context);
+            return;
+        }
+
+        if (RestAccess.Refuses(context, rights => KeyChecks.All(keys, Level.Read, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
             return;
         }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Server.Identity;
 using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -11,7 +12,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, ConsistentReads? reads = null)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, UserStore users, ConsistentReads? reads = null)
 {
     internal const string KeyPrefix = "/kv/";
 
@@ -19,9 +20,10 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
     private readonly RestValues _values = new(store);
     private readonly RestList _list = new(store);
     private readonly RestBatches _batches = new(store);
-    private readonly RestWatch _watch = new(store);
+    private readonly RestWatch _watch = new(store, users);
     private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestIndexes _indexes = new(store);
+    private readonly RestUsers _users = new(users);
     private readonly RestPages _pages = new(store, metrics);
     private readonly RestConfiguration _configuration = new(configuration);
     private readonly RestSlowLog _slowLog = new(observer.Slow);
@@ -134,6 +136,12 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             return _configuration.RouteAsync(context, target);
         }
 
+        if (target.Path.StartsWith(RestUsers.Prefix))
+        {
+            operation = Operation.Other;
+            return _users.RouteAsync(context, target);
+        }
+
         string method = context.Request.Method;
         if (target.Path.StartsWith(RestPast.HistoryPrefix))
         {
@@ -162,6 +170,8 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
                 return _watch.StreamAsync(context, target);
             case RestRoutes.Indexes when HttpMethods.IsGet(method):
                 return _indexes.ListAsync(context);
+            case RestRoutes.Users when HttpMethods.IsGet(method):
+                return _users.ListAsync(context);
             case RestRoutes.Transactions when HttpMethods.IsPost(method):
                 return _transactions.BeginAsync(context);
             case RestRoutes.Transact when HttpMethods.IsPost(method):

@@ -66,6 +66,9 @@ internal sealed class RestIndexes(Store store)
             : DescribeAsync(context, name, query.Wait);
     }
 
+    /// <summary>Whether what is below /indexes/ is a query.</summary>
+    internal static bool IsQuery(ReadOnlySpan<char> path) => path.EndsWith(RecordsSuffix);
+
     /// <summary>The index that a path of a query names, <c>/indexes/{name}/records</c>; false if it is none.</summary>
     internal static bool TryReadQueried(string path, out string name)
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -33,7 +34,7 @@ internal sealed class RestList(Store store)
         }
 
         return RangeBounds.TryRead(query.Prefix, query.From, query.To, query.All, out KeyRange range, out string wrong)
-            ? RemoveAsync(context, range)
+            ? RestAccess.Refuses(context, rights => rights.AllowsRange(Level.Write, range.From.Span, range.To.Span), out problem) ? problem.WriteAsync(context) : RemoveAsync(context, range)
             : Problem.Malformed("the range " + wrong).WriteAsync(context);
     }
 
@@ -62,7 +63,14 @@ internal sealed class RestList(Store store)
 
         // One more than asked for tells whether there is more.
         long limit = query.Limit is 0 or long.MaxValue ? 0 : query.Limit + 1;
-        using ScanCursor cursor = await store.OpenScanAsync(ToOptions(query, limit, at), context.RequestAborted);
+        ScanOptions options = ToOptions(query, limit, at);
+        if (RestAccess.Refuses(context, rights => KeyChecks.Range(options, rights), out problem))
+        {
+            await problem.WriteAsync(context);
+            return;
+        }
+
+        using ScanCursor cursor = await store.OpenScanAsync(options, context.RequestAborted);
         if (cursor.Status != Status.Ok)
         {
             await Problem.Past(cursor.Status, cursor.Detail, cursor.BeginsAtVersion).WriteAsync(context);

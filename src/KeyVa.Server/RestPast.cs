@@ -1,5 +1,6 @@
 using System.Text.Json;
 using KeyVa.Protocol.V1;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -70,7 +71,7 @@ internal sealed class RestPast(Store store)
     public Task HistoryAsync(HttpContext context, in RestTarget target) =>
         RestQuery.TryParse(target.Query, RestQuery.HistoryParameters, out RestQuery? query, out Problem? problem)
             && RestKey.TryDecode(target.Path[HistoryPrefix.Length..], query.Base64, out RestKey key, out problem)
-            ? HistoryAsync(context, key, query)
+            ? RestAccess.Refuses(context, Level.Read, key, out problem) ? problem.WriteAsync(context) : HistoryAsync(context, key, query)
             : problem.WriteAsync(context);
 
     /// <summary>Answers POST /kv:rollback.</summary>
@@ -103,6 +104,12 @@ internal sealed class RestPast(Store store)
                 await Problem.Malformed(wrong).WriteAsync(context);
                 return;
             }
+        }
+
+        if (RestAccess.Refuses(context, rights => KeyChecks.Revert(request, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
+            return;
         }
 
         RollBackResult result = await PastCalls.RunAsync(store, request);

@@ -22,6 +22,10 @@ internal static class RestRoutes
     internal const string Configuration = "/config";
     internal const string Setting = "/config/{name}";
     internal const string SlowLog = "/slowlog";
+    internal const string Users = "/users";
+    internal const string User = "/users/{name}";
+    internal const string UserPassword = "/users/{name}/password";
+    internal const string UserToken = "/users/{name}/tokens/{token}";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
     internal const string Ready = "/readyz";
@@ -53,12 +57,55 @@ internal static class RestRoutes
         new(Configuration, "GET"),
         new(Setting, "GET, PUT"),
         new(SlowLog, "GET, DELETE"),
+        new(Users, "GET"),
+        new(User, "GET, PUT, DELETE"),
+        new(UserPassword, "PUT, DELETE"),
+        new(UserToken, "PUT, DELETE"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),
         new(OpenApi, "GET"),
         new(Root, "GET"),
     ];
+
+    /// <summary>The resource of a path, or the path itself if there is none.</summary>
+    internal static string RouteOf(ReadOnlySpan<char> path)
+    {
+        if (path.StartsWith(RestFrontDoor.KeyPrefix))
+        {
+            return Key;
+        }
+
+        if (path.StartsWith(RestPast.HistoryPrefix))
+        {
+            return History;
+        }
+
+        if (path.StartsWith(RestTransactions.Prefix))
+        {
+            ReadOnlySpan<char> rest = path[RestTransactions.Prefix.Length..];
+            int slash = rest.IndexOf('/');
+            string verb = slash < 0 ? "" : rest[slash..].ToString();
+            return Transaction + (RestIndexes.TryReadQueried(verb, out _) ? Indexed : verb);
+        }
+
+        if (path.StartsWith(RestIndexes.Prefix))
+        {
+            return RestIndexes.IsQuery(path) ? Indexed : Index;
+        }
+
+        if (path.StartsWith(RestConfiguration.Prefix))
+        {
+            return Setting;
+        }
+
+        if (path.StartsWith(RestUsers.Prefix))
+        {
+            return RestUsers.RouteOf(path);
+        }
+
+        return path.ToString();
+    }
 
     /// <summary>The methods of a resource.</summary>
     internal static string MethodsOf(string path) => Array.Find(All, route => route.Path == path).Methods;

@@ -2,6 +2,7 @@ using System.Text.Json;
 using KeyVa.Indexes;
 using KeyVa.Protocol.V1;
 using KeyVa.Transactions;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -57,6 +58,12 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         if (!valid)
         {
             await Problem.Malformed(wrong).WriteAsync(context);
+            return;
+        }
+
+        if (RestAccess.Refuses(context, plan.IsAllowed, out Problem? denied))
+        {
+            await denied.WriteAsync(context);
             return;
         }
 
@@ -169,6 +176,12 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
+        if (RestAccess.Refuses(context, rights => KeyChecks.All(keys, forUpdate ? Level.Write : Level.Read, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
+            return;
+        }
+
         MultiReadResult result = await TransactionIds.ReadAsync(transaction, keys, forUpdate);
         if (result.Status != Status.Ok)
         {
@@ -182,7 +195,14 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
     private static async Task ScanAsync(HttpContext context, Transaction transaction, RestQuery query)
     {
         // Not one more than asked for: what is read must not change until the commit, and what lies behind may.
-        using ScanCursor cursor = await transaction.OpenScanAsync(RestList.ToOptions(query, query.Limit));
+        ScanOptions options = RestList.ToOptions(query, query.Limit);
+        if (RestAccess.Refuses(context, rights => KeyChecks.Range(options, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
+            return;
+        }
+
+        using ScanCursor cursor = await transaction.OpenScanAsync(options);
         if (cursor.Status != Status.Ok)
         {
             await Problem.Of(cursor.Status, cursor.Detail).WriteAsync(context);
@@ -252,6 +272,12 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         if (!batches.TryRead(context, body.Memory, batch, removals, out string wrong))
         {
             await Problem.Malformed(wrong).WriteAsync(context);
+            return;
+        }
+
+        if (RestAccess.Refuses(context, rights => KeyChecks.All(batch, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
             return;
         }
 
@@ -343,7 +369,8 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         });
     }
 
-    private static async Task AnswerAsync(HttpContext context, Action<Utf8JsonWriter> writeMembers)
+    /// <summary>Answers with an object.</summary>
+    internal static async Task AnswerAsync(HttpContext context, Action<Utf8JsonWriter> writeMembers)
     {
         context.Response.ContentType = RestJson.ContentType;
         await context.Response.StartAsync();

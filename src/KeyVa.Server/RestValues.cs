@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Microsoft.AspNetCore.Http;
+using KeyVa.Server.Identity;
 using Microsoft.Extensions.Primitives;
 
 namespace KeyVa.Server;
@@ -32,6 +33,11 @@ internal sealed class RestValues(Store store)
             return problem.WriteAsync(context);
         }
 
+        if (RestAccess.Refuses(context, Level.Read, key, out problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
         if (query.IsOfPast)
         {
             return _past.ReadAsync(context, key, query, head);
@@ -56,6 +62,11 @@ internal sealed class RestValues(Store store)
             return problem.WriteAsync(context);
         }
 
+        if (RestAccess.Refuses(context, Level.Write, key, out problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
         if (!TryReadCondition(context.Request.Headers, key, out Condition condition, out problem))
         {
             key.Dispose();
@@ -72,6 +83,11 @@ internal sealed class RestValues(Store store)
     public Task MergeAsync(HttpContext context, in RestTarget target)
     {
         if (!TryReadKey(target, RestQuery.MergeParameters, out RestKey key, out RestQuery? query, out Problem? problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
+        if (RestAccess.Refuses(context, Level.Write, key, out problem))
         {
             return problem.WriteAsync(context);
         }
@@ -98,6 +114,11 @@ internal sealed class RestValues(Store store)
     public Task RemoveAsync(HttpContext context, in RestTarget target)
     {
         if (!TryReadKey(target, RestQuery.KeyParameters, out RestKey key, out _, out Problem? problem))
+        {
+            return problem.WriteAsync(context);
+        }
+
+        if (RestAccess.Refuses(context, Level.Write, key, out problem))
         {
             return problem.WriteAsync(context);
         }

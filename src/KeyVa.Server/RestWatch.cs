@@ -2,6 +2,7 @@ using System.Globalization;
 using System.IO.Pipelines;
 using System.Text;
 using System.Text.Json;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
@@ -10,7 +11,7 @@ namespace KeyVa.Server;
 /// <c>GET /watch</c>: changes as server-sent events (WHATWG HTML, section 9.2). The id of an event is its version, on the last event
 /// of each version only, so that a reader which reconnects with Last-Event-ID gets versions whole. Thread-safe.
 /// </summary>
-internal sealed class RestWatch(Store store)
+internal sealed class RestWatch(Store store, UserStore users)
 {
     private const string ContentType = "text/event-stream";
     private const string LastEventId = "Last-Event-ID";
@@ -49,6 +50,20 @@ internal sealed class RestWatch(Store store)
 
     private async Task StreamAsync(HttpContext context, RestQuery query, WatchOptions options)
     {
+        if (RestAccess.Refuses(context, rights => KeyChecks.Watch(options, rights), out Problem? denied))
+        {
+            await denied.WriteAsync(context);
+            return;
+        }
+
+        // A watch may last for days: whoever loses the right to it loses the watch.
+        using IDisposable following = users.OnChange(() =>
+        {
+            if (!KeyChecks.Watch(options, Caller.Of(context).AsOf(users.Current).Data))
+            {
+                context.Abort();
+            }
+        });
         await using IAsyncEnumerator<WatchEvent> reader = store.WatchAsync(options, context.RequestAborted).GetAsyncEnumerator(context.RequestAborted);
 
         // The first event is there at once, or the watch is refused: that still gets a proper answer.

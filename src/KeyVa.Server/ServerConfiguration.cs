@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Text.Json;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server;
 
@@ -19,7 +20,8 @@ public static class ServerConfiguration
     private const int MaxFileBytes = 1 << 20;
 
     // Variables of the client commands, which share the prefix and mean nothing to the server.
-    private static readonly string[] OtherVariables = [FileVariable, "KEYVA_SERVER", "KEYVA_CONTROL"];
+    private static readonly string[] OtherVariables =
+        [FileVariable, FirstAdministrator.PasswordVariable, "KEYVA_SERVER", "KEYVA_CONTROL", "KEYVA_PROFILE"];
 
     /// <summary>Reads all sources.</summary>
     /// <param name="flags">Values of flags by name of the setting, with or without the leading hyphens.</param>
@@ -32,7 +34,7 @@ public static class ServerConfiguration
     {
         ArgumentNullException.ThrowIfNull(flags);
         List<KeyValuePair<string, string>> variables = [.. environment ?? ProcessEnvironment()];
-        ServerOptions options = new();
+        ServerOptions options = new() { AdminPassword = variables.Find(static variable => variable.Key == FirstAdministrator.PasswordVariable).Value };
         string? named = file ?? variables.Find(static variable => variable.Key == FileVariable).Value;
         if (named is not null || File.Exists(DefaultFile))
         {
@@ -164,6 +166,11 @@ public static class ServerConfiguration
         if (options.Cluster.Length > 0 && (options.Store.Volatile || options.Store.Durability != Durability.Always))
         {
             throw new ConfigurationException("the setting 'cluster' is given; allowed are only durability always and no volatile, since a node syncs before it acknowledges");
+        }
+
+        if (options.Tls.ClientCertificates != ClientCertificates.None && options.Tls.ClientAuthorityFile.Length == 0)
+        {
+            throw new ConfigurationException("the setting 'tls-client-cert' asks clients for certificates, and 'tls-client-ca' does not say who vouches for them");
         }
 
         if (options.Store.JournalBudgetBytes < options.Store.JournalSegmentBytes)

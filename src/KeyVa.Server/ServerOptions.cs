@@ -1,9 +1,20 @@
 using System.Collections.Immutable;
 using System.Net;
 using KeyVa.Cluster;
+using KeyVa.Server.Identity;
 using Microsoft.Extensions.Logging;
 
 namespace KeyVa.Server;
+
+/// <summary>How a first administrator comes to be where there are no users.</summary>
+public enum InitialAdmin
+{
+    /// <summary>Not by itself: <c>keyva admin user add</c> makes one, over loopback.</summary>
+    None,
+
+    /// <summary>The user <c>admin</c> with a token in the file ADMIN-TOKEN of the data folder, until it has another credential.</summary>
+    Token,
+}
 
 /// <summary>
 /// How a server runs. Immutable; the defaults are those of <see cref="SettingsSchema"/>, which is also the way to get one
@@ -64,6 +75,44 @@ public sealed record ServerOptions
 
     /// <summary>How long a write waits for a leader, or for its result.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Connections that one listener has open at once. Default: 10,000.</summary>
+    public int MaxConnections { get; init; } = 10_000;
+
+    /// <summary>Connections that one address (of IPv6: one network of 64 bits) has open at one listener. Default: 10,000.</summary>
+    public int MaxAddressConnections { get; init; } = 10_000;
+
+    /// <summary>Requests under way at once at one listener, streams among them. Default: 100,000.</summary>
+    public int MaxInFlight { get; init; } = 100_000;
+
+    /// <summary>Requests of one address under way at once at one listener. Default: 100,000.</summary>
+    public int MaxAddressInFlight { get; init; } = 100_000;
+
+    /// <summary>TLS of the listeners. Default: none.</summary>
+    public TlsOptions Tls { get; init; } = new();
+
+    /// <summary>How much may come for keys. Default: no limits.</summary>
+    public PlaneLimits DataLimits { get; init; } = new();
+
+    /// <summary>How much may come for the control plane. Default: 50 requests a second of a user and of an address, 200 of all.</summary>
+    public PlaneLimits ControlLimits { get; init; } = new() { UserRequests = 50, AddressRequests = 50, TotalRequests = 200 };
+
+    /// <summary>Iterations of PBKDF2 for new passwords. Default: 210,000.</summary>
+    public int PasswordIterations { get; init; } = PasswordHash.DefaultIterations;
+
+    /// <summary>How a first administrator comes to be where there are no users. Default: not at all.</summary>
+    public InitialAdmin InitialAdmin { get; init; }
+
+    /// <summary>The file with the password of the first administrator; empty: none.</summary>
+    public string AdminPasswordFile { get; init; } = "";
+
+    /// <summary>
+    /// How long a Redis client may leave a command unfinished, take nothing of what is sent, or not say who it is where that has to be said.
+    /// </summary>
+    internal TimeSpan RespPatience { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>The password of the first administrator, as the environment has it; null: it has none.</summary>
+    internal string? AdminPassword { get; init; }
 
     /// <summary>The least important messages that are still logged. Default: information.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;

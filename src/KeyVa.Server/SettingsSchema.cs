@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using System.Globalization;
 using System.Net;
 using KeyVa.Cluster;
+using KeyVa.Server.Identity;
 using Microsoft.Extensions.Logging;
 
 namespace KeyVa.Server;
@@ -79,6 +80,40 @@ public static class SettingsSchema
         Number("resp-threads", new ServerOptions().RespThreads, 0, 256,
             "Threads that serve Redis clients; 0: half as many as there are processors, at least one.",
             static (options, count) => options with { RespThreads = count }),
+        ServerWord("initial-admin", "How a first administrator comes to be where there are no users: token makes the user admin and writes its token to the file ADMIN-TOKEN of the data folder.",
+            [("none", InitialAdmin.None), ("token", InitialAdmin.Token)],
+            static (options, how) => options with { InitialAdmin = how }),
+        Text("admin-password-file", "", "the path of a file, or nothing", "A file with the password of the first administrator, who is made where there are no users.",
+            IsFileOrNothing, static (options, text) => options with { AdminPasswordFile = text }),
+        Number("password-iterations", new ServerOptions().PasswordIterations, PasswordHash.MinIterations, PasswordHash.MaxIterations,
+            "Iterations of PBKDF2 for passwords that are set from now on: the more, the longer a guess takes, and a first login too.",
+            static (options, count) => options with { PasswordIterations = count }),
+        Text("tls-cert", "", "the path of a file, or nothing", "The server's certificate in PEM form, with those between it and its authority; nothing: no TLS. Read again when it changes, and on SIGHUP.",
+            IsFileOrNothing, static (options, text) => options with { Tls = options.Tls with { CertificateFile = text } }),
+        Text("tls-key", "", "the path of a file, or nothing", "Its private key in PEM form; nothing: in the same file.",
+            IsFileOrNothing, static (options, text) => options with { Tls = options.Tls with { KeyFile = text } }),
+        Text("tls-client-ca", "", "the path of a file, or nothing", "The authorities that vouch for clients, in PEM form.",
+            IsFileOrNothing, static (options, text) => options with { Tls = options.Tls with { ClientAuthorityFile = text } }),
+        ServerWord("tls-client-cert", "Whether clients are asked for certificates: not, if they have one, or else they are not let in.",
+            [("none", ClientCertificates.None), ("optional", ClientCertificates.Optional), ("required", ClientCertificates.Required)],
+            static (options, whether) => options with { Tls = options.Tls with { ClientCertificates = whether } }),
+        Text("tls-listeners", string.Join(',', TlsOptions.AllListeners), "rest, grpc, control and resp, or some of them, with commas between", "The listeners that speak TLS, if there is a certificate.",
+            static text => text.Split(',').All(static one => TlsOptions.AllListeners.Contains(one)),
+            static (options, text) => options with { Tls = options.Tls with { Listeners = text.Split(',') } }),
+        .. PlaneSettings("data", new ServerOptions().DataLimits, static options => options.DataLimits, static (options, limits) => options with { DataLimits = limits }),
+        .. PlaneSettings("control", new ServerOptions().ControlLimits, static options => options.ControlLimits, static (options, limits) => options with { ControlLimits = limits }),
+        Number("max-connections", new ServerOptions().MaxConnections, 1, 1_000_000,
+            "Connections that one listener has open at once; the next one is closed.",
+            static (options, count) => options with { MaxConnections = count }),
+        Number("max-address-connections", new ServerOptions().MaxAddressConnections, 1, 1_000_000,
+            "Connections that one address has open at one listener; of IPv6, a network of 64 bits is one address.",
+            static (options, count) => options with { MaxAddressConnections = count }),
+        Number("max-in-flight", new ServerOptions().MaxInFlight, 1, 10_000_000,
+            "Requests under way at once at one listener of HTTP, streams among them; the next one is refused.",
+            static (options, count) => options with { MaxInFlight = count }),
+        Number("max-address-in-flight", new ServerOptions().MaxAddressInFlight, 1, 10_000_000,
+            "Requests of one address under way at once at one listener of HTTP.",
+            static (options, count) => options with { MaxAddressInFlight = count }),
         Size("max-value-bytes", new StoreOptions().MaxValueBytes, 1, 64 * MiB, "The longest value.",
             static (store, bytes) => store with { MaxValueBytes = (int)bytes }),
         Size("max-batch-bytes", new StoreOptions().MaxBatchBytes, 1, 64 * MiB,
@@ -218,6 +253,43 @@ public static class SettingsSchema
 
                 return false;
             });
+
+    private static bool IsFileOrNothing(string text) => !text.Contains('\0') && !text.EndsWith('/');
+
+    private static Setting ServerWord<T>(
+        string name, string description, (string Word, T Value)[] words, Func<ServerOptions, T, ServerOptions> apply) =>
+        new(name, SettingKind.Text, words[0].Word, string.Join(", ", words.Select(word => word.Word)), description,
+            (ref ServerOptions options, string text) =>
+            {
+                foreach ((string word, T value) in words)
+                {
+                    if (word == text)
+                    {
+                        options = apply(options, value);
+                        return true;
+                    }
+                }
+
+                return false;
+            });
+
+    private static IEnumerable<Setting> PlaneSettings(
+        string plane, PlaneLimits defaults, Func<ServerOptions, PlaneLimits> get, Func<ServerOptions, PlaneLimits, ServerOptions> set)
+    {
+        string about = plane == "data" ? "for keys" : "for the control plane";
+        yield return Requests($"{plane}-user-requests", defaults.UserRequests, $"Requests {about} a second of one user; 0: no limit.", static (limits, count) => limits with { UserRequests = count });
+        yield return Requests($"{plane}-address-requests", defaults.AddressRequests, $"Requests {about} a second from one address; 0: no limit.", static (limits, count) => limits with { AddressRequests = count });
+        yield return Requests($"{plane}-total-requests", defaults.TotalRequests, $"Requests {about} a second of all; 0: no limit.", static (limits, count) => limits with { TotalRequests = count });
+        yield return Bytes($"{plane}-user-bytes", defaults.UserBytes, $"Bytes {about} a second of one user, received and sent; 0B: no limit.", static (limits, bytes) => limits with { UserBytes = bytes });
+        yield return Bytes($"{plane}-address-bytes", defaults.AddressBytes, $"Bytes {about} a second from and to one address; 0B: no limit.", static (limits, bytes) => limits with { AddressBytes = bytes });
+        yield return Bytes($"{plane}-total-bytes", defaults.TotalBytes, $"Bytes {about} a second of all; 0B: no limit.", static (limits, bytes) => limits with { TotalBytes = bytes });
+
+        Setting Requests(string name, long value, string description, Func<PlaneLimits, long, PlaneLimits> apply) => Number(
+            name, (int)value, 0, 100_000_000, description, (ServerOptions options, int count) => set(options, apply(get(options), count)));
+
+        Setting Bytes(string name, long value, string description, Func<PlaneLimits, long, PlaneLimits> apply) => Size(
+            name, value, 0, TiB, description, (ServerOptions options, long bytes) => set(options, apply(get(options), bytes)));
+    }
 
     private static Setting Size(
         string name, long defaultBytes, long min, long max, string description,

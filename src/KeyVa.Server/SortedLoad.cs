@@ -12,11 +12,16 @@ internal static class SortedLoad
 {
     /// <summary>Loads the stream to its end; a refused record, or a caller that goes away, leaves nothing.</summary>
     public static async ValueTask<GrpcResult<BulkUpsertResponse>> RunAsync(
-        Store store, BulkUpsertRequest first, GrpcRequestStream<BulkUpsertRequest> requests, GrpcCallContext call)
+        Store store, GrpcGuard guard, BulkUpsertRequest first, GrpcRequestStream<BulkUpsertRequest> requests, GrpcCallContext call)
     {
         using BulkLoader loader = store.BeginBulkLoad();
         for (BulkUpsertRequest? request = first; request is not null; request = await requests.ReadAsync())
         {
+            if (guard.Refuses(request, call, out string denied))
+            {
+                return GrpcRefusal.Of(call, Status.PermissionDenied, denied);
+            }
+
             if (!TryAdd(loader, request, out WriteResult refusal))
             {
                 return GrpcRefusal.Of(call, refusal);

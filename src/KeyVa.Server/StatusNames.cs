@@ -29,6 +29,9 @@ internal static class StatusNames
         Status.NotReady => "not-ready",
         Status.Unavailable => "unavailable",
         Status.Unknown => "unknown",
+        Status.Unauthenticated => "unauthenticated",
+        Status.PermissionDenied => "permission-denied",
+        Status.RateLimited => "rate-limited",
         _ => "failed",
     };
 
@@ -56,6 +59,9 @@ internal static class StatusNames
         Status.NotReady => 503,
         Status.Unavailable => 503,
         Status.Unknown => 504,
+        Status.Unauthenticated => 401,
+        Status.PermissionDenied => 403,
+        Status.RateLimited => 429,
         _ => 500,
     };
 
@@ -82,6 +88,9 @@ internal static class StatusNames
         Status.NotReady => "The index is being filled",
         Status.Unavailable => "No leader can be reached",
         Status.Unknown => "The outcome is not known",
+        Status.Unauthenticated => "Say who you are",
+        Status.PermissionDenied => "Not allowed",
+        Status.RateLimited => "Too many requests",
         _ => "The store failed",
     };
 
@@ -108,6 +117,9 @@ internal static class StatusNames
         Status.NotReady => "the index is being filled; try again later",
         Status.Unavailable => "no leader of the partition can be reached; nothing was done, try again after a short wait",
         Status.Unknown => "the write may have been done or may not; read before you write again",
+        Status.Unauthenticated => "this server has users; send the name and password of one, or a token",
+        Status.PermissionDenied => "the user has no right to do this, or not with these keys",
+        Status.RateLimited => "a limit of requests or bytes is reached; come back later",
         _ => "the store stopped after a failed sync or damage and must be opened again; see the server's log",
     };
 }

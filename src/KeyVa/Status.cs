@@ -85,4 +85,13 @@ public enum Status : byte
     /// be. Read before you write again, or write under a condition.
     /// </summary>
     Unknown = 20,
+
+    /// <summary>A server wants to know who asks, and was not told, or was told wrong. Embedded stores have no users.</summary>
+    Unauthenticated = 21,
+
+    /// <summary>The user may not do this, or not with these keys.</summary>
+    PermissionDenied = 22,
+
+    /// <summary>Too many requests or bytes came from the user, its address or everybody; the server says when to come back.</summary>
+    RateLimited = 23,
 }

@@ -63,6 +63,9 @@ public sealed class Store : IStore
     /// <summary>The data folder.</summary>
     public string Path => _context.Directory;
 
+    /// <summary>Where the data folder is.</summary>
+    internal Io.IFileSystem FileSystem => _context.FileSystem;
+
     /// <summary>What opening found and mended (a cut journal tail, for example), for the log; empty: nothing.</summary>
     public IReadOnlyList<string> RecoveryNotes => _parts.Notes;
 

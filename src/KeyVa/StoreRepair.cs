@@ -69,6 +69,11 @@ internal sealed class StoreRepair
 
         var repair = new StoreRepair(source, target, environment, functions ?? MergeRegistry.OfBuiltIn);
         repair.Run(cancellation);
+        if (to is not null)
+        {
+            CopyUsers(files, source, target);
+        }
+
         string? damaged = to is null ? StoreRepairInPlace.Exchange(files, source, target) : null;
         return new RepairReport
         {
@@ -81,6 +86,27 @@ internal sealed class StoreRepair
             FilesSalvaged = repair._log.FilesSalvaged,
             RecordsReplayed = repair._log.RecordsReplayed,
         };
+    }
+
+    /// <summary>A server's users go along, or the repaired folder would be open to everybody.</summary>
+    private static void CopyUsers(IFileSystem files, string source, string target)
+    {
+        string from = Path.Combine(source, StoreContext.UsersFile);
+        if (!files.FileExists(from))
+        {
+            return;
+        }
+
+        using (StorageFile old = files.Open(from, writable: false))
+        using (StorageFile copy = files.Create(Path.Combine(target, StoreContext.UsersFile)))
+        {
+            byte[] bytes = new byte[old.Length];
+            int read = old.Read(0, bytes);
+            copy.Write(0, bytes.AsSpan(0, read));
+            copy.Sync();
+        }
+
+        files.SyncDirectory(target);
     }
 
     private void Run(CancellationToken cancellation)

@@ -140,7 +140,7 @@ internal sealed class StoreVerification
             {
                 _note?.Invoke($"'{path}' holds what a repair has replaced; delete it when it is of no use any more");
             }
-            else if (name is not (StoreOpening.LockName or Catalog.FileName or Catalog.TemporaryName or "journal" or "partitions"))
+            else if (name is not (StoreOpening.LockName or Catalog.FileName or Catalog.TemporaryName or "journal" or "partitions" or StoreContext.UsersFile or "ADMIN-TOKEN"))
             {
                 _note?.Invoke($"'{path}' is nothing of the store");
             }

@@ -16,18 +16,18 @@ internal static class GrpcLoad
 
     private static readonly MediaTypeHeaderValue GrpcType = new("application/grpc");
 
-    public static async Task<Sample> RunAsync(int port, int underWay, double seconds)
+    public static async Task<Sample> RunAsync(int port, int underWay, double seconds, string? authorization = null)
     {
         using SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, UseProxy = false, UseCookies = false };
         using HttpMessageInvoker client = new(handler);
         Uri uri = new($"http://127.0.0.1:{port}/keyva.v1.DataPlane/Get");
         byte[][] frames = [.. Enumerable.Range(0, FrontRecords.Asked).Select(i => Frame(FrontRecords.Key(i * (FrontRecords.Count / FrontRecords.Asked))))];
-        await CallAsync(client, uri, frames[0], new byte[1024]);
+        await CallAsync(client, uri, frames[0], new byte[1024], authorization);
 
         long allocated = GC.GetTotalAllocatedBytes(precise: true);
         long begun = Stopwatch.GetTimestamp();
         long end = begun + (long)(seconds * Stopwatch.Frequency);
-        Histogram[] latencies = await Task.WhenAll(Enumerable.Range(0, underWay).Select(i => Task.Run(() => CallUntilAsync(client, uri, frames, i, end))));
+        Histogram[] latencies = await Task.WhenAll(Enumerable.Range(0, underWay).Select(i => Task.Run(() => CallUntilAsync(client, uri, frames, i, end, authorization))));
         double elapsed = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
 
@@ -44,14 +44,14 @@ internal static class GrpcLoad
         };
     }
 
-    private static async Task<Histogram> CallUntilAsync(HttpMessageInvoker client, Uri uri, byte[][] frames, int first, long end)
+    private static async Task<Histogram> CallUntilAsync(HttpMessageInvoker client, Uri uri, byte[][] frames, int first, long end, string? authorization)
     {
         Histogram latency = new();
         byte[] buffer = new byte[1024];
         long begun = Stopwatch.GetTimestamp();
         for (int i = first; begun < end; i++)
         {
-            await CallAsync(client, uri, frames[i % frames.Length], buffer);
+            await CallAsync(client, uri, frames[i % frames.Length], buffer, authorization);
             long now = Stopwatch.GetTimestamp();
             latency.Add(now - begun);
             begun = now;
@@ -60,7 +60,7 @@ internal static class GrpcLoad
         return latency;
     }
 
-    private static async Task CallAsync(HttpMessageInvoker client, Uri uri, byte[] frame, byte[] buffer)
+    private static async Task CallAsync(HttpMessageInvoker client, Uri uri, byte[] frame, byte[] buffer, string? authorization)
     {
         using HttpRequestMessage request = new(HttpMethod.Post, uri)
         {
@@ -68,6 +68,11 @@ internal static class GrpcLoad
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
             Content = new ByteArrayContent(frame) { Headers = { ContentType = GrpcType } },
         };
+        if (authorization is not null)
+        {
+            request.Headers.TryAddWithoutValidation("authorization", authorization);
+        }
+
         request.Headers.TE.Add(new TransferCodingWithQualityHeaderValue("trailers"));
         using HttpResponseMessage response = await client.SendAsync(request, CancellationToken.None);
         await using Stream body = await response.Content.ReadAsStreamAsync();

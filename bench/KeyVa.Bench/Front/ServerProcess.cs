@@ -16,6 +16,9 @@ internal sealed class ServerProcess : IDisposable
 
     private ServerProcess(Process process) => _process = process;
 
+    /// <summary>The process's number.</summary>
+    public int Id => _process.Id;
+
     public static ServerProcess Start(params ReadOnlySpan<string> arguments)
     {
         string host = Environment.ProcessPath ?? throw new InvalidOperationException("the program's own path is unknown");

@@ -28,13 +28,20 @@ internal sealed class RespReader(RespLimits limits)
 {
     private const int NotBegun = -1;
 
-    private readonly RespLimits _limits = limits;
+    private RespLimits _limits = limits;
     private byte[] _words = [];
 
     // Of the command that is being read: how far, how many arguments are still to come, how long the next one is.
     private int _position;
     private int _missing = NotBegun;
     private int _bulk = NotBegun;
+
+    /// <summary>What it takes from now on, of the command that is being read too.</summary>
+    public RespLimits Limits
+    {
+        get => _limits;
+        set => _limits = value;
+    }
 
     /// <summary>The command that was read; valid until the next call.</summary>
     public RespCommand Command { get; } = new();
@@ -135,7 +142,7 @@ internal sealed class RespReader(RespLimits limits)
 
         if (!isNumber || count > _limits.MaxArguments)
         {
-            return Broken("invalid multibulk length");
+            return Broken(isNumber && _limits.IsOfStrangers ? "unauthenticated multibulk length" : "invalid multibulk length");
         }
 
         _missing = (int)Math.Max(count, 0);
@@ -159,7 +166,7 @@ internal sealed class RespReader(RespLimits limits)
 
         if (!isNumber || length < 0 || length > _limits.MaxBulkBytes)
         {
-            return Broken("invalid bulk length");
+            return Broken(isNumber && length >= 0 && _limits.IsOfStrangers ? "unauthenticated bulk length" : "invalid bulk length");
         }
 
         if (_position + length + 2 > _limits.MaxCommandBytes)

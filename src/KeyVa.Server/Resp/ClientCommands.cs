@@ -112,7 +112,7 @@ internal static class ClientCommands
             return;
         }
 
-        if (!Filter.TryParse(command, out Filter filter, out string? error))
+        if (!Filter.TryParse(session, command, out Filter filter, out string? error))
         {
             session.Output.Error(error!);
             return;
@@ -177,7 +177,7 @@ internal static class ClientCommands
 
     private readonly record struct Filter(long Id, string? Address, string? User, bool SkipsItself, bool? IsSubscribed)
     {
-        public static bool TryParse(RespCommand command, out Filter filter, out string? error)
+        public static bool TryParse(RespSession asking, RespCommand command, out Filter filter, out string? error)
         {
             filter = new Filter { SkipsItself = true };
             error = (command.Count & 1) == 0 ? null : RespErrors.Syntax;
@@ -196,7 +196,7 @@ internal static class ClientCommands
                 else if (Ascii.EqualsIgnoreCase(command[i], "user"u8))
                 {
                     filter = filter with { User = value };
-                    error = value == "default" ? null : $"ERR No such user '{value}'";
+                    error = value == asking.User || (asking.Door.Users.IsOpen ? value == "default" : asking.Door.Users.Find(value) is not null) ? null : $"ERR No such user '{value}'";
                 }
                 else if (Ascii.EqualsIgnoreCase(command[i], "skipme"u8) && value.ToUpperInvariant() is "YES" or "NO")
                 {

@@ -1,4 +1,5 @@
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -96,6 +97,9 @@ internal sealed class CommandInfo
             subcommand.Classify();
         }
     }
+
+    /// <summary>What it takes to be allowed it; the table of commands sets it, from the table of permissions.</summary>
+    public Permission Permission { get; set; } = PermissionTable.Missing;
 
     public bool IsWrite => (Flags & CommandFlags.Write) != 0;
 

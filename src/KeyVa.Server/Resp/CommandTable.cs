@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -26,6 +27,11 @@ internal static class CommandTable
         foreach (CommandInfo command in All)
         {
             command.Classify();
+        }
+
+        foreach (CommandInfo command in All.SelectMany(static one => one.Subcommands.Prepend(one)))
+        {
+            command.Permission = PermissionTable.OfResp(command.Name) ?? PermissionTable.Missing;
         }
 
         (Slots, Multiplier, Shift) = Build(All);

@@ -1,5 +1,6 @@
 using System.Text;
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -16,9 +17,10 @@ internal static class ConnectionCommands
         new() { Name = "quit", Arity = -1, Flags = CommandFlags.Fast | CommandFlags.WhileSubscribed | CommandFlags.NotQueued, Session = Quit },
         new() { Name = "reset", Arity = 1, Flags = CommandFlags.Fast | CommandFlags.WhileSubscribed | CommandFlags.NotQueued, Session = Reset },
         ClientCommands.Client,
+        AclCommands.Acl,
     ];
 
-    /// <summary>What an administrator without users answers; identity comes to stand here.</summary>
+    /// <summary>What a Redis has that has no other users.</summary>
     private static bool IsDefaultUser(ReadOnlySpan<byte> user) => user.SequenceEqual("default"u8);
 
     private static void Ping(RespSession session, RespCommand command)
@@ -64,16 +66,18 @@ internal static class ConnectionCommands
         }
 
         int name = 0;
+        int credentials = 0;
         for (int i = 2; i < command.Count; i++)
         {
             if (Ascii.EqualsIgnoreCase(command[i], "auth"u8) && i + 2 < command.Count)
             {
-                if (!IsDefaultUser(command[i + 1]))
+                if (session.Door.Users.IsOpen && !IsDefaultUser(command[i + 1]))
                 {
-                    output.Error("WRONGPASS invalid username-password pair or user is disabled.");
+                    output.Error(RespErrors.WrongPassword);
                     return;
                 }
 
+                credentials = i + 1;
                 i += 2;
             }
             else if (Ascii.EqualsIgnoreCase(command[i], "setname"u8) && i + 1 < command.Count)
@@ -87,13 +91,32 @@ internal static class ConnectionCommands
             }
         }
 
-        if (name > 0 && !ClientCommands.TrySetName(session, command[name]))
+        if (session.Door.Users.IsOpen)
         {
-            return;
+            Greet(session, version, name > 0 ? command[name] : default, name > 0);
         }
+        else if (credentials > 0)
+        {
+            byte[] called = name > 0 ? command[name].ToArray() : [];
+            session.Prove(Text(command[credentials]), Text(command[credentials + 1]), () => Greet(session, version, called, name > 0));
+        }
+        else if (!session.Caller.IsKnown)
+        {
+            output.Error("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
+        }
+        else
+        {
+            Greet(session, version, name > 0 ? command[name] : default, name > 0);
+        }
+    }
 
-        output.Version = (int)version;
-        Introduce(session, version);
+    private static void Greet(RespSession session, long version, ReadOnlySpan<byte> name, bool isNamed)
+    {
+        if (!isNamed || ClientCommands.TrySetName(session, name))
+        {
+            session.Output.Version = (int)version;
+            Introduce(session, version);
+        }
     }
 
     private static void Introduce(RespSession session, long version)
@@ -122,6 +145,13 @@ internal static class ConnectionCommands
         {
             session.Output.Error(RespErrors.Syntax);
         }
+        else if (!session.Door.Users.IsOpen)
+        {
+            // A token says by itself whose it is; a password alone is that of the user 'default', as with Redis.
+            string secret = Text(command[command.Count - 1]);
+            string name = command.Count == 3 ? Text(command[1]) : AccessToken.LooksLikeOne(secret) ? "" : "default";
+            session.Prove(name, secret, session.Output.Ok);
+        }
         else if (command.Count == 2)
         {
             session.Output.Error("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?");
@@ -132,9 +162,11 @@ internal static class ConnectionCommands
         }
         else
         {
-            session.Output.Error("WRONGPASS invalid username-password pair or user is disabled.");
+            session.Output.Error(RespErrors.WrongPassword);
         }
     }
+
+    private static string Text(ReadOnlySpan<byte> bytes) => Encoding.UTF8.GetString(bytes);
 
     private static void Select(RespSession session, RespCommand command)
     {

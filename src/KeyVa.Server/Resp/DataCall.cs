@@ -1,4 +1,5 @@
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Identity;
 using KeyVa.Transactions;
 
 namespace KeyVa.Server.Resp;
@@ -13,6 +14,9 @@ internal sealed class DataCall(RespDoor door, RespOutput output)
     public RespOutput Output { get; } = output;
 
     public RespDoor Door { get; } = door;
+
+    /// <summary>What the session may do with keys.</summary>
+    public Rights Rights { get; set; } = Rights.Nothing;
 
     /// <summary>Null: reads go to the store, and there is nothing to write with.</summary>
     public Transaction? Transaction { get; private set; }

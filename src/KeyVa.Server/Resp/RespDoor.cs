@@ -2,6 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -28,14 +30,27 @@ internal sealed class RespDoor : IAsyncDisposable
     private int _pendingWrites;
     private long _idleTicks;
 
-    public RespDoor(Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration)
+    private readonly UserStore _users;
+    private readonly ConnectionLimits _connections;
+    private readonly IDisposable _following;
+
+    public RespDoor(
+        Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration,
+        Authenticator authenticator, UserStore users, RateLimits rates, AuditLog audit)
     {
+        _users = users;
+        Authenticator = authenticator;
+        Rates = rates;
+        Audit = audit;
+        _connections = new ConnectionLimits(options.RespMaxClients, options.MaxAddressConnections, int.MaxValue, int.MaxValue);
+        _following = users.OnChange(CutOff);
         Store = store;
         Clock = options.Clock;
         Failures = failures;
         Observer = observer;
         Meter = meter;
         Configuration = configuration;
+        Patience = options.RespPatience;
         int longest = Math.Max(options.RespMaxRequestBytes, store.Options.MaxValueBytes + RespLimits.MaxLineBytes);
         Limits = new RespLimits { MaxBulkBytes = longest, MaxCommandBytes = longest };
         Events = new KeyspaceEvents(this);
@@ -44,6 +59,15 @@ internal sealed class RespDoor : IAsyncDisposable
     }
 
     public Store Store { get; }
+
+    public Authenticator Authenticator { get; }
+
+    public RateLimits Rates { get; }
+
+    public AuditLog Audit { get; }
+
+    /// <summary>The users of this moment.</summary>
+    public UserDirectory Users => _users.Current;
 
     public TimeProvider Clock { get; }
 
@@ -63,6 +87,9 @@ internal sealed class RespDoor : IAsyncDisposable
     public RequestMeter Meter { get; }
 
     public LiveConfiguration Configuration { get; }
+
+    /// <summary>How long a command may stay unfinished, a client take nothing, or a stranger stay one.</summary>
+    public TimeSpan Patience { get; }
 
     public int Port { get; set; }
 
@@ -107,17 +134,23 @@ internal sealed class RespDoor : IAsyncDisposable
     /// <summary>Takes in a connection; null: there are too many.</summary>
     public RespSession? TryOpen(System.Net.EndPoint? peer, Action wake)
     {
-        if (_sessions.Count >= MaxClients)
+        if (_connections.TryConnect(peer) is not { } address)
         {
             return null;
         }
 
-        RespSession session = new(this, Interlocked.Increment(ref _lastId), peer, wake);
+        RespSession session = new(this, Interlocked.Increment(ref _lastId), peer, address, wake);
         _sessions[session.Id] = session;
         return session;
     }
 
-    public void Forget(RespSession session) => _sessions.TryRemove(session.Id, out _);
+    public void Forget(RespSession session)
+    {
+        if (_sessions.TryRemove(session.Id, out _))
+        {
+            _connections.Leave(session.Address);
+        }
+    }
 
     /// <summary>
     /// Whether pipelines may have more writes under way: those of all connections take half of a partition's queue at most, so that the others find
@@ -169,8 +202,22 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _following.Dispose();
         await Events.DisposeAsync();
         _stopping.Dispose();
+    }
+
+    /// <summary>The users have changed: whoever only listens, and so is not asked at its next command, is cut off if it may not any more.</summary>
+    private void CutOff()
+    {
+        UserDirectory users = Users;
+        foreach (RespSession session in Sessions)
+        {
+            if (session.Subscriptions.Count > 0 && session.Caller.AsOf(users).Data.Highest < Level.Read)
+            {
+                session.Kill();
+            }
+        }
     }
 
     private bool AllPartitions(Func<Partition, bool> holds)

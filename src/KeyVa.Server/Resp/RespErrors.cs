@@ -12,6 +12,10 @@ internal static class RespErrors
     public const string Overflow = "ERR increment or decrement would overflow";
     public const string NoKey = "ERR no such key";
     public const string OtherDatabase = "ERR DB index is out of range";
+    public const string WrongPassword = "WRONGPASS invalid username-password pair or user is disabled.";
+    public const string NoAuthentication = "NOAUTH Authentication required.";
+    public const string NoKeyPermission = "NOPERM this user has no permissions to access one of the keys used as arguments";
+    public const string NoChannelPermission = "NOPERM this user has no permissions to access one of the channels used as arguments";
     public const string NoCursor = "ERR invalid cursor";
 
     private const int MostShown = 128;
@@ -29,6 +33,11 @@ internal static class RespErrors
         !RespNumber.TryRead(text, out database) ? NoInteger
         : database is < int.MinValue or > int.MaxValue ? $"ERR value is out of range, value must between {int.MinValue} and {int.MaxValue}"
         : null;
+
+    public static string NoPermission(CommandInfo command) => $"NOPERM this user has no permissions to run the '{command.Name}' command";
+
+    /// <summary>What is said to whoever comes too often. Redis knows nothing like it; BUSY is what clients take for passing.</summary>
+    public static string ComeBack(TimeSpan retryAfter) => $"BUSY a limit of requests or bytes is reached, retry after {(long)Math.Ceiling(retryAfter.TotalMilliseconds)} ms";
 
     public static string WrongArity(CommandInfo command) => $"ERR wrong number of arguments for '{command.Name}' command";
 

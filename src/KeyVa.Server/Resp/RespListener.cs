@@ -1,11 +1,15 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using System.Net;
 using System.Net.Sockets;
+using KeyVa.Server.Tls;
 
 namespace KeyVa.Server.Resp;
 
 /// <summary>
 /// Accepts Redis clients and hands them to the loops, one after the other. Thread-safe once started.
 /// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "StopAsync disposes it, when nothing uses it any more")]
 internal sealed class RespListener
 {
     /// <summary>What it is called in metrics and messages.</summary>
@@ -22,10 +26,14 @@ internal sealed class RespListener
     private readonly Socket _socket;
     private readonly RespLoop[] _loops;
     private readonly Task _accepting;
+    private readonly TlsCertificates? _certificates;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly ConcurrentDictionary<Task, byte> _secured = new();
 
-    private RespListener(RespDoor door, Socket socket, int threads, ServerLog log)
+    private RespListener(RespDoor door, Socket socket, int threads, TlsCertificates? certificates, ServerLog log)
     {
         _door = door;
+        _certificates = certificates;
         _log = log;
         _socket = socket;
         Address = (IPEndPoint)socket.LocalEndPoint!;
@@ -40,7 +48,7 @@ internal sealed class RespListener
 
     /// <summary>Starts to listen.</summary>
     /// <exception cref="ConfigurationException">The address cannot be listened on.</exception>
-    public static RespListener Start(RespDoor door, ServerOptions options, ServerLog log)
+    public static RespListener Start(RespDoor door, ServerOptions options, TlsCertificates? certificates, ServerLog log)
     {
         Socket socket = new(options.RespListen.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
         try
@@ -62,7 +70,7 @@ internal sealed class RespListener
         }
 
         int threads = options.RespThreads > 0 ? options.RespThreads : Math.Max(1, Environment.ProcessorCount / 2);
-        return new RespListener(door, socket, threads, log);
+        return new RespListener(door, socket, threads, certificates, log);
     }
 
     /// <summary>
@@ -75,10 +83,32 @@ internal sealed class RespListener
         await _accepting;
         await using (patience.Register(_door.GiveUp))
         {
-            await Task.WhenAll(_loops.Select(static loop => loop.StopAsync()));
+            await _stopping.CancelAsync();
+            await Task.WhenAll([.. _loops.Select(static loop => loop.StopAsync()), .. _secured.Keys]);
         }
 
+        _stopping.Dispose();
         await _door.DisposeAsync();
+    }
+
+    /// <summary>Serves a client over TLS, beside the loops.</summary>
+    private void Secure(Socket client, TlsCertificates certificates)
+    {
+        Task serving = Task.Run(async () =>
+        {
+            await using RespTlsConnection connection = new(client, _door, _stopping.Token);
+            try
+            {
+                await connection.RunAsync(certificates);
+            }
+            catch (Exception defect)
+            {
+                // As in the loops: it costs this client its connection, and nobody else anything.
+                _log.RespDefect(defect);
+            }
+        });
+        _secured[serving] = 0;
+        serving.ContinueWith(ended => _secured.TryRemove(ended, out _), TaskScheduler.Default);
     }
 
     private async Task AcceptAsync()
@@ -118,7 +148,14 @@ internal sealed class RespListener
                 client.NoDelay = true;
                 client.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
                 client.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, KeepAliveSeconds);
-                _loops[next].Add(client);
+                if (_certificates is null)
+                {
+                    _loops[next].Add(client);
+                }
+                else
+                {
+                    Secure(client, _certificates);
+                }
             }
             catch (SocketException e)
             {

@@ -27,9 +27,6 @@ internal sealed class RespLoop
     private const int HighWater = 1 << 20;
     private const int TickMilliseconds = 1000;
 
-    /// <summary>Who has begun a command and sends nothing of it for so long, or takes nothing of what is sent, is cut off.</summary>
-    private static readonly TimeSpan UnfinishedTimeout = TimeSpan.FromSeconds(60);
-
     private readonly int _epoll;
     private readonly int _wakeUp;
     private readonly byte[] _events = Epoll.Events(MaxEvents);
@@ -286,6 +283,7 @@ internal sealed class RespLoop
 
         connection.IsReadable = received == room.Length || connection.HasHungUp;
         connection.LastHeard = Stopwatch.GetTimestamp();
+        connection.Session!.Count(received);
         if (ownRoom)
         {
             connection.NoteReceived(received);
@@ -307,6 +305,7 @@ internal sealed class RespLoop
             if (sent >= 0)
             {
                 session.Output.Sent(sent);
+                session.Count(sent);
                 continue;
             }
 
@@ -357,9 +356,10 @@ internal sealed class RespLoop
             RespSession session = connection.Session!;
             TimeSpan silent = Stopwatch.GetElapsedTime(connection.LastHeard);
             bool isIdle = Door.IdleTimeout > TimeSpan.Zero && silent > Door.IdleTimeout && session.Subscriptions.Count == 0;
-            bool isStuck = connection.HasInput && !connection.IsBlocked && silent > UnfinishedTimeout;
-            bool isDeaf = connection.IsBlocked && Stopwatch.GetElapsedTime(connection.BlockedSince) > UnfinishedTimeout;
-            if (_isStopping || (session.Busy is null && (isIdle || isStuck || isDeaf)))
+            bool isStuck = connection.HasInput && !connection.IsBlocked && (silent > Door.Patience || connection.IsTooSlow(Door.Patience));
+            bool isDeaf = connection.IsBlocked && Stopwatch.GetElapsedTime(connection.BlockedSince) > Door.Patience;
+            bool isStranger = !session.Caller.IsKnown && Stopwatch.GetElapsedTime(connection.Opened) > Door.Patience;
+            if (_isStopping || (session.Busy is null && (isIdle || isStuck || isDeaf || isStranger)))
             {
                 Close(connection);
             }

@@ -2,6 +2,8 @@ using System.Diagnostics;
 using System.Net;
 using KeyVa.Measurements;
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -40,9 +42,19 @@ internal sealed class RespSession : IDisposable
     // Where the time of the command's write went, if that was noted.
     private WriteTimes? _times;
 
-    public RespSession(RespDoor door, long id, EndPoint? peer, Action wake)
+    private RateSet _rates = RateSet.None;
+    private bool _readsAll;
+    private bool _writesAll;
+    private int _paid;
+    private bool _isPaid;
+    private TimeSpan _retryAfter;
+    private volatile Caller _caller;
+    private (string Fingerprint, string Subject)? _certificate;
+
+    public RespSession(RespDoor door, long id, EndPoint? peer, AddressEntry address, Action wake)
     {
         Door = door;
+        Address = address;
         Id = id;
         Peer = peer?.ToString() ?? "";
         _reader = new RespReader(door.Limits);
@@ -54,6 +66,8 @@ internal sealed class RespSession : IDisposable
         Wake = wake;
         Created = door.Now();
         LastCommand = CommandTable.Get;
+        _caller = Caller.Anonymous(door.Users, address.Text);
+        Become(_caller);
     }
 
     public RespDoor Door { get; }
@@ -61,6 +75,11 @@ internal sealed class RespSession : IDisposable
     public long Id { get; }
 
     public string Peer { get; }
+
+    public AddressEntry Address { get; }
+
+    /// <summary>Who speaks; from any thread.</summary>
+    public Caller Caller => _caller;
 
     public RespOutput Output { get; } = new();
 
@@ -90,7 +109,7 @@ internal sealed class RespSession : IDisposable
 
     public string Name { get; set; } = "";
 
-    public string User { get; } = "default";
+    public string User => _caller.Name.Length > 0 ? _caller.Name : "(none)";
 
     public long Created { get; }
 
@@ -120,11 +139,21 @@ internal sealed class RespSession : IDisposable
     public void Process(byte[] buffer, ref int start, int end)
     {
         NeedsInput = false;
+        if (_caller.AsOf(Door.Users) is var now && !ReferenceEquals(now, _caller))
+        {
+            Become(now.IsKnown ? now : Nobody());
+        }
+
         PipelinedGets gets = PipelinedGets.OfThisThread;
         long began = Stopwatch.GetTimestamp();
         while (!IsClosing)
         {
             RespRead read = _reader.Read(buffer, start, end);
+            if (_rates.IsLimited && read == RespRead.Complete && !_isPaid && _reader.Command.Count > 0)
+            {
+                Pay();
+            }
+
             if (read == RespRead.Complete && IsPlainGet(_reader))
             {
                 if (!TryFinishWrites())
@@ -134,6 +163,7 @@ internal sealed class RespSession : IDisposable
 
                 gets.Add(Door.Store, _reader.Command.Memory(1), start);
                 start += _reader.Consumed;
+                _isPaid = false;
                 if (gets.IsFull && (!gets.TryReply(this, HighWater, ref start) || Output.Length > HighWater))
                 {
                     return;
@@ -157,6 +187,7 @@ internal sealed class RespSession : IDisposable
                 }
 
                 start += _reader.Consumed;
+                _isPaid = false;
                 _reader.Command.Clear();
                 bool isGathered = _sets is not null || !Pending.IsEmpty;
                 if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
@@ -258,6 +289,88 @@ internal sealed class RespSession : IDisposable
         }
     }
 
+    /// <summary>Counts bytes that were received or sent.</summary>
+    public void Count(int bytes)
+    {
+        if (_rates.CountsBytes)
+        {
+            _rates.Owe(bytes);
+        }
+    }
+
+    /// <summary>Has a name and a secret proved, and goes on as that user; what fails is replied.</summary>
+    public void Prove(string name, string secret, Action accepted)
+    {
+        if (Door.Authenticator.TryProve(name, secret, Address.Text) is { } known)
+        {
+            EndProof(known, accepted);
+        }
+        else
+        {
+            // The hash takes longer than others of this thread can wait.
+            Start(ProveAsync(name, secret, accepted));
+        }
+    }
+
+    private async Task ProveAsync(string name, string secret, Action accepted) =>
+        EndProof(await Door.Authenticator.ProveAsync(name, secret, Address.Text), accepted);
+
+    private void EndProof(in ProofResult result, Action accepted)
+    {
+        switch (result.Proof)
+        {
+            case Proof.Accepted:
+                Become(result.Caller!);
+                accepted();
+                break;
+            case Proof.TooMany:
+                Output.Error(RespErrors.ComeBack(result.RetryAfter));
+                break;
+            default:
+                Output.Error(RespErrors.WrongPassword);
+                break;
+        }
+    }
+
+    /// <summary>Who it is without having said so: whoever its certificate names.</summary>
+    private Caller Nobody() =>
+        (_certificate is { } names ? CertificateCaller.Find(Door.Users, names, Address.Text) : null) ?? Caller.Anonymous(Door.Users, Address.Text);
+
+    private void Become(Caller caller)
+    {
+        _caller = caller;
+        Call.Rights = caller.Data;
+        _rates = Door.Rates.Of(Plane.Data, caller);
+        _paid = 0;
+        _retryAfter = TimeSpan.Zero;
+        _readsAll = caller.Data.Everywhere >= Level.Read;
+        _writesAll = caller.Data.Everywhere >= Level.Write;
+        _reader.Limits = caller.IsKnown ? Door.Limits : RespLimits.OfStrangers;
+    }
+
+    /// <summary>Pays for the command that is there, some at once; or notes when to come back.</summary>
+    private void Pay()
+    {
+        _isPaid = true;
+        _retryAfter = TimeSpan.Zero;
+        if (--_paid >= 0)
+        {
+            return;
+        }
+
+        int portion = _rates.Portion;
+        _paid = _rates.TryEnter(portion, out _retryAfter) ? portion - 1 : 0;
+        if (_retryAfter > TimeSpan.Zero && portion > 1)
+        {
+            _rates.TryEnter(1, out _retryAfter);
+        }
+
+        if (_retryAfter > TimeSpan.Zero)
+        {
+            Door.Rates.NoteRefused();
+        }
+    }
+
     /// <summary>As a new connection.</summary>
     public void Reset()
     {
@@ -268,6 +381,14 @@ internal sealed class RespSession : IDisposable
         SkippedReplies = 0;
         TakeMessages();
         Output.Version = 2;
+        Become(Nobody());
+    }
+
+    /// <summary>The client has shown a certificate that its authority vouches for.</summary>
+    public void Show((string Fingerprint, string Subject) certificate)
+    {
+        _certificate = certificate;
+        Become(Nobody());
     }
 
     /// <summary>What others have published until now is sent before what is written next: of a channel that was left nothing comes after the reply that says so.</summary>
@@ -290,7 +411,8 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output);
+        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
+            && (_writesAll || (command.Count > 1 && _caller.Data.Allows(Level.Write, command[1])));
         if (isSet && TryGather(command))
         {
             return true;
@@ -350,7 +472,8 @@ internal sealed class RespSession : IDisposable
     /// <summary>A GET that is answered where it stands, whose bytes stay where they are meanwhile.</summary>
     private bool IsPlainGet(RespReader reader) =>
         reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
-        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output);
+        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
+        && (_readsAll || _caller.Data.Allows(Level.Read, reader.Command[1]));
 
     /// <summary>Replies what a key holds now.</summary>
     public void ReplyGet(ReadOnlySpan<byte> key)
@@ -479,6 +602,18 @@ internal sealed class RespSession : IDisposable
             return;
         }
 
+        if (_retryAfter > TimeSpan.Zero && !info.Permission.IsOpen)
+        {
+            Reject(RespErrors.ComeBack(_retryAfter));
+            return;
+        }
+
+        if (RespAccess.Refusal(this, info, command) is { } refusal)
+        {
+            Reject(refusal);
+            return;
+        }
+
         if (Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed))
         {
             Reject($"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context");
@@ -488,7 +623,7 @@ internal sealed class RespSession : IDisposable
         LastCommand = info;
         if (_transaction.IsQueuing && !info.Is(CommandFlags.NotQueued))
         {
-            if (info.Is(CommandFlags.NoMulti))
+            if (info.Is(CommandFlags.NoMulti) || (info.Permission.IsOpen && !Door.Users.IsOpen))
             {
                 Reject("ERR Command not allowed inside a transaction");
             }

@@ -1,5 +1,6 @@
 using System.Text;
 using KeyVa.Protocol.Resp;
+using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
 
@@ -29,13 +30,14 @@ internal static class ScanCommands
     private static void Keys(DataCall call, RespCommand command)
     {
         ReadOnlySpan<byte> pattern = command[1];
-        int prefix = call.Door.IsOrdered ? RespPattern.LiteralPrefix(pattern) : 0;
-        using ScanCursor cursor = call.Scan(new ScanOptions
+        int literal = call.Door.IsOrdered ? RespPattern.LiteralPrefix(pattern) : 0;
+        ReadOnlyMemory<byte> prefix = command.Memory(1)[..Math.Min(literal, Limits.MaxKeyBytes)];
+        if (call.Door.IsOrdered && call.Rights.OnlyPrefix(Level.Read) is { } own && own.AsSpan().StartsWith(prefix.Span))
         {
-            KeysOnly = true,
-            Unordered = !call.Door.IsOrdered,
-            Prefix = command.Memory(1)[..Math.Min(prefix, Limits.MaxKeyBytes)],
-        });
+            prefix = own;
+        }
+
+        using ScanCursor cursor = call.Scan(new ScanOptions { KeysOnly = true, Unordered = !call.Door.IsOrdered, Prefix = prefix });
         if (!IsOpen(call, cursor))
         {
             return;
@@ -45,7 +47,7 @@ internal static class ScanCommands
         long count = 0;
         while (!found.IsOverflown && cursor.MoveNext())
         {
-            if (RespPattern.Matches(pattern, cursor.Key))
+            if (RespPattern.Matches(pattern, cursor.Key) && call.Rights.Allows(Level.Read, cursor.Key))
             {
                 found.Bulk(cursor.Key);
                 count++;
@@ -100,7 +102,7 @@ internal static class ScanCommands
         byte[]? last = null;
         while (cursor.MoveNext())
         {
-            if (anyType && (pattern == 0 || RespPattern.Matches(command[pattern], cursor.Key)))
+            if (anyType && call.Rights.Allows(Level.Read, cursor.Key) && (pattern == 0 || RespPattern.Matches(command[pattern], cursor.Key)))
             {
                 found.Bulk(cursor.Key);
                 matches++;
@@ -155,7 +157,7 @@ internal static class ScanCommands
 
     private static void Size(DataCall call, RespCommand command)
     {
-        if (call.Transaction is null && call.Door.CountsExactly)
+        if (call.Transaction is null && call.Door.CountsExactly && call.Rights.Everywhere >= Level.Read)
         {
             call.Output.Integer(call.Door.Store.Partitions.List().Sum(static partition => partition.Keys));
             return;
@@ -167,7 +169,7 @@ internal static class ScanCommands
             long count = 0;
             while (cursor.MoveNext())
             {
-                count++;
+                count += call.Rights.Allows(Level.Read, cursor.Key) ? 1 : 0;
             }
 
             call.Output.Integer(count);
@@ -178,7 +180,10 @@ internal static class ScanCommands
     {
         byte[] place = new byte[RandomPlaceBytes];
         Random.Shared.NextBytes(place);
-        byte[]? key = RandomBehind(call, place) ?? RandomBehind(call, []);
+
+        // Of one prefix, only there is anything to be found.
+        byte[] own = call.Door.IsOrdered ? call.Rights.OnlyPrefix(Level.Read) ?? [] : [];
+        byte[]? key = RandomBehind(call, own, [.. own, .. place]) ?? RandomBehind(call, own, []);
         if (key is null)
         {
             call.Output.Null();
@@ -189,14 +194,18 @@ internal static class ScanCommands
         }
     }
 
-    private static byte[]? RandomBehind(DataCall call, byte[] place)
+    private static byte[]? RandomBehind(DataCall call, byte[] prefix, byte[] place)
     {
-        using ScanCursor cursor = call.Scan(new ScanOptions { KeysOnly = true, Unordered = !call.Door.IsOrdered, After = place });
+        using ScanCursor cursor = call.Scan(new ScanOptions { KeysOnly = true, Unordered = !call.Door.IsOrdered, Prefix = prefix, After = place });
         byte[]? key = null;
         int passed = call.Door.IsOrdered ? Random.Shared.Next(RandomChoices) : 0;
-        while (IsOpen(call, cursor) && passed-- >= 0 && cursor.MoveNext())
+        for (int looked = 0; IsOpen(call, cursor) && passed >= 0 && looked < MaxCount && cursor.MoveNext(); looked++)
         {
-            key = cursor.Key.ToArray();
+            if (call.Rights.Allows(Level.Read, cursor.Key))
+            {
+                key = cursor.Key.ToArray();
+                passed--;
+            }
         }
 
         return key;

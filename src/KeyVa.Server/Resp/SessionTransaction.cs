@@ -131,6 +131,12 @@ internal sealed class SessionTransaction(RespSession session)
             Discard();
             Output.Error("EXECABORT Transaction discarded because of previous errors.");
         }
+        else if (_queue.Exists(one => RespAccess.Refusal(session, one.Info, one.Command) is not null))
+        {
+            // The users have changed since the commands came.
+            Discard();
+            Output.Error("EXECABORT Transaction discarded because this user has no permissions any more to run one of its commands.");
+        }
         else if (_queue.Exists(static one => one.Info.Is(CommandFlags.ReadsAll | CommandFlags.Scans)))
         {
             // As long as there are keys: not on a thread that others wait for.

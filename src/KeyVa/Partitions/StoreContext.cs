@@ -9,6 +9,9 @@ namespace KeyVa.Partitions;
 /// <summary>What a store's parts share. Immutable but for what is said to change; thread-safe.</summary>
 internal sealed class StoreContext
 {
+    /// <summary>The file of a server's users, which the store itself never reads; it stands beside the catalog.</summary>
+    public const string UsersFile = "USERS";
+
     // The store itself and each open engine use the cache; the last one to let go frees it.
     private int _cacheUsers = 1;
     private StoreOptions _options = null!;

@@ -3,6 +3,8 @@ using System.Text;
 using KeyVa.Indexes;
 using KeyVa.Protocol.Resp;
 using KeyVa.Server;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
 using KeyVa.Server.Resp;
 using KeyVa.Tests.Client;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -170,10 +172,12 @@ public sealed class RespRepliesTests
         ServerOptions options = new() { Data = server.Directory };
         using RequestTracer tracer = new();
         RequestObserver observer = new(server.Server.Store, NullLoggerFactory.Instance, TimeProvider.System, tracer);
+        UserStore users = new(server.Server.Store.FileSystem, server.Directory, PasswordHash.MinIterations, TimeProvider.System);
         await using RespDoor door = new(
-            server.Server.Store, options, new FailureLog(NullLogger.Instance), observer, new RequestMeter("resp"), new LiveConfiguration(options));
+            server.Server.Store, options, new FailureLog(NullLogger.Instance), observer, new RequestMeter("resp"), new LiveConfiguration(options),
+            new Authenticator(users), users, new RateLimits(new PlaneLimits(), new PlaneLimits()), new AuditLog(NullLoggerFactory.Instance));
         using RespOutput output = new() { Most = 512 };
-        DataCall call = new(door, output);
+        DataCall call = new(door, output) { Rights = Rights.Everything };
         RespReader reader = new(door.Limits);
         byte[] sent = Encoding.ASCII.GetBytes(RespSocket.Encode("KEYS", "*"));
         Assert.Equal(RespRead.Complete, reader.Read(sent, 0, sent.Length));

@@ -1,0 +1,105 @@
+using System.Security.Cryptography;
+using System.Runtime.InteropServices;
+using KeyVa.Server.Admission;
+using KeyVa.Server.Identity;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
+
+namespace KeyVa.Server;
+
+/// <summary>
+/// What is kept of one connection of HTTP: where it comes from, and who spoke on it last, since nearly always the same credentials come with each
+/// request. Streams of one connection use it at once: what it keeps is exchanged whole.
+/// </summary>
+internal sealed class HttpConnection(AddressEntry address, RateLimits rates, Plane plane)
+{
+    private Spoken? _last;
+    private bool _isCertificateRead;
+    private (string Fingerprint, string Subject)? _certificate;
+    private long _unowed;
+
+    public AddressEntry Address { get; } = address;
+
+    /// <summary>Counts bytes that were received or sent; they are owed by whoever spoke last, what came before anybody spoke by whoever does first.</summary>
+    public void Count(long bytes)
+    {
+        if (Volatile.Read(ref _last) is { } last)
+        {
+            last.RatesOf(plane).Owe(bytes);
+        }
+        else
+        {
+            Interlocked.Add(ref _unowed, bytes);
+        }
+    }
+
+    /// <summary>The one who sends a request; null: it takes <see cref="IdentifyAsync"/>.</summary>
+    public Spoken? TryIdentify(HttpContext http, Authenticator authenticator)
+    {
+        UserDirectory users = authenticator.Users;
+        StringValues header = http.Request.Headers.Authorization;
+        string? sent = users.IsOpen || header.Count == 0 ? null : header[0];
+        if (_last is { } last && IsSame(last.Header, sent) && ReferenceEquals(last.Caller.AsOf(users), last.Caller))
+        {
+            return last;
+        }
+
+        if (sent is not null)
+        {
+            return null;
+        }
+
+        return Keep(null, users.IsOpen ? Caller.Anonymous(users, Address.Text) : OfCertificate(http, users) ?? Caller.Anonymous(users, Address.Text));
+    }
+
+    /// <summary>Finds out who sends a request that has credentials.</summary>
+    public async ValueTask<(Spoken? Spoken, ProofResult Result)> IdentifyAsync(HttpContext http, Authenticator authenticator)
+    {
+        string sent = http.Request.Headers.Authorization[0]!;
+        if (!HttpCredentials.TryRead(sent, out string name, out string secret))
+        {
+            return (null, new ProofResult(Proof.Wrong));
+        }
+
+        ProofResult result = authenticator.TryProve(name, secret, Address.Text) ?? await authenticator.ProveAsync(name, secret, Address.Text);
+        return (result.Caller is { } caller ? Keep(sent, caller) : null, result);
+    }
+
+    private Spoken Keep(string? header, Caller caller)
+    {
+        Spoken spoken = new(header, caller, rates.Of(Plane.Data, caller), rates.Of(Plane.Control, caller));
+        Volatile.Write(ref _last, spoken);
+        if (Volatile.Read(ref _unowed) != 0)
+        {
+            spoken.RatesOf(plane).Owe(Interlocked.Exchange(ref _unowed, 0));
+        }
+
+        return spoken;
+    }
+
+    private Caller? OfCertificate(HttpContext http, UserDirectory users)
+    {
+        if (!Volatile.Read(ref _isCertificateRead))
+        {
+            _certificate = http.Features.Get<ITlsConnectionFeature>()?.ClientCertificate is { } certificate ? CertificateName.Of(certificate) : null;
+            Volatile.Write(ref _isCertificateRead, true);
+        }
+
+        return _certificate is { } names ? CertificateCaller.Find(users, names, Address.Text) : null;
+    }
+
+    // Where many share one connection to a proxy, the time of a comparison must not tell of another's secret.
+    private static bool IsSame(string? kept, string? sent) =>
+        ReferenceEquals(kept, sent)
+        || (kept is not null && sent is not null && CryptographicOperations.FixedTimeEquals(MemoryMarshal.AsBytes(kept.AsSpan()), MemoryMarshal.AsBytes(sent.AsSpan())));
+}
+
+/// <summary>Who spoke on a connection, and which limits it comes under. Immutable.</summary>
+internal sealed record Spoken(string? Header, Caller Caller, RateSet Data, RateSet Control)
+{
+    public RateSet RatesOf(Plane plane) => plane == Plane.Data ? Data : Control;
+
+    // A record prints its members, and the header is a secret.
+    public override string ToString() => Caller.Name;
+}
