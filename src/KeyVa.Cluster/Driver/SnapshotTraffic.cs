@@ -112,7 +112,7 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
     public ReplicatedWriter Install(long partition, string directory, byte[] head)
     {
         SnapshotMeta.Install(Files, context.Directory, partition, directory, head);
-        return registry.Replace(partition).Writer.Replicate(driver);
+        return registry.Replace(partition, driver);
     }
 
     private void Made(Replica replica, long to, long term, SnapshotMetadata asked, string directory, CheckpointResult? result)

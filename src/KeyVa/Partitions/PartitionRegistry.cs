@@ -5,6 +5,7 @@ using KeyVa.Engines.Lsm;
 using KeyVa.Engines.Memory;
 using KeyVa.Indexes;
 using KeyVa.Log;
+using KeyVa.Replication;
 
 namespace KeyVa.Partitions;
 
@@ -182,7 +183,7 @@ internal sealed class PartitionRegistry : IPartitions
     /// By whoever drives a partition's replicated log: other files have taken the place of the partition's (<see cref="PartitionFolders"/>), and from here on
     /// the partition is what they hold. Those who read go on with what they have; who watches is told to come again.
     /// </summary>
-    public Partition Replace(long id)
+    public ReplicatedWriter Replace(long id, IReplication replication)
     {
         lock (_changes)
         {
@@ -191,11 +192,14 @@ internal sealed class PartitionRegistry : IPartitions
             string directory = old!.Engine.Context.Directory;
             Partition fresh = Open(old.Definition, old.Writer.Queue);
             _context.Oracle.Recover(fresh.Engine.VisibleVersion, fresh.Engine.VisibleStamp);
+
+            // Before anybody can find it: what is queued goes to the log that is replicated, and to no other.
+            ReplicatedWriter writer = fresh.Writer.Replicate(replication);
             Publish([.. Map.Partitions.ToArray().Where(one => one != old), fresh]);
             _context.Watches.Feed.Removed(old);
             old.EngineClosed = () => DeleteReplaced(directory);
             old.Unpin();
-            return fresh;
+            return writer;
         }
     }
 

@@ -221,8 +221,13 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>While opening: from here on the log is replicated, and whoever drives it has the role.</summary>
     public ReplicatedWriter Replicate(IReplication replication)
     {
-        bool entered = TryEnter();
-        Debug.Assert(entered, "nobody writes while the store opens");
+        // The engine may ask for a flush already, which takes a moment.
+        var wait = default(SpinWait);
+        while (!TryEnter())
+        {
+            wait.SpinOnce();
+        }
+
         _replication = replication;
         return new ReplicatedWriter(this, _queue, _oracle);
     }
