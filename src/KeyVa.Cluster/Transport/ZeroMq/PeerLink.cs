@@ -386,7 +386,7 @@ internal sealed unsafe class PeerLink : IDisposable
         {
             ReadOnlySpan<byte> bytes = new(Zmq.MessageData(&part), (int)Zmq.MessageBytes(&part));
             if (TransportMessage.Open(bytes, out MessageKind kind) == MessageFault.None && HelloAnswer.TryRead(bytes, kind, out HelloAnswer answer)
-                && _isConnected && answer.Greeting == _greeting)
+                && _isConnected && (answer.Greeting == _greeting || (answer.Greeting == HelloAnswer.AnyGreeting && kind == MessageKind.Refused)))
             {
                 Answered(answer, now);
             }

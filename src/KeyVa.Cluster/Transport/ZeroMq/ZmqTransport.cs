@@ -274,6 +274,7 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
         if (Interlocked.Exchange(ref _peersChanged, 0) == 1)
         {
             TakePeers();
+            _isInboundBusy = true;
         }
 
         if (_authenticator is not null && _wakeUp.IsReady(_authenticatorPlace))

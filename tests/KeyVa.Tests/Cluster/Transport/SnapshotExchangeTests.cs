@@ -59,7 +59,7 @@ public sealed class SnapshotExchangeTests
         Run run = new(4, loss: 0, rate: 1 << 20, sizes: [3 << 20]);
         Assert.True(run.Finish());
         Assert.True(run.Done ?? false);
-        Assert.InRange(run.Now.TotalSeconds, 2.5, 4);
+        Assert.InRange(run.DoneAt.TotalSeconds, 2.5, 4);
     }
 
     [Fact]
@@ -106,7 +106,11 @@ public sealed class SnapshotExchangeTests
             _toSender = new Wire(_random, loss);
             Sender = new SnapshotExchange(_toTaker, Source, options, incarnation: 5);
             Taker = new SnapshotExchange(_toSender, Folder.Files, options, incarnation: 6) { Receiver = Folder };
-            Sender.Send(2, new byte[] { 1, 2 }, _files, success => Done = success, Now);
+            Sender.Send(2, new byte[] { 1, 2 }, _files, success =>
+            {
+                Done = success;
+                DoneAt = Now;
+            }, Now);
         }
 
         public MemoryFileSystem Source { get; } = new();
@@ -120,6 +124,8 @@ public sealed class SnapshotExchangeTests
         public TimeSpan Now { get; private set; }
 
         public bool? Done { get; private set; }
+
+        public TimeSpan DoneAt { get; private set; }
 
         public void Advance(TimeSpan time) => Now += time;
 

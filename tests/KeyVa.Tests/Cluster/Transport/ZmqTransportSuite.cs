@@ -99,6 +99,19 @@ public abstract class ZmqTransportSuite : TransportSuite
     }
 
     [Fact]
+    public async Task APeerThatWasLetGoAndTakenAgainIsHeard()
+    {
+        // Its connection has lasted all the time.
+        await using ZmqNodes nodes = await StartZmqAsync(1, 2);
+        nodes.SetPeers(1);
+        await nodes.Recorder(2).UntilAsync(1, isUp: false);
+        nodes.SetPeers(1, 2);
+        await nodes.Recorder(2).UntilAsync(1, isUp: true);
+        await SendAsync(nodes, 2, 1, [5]);
+        Assert.Equal([5], await nodes.NextAsync(at: 1, from: 2));
+    }
+
+    [Fact]
     public async Task FramesAfterACutComeInOrder()
     {
         await using ZmqNodes nodes = new(WithKeys);
