@@ -2,7 +2,6 @@ using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
 using KeyVa.Indexes;
-using KeyVa.Io;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
