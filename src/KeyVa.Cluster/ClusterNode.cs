@@ -78,7 +78,7 @@ public sealed class ClusterNode : IAsyncDisposable
     public void Announce(NodeAddresses addresses)
     {
         ArgumentNullException.ThrowIfNull(addresses);
-        Learn(Id, new AddressBook.Entry(Version() + 1, _options.Peers[Id], $"{addresses.Rest}", $"{addresses.Data}", $"{addresses.Control}", $"{addresses.Resp}"));
+        Learn(Id, new AddressBook.Entry(_time.GetUtcNow().ToUnixTimeMilliseconds(), _options.Peers[Id], $"{addresses.Rest}", $"{addresses.Data}", $"{addresses.Control}", $"{addresses.Resp}"));
     }
 
     /// <summary>
@@ -177,7 +177,13 @@ public sealed class ClusterNode : IAsyncDisposable
     public async Task<ClusterChange> AddNodeAsync(long node, ClusterPeer address, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(address);
-        Learn(node, new AddressBook.Entry(Version(), address));
+        AddressBook.Entry told;
+        lock (_gate)
+        {
+            told = Told(node, address);
+        }
+
+        Learn(node, told);
         foreach (long partition in _driver.Replicas.Keys)
         {
             ClusterChange learner = await ChangeAsync(partition, members => With(members, node, votes: false), cancellation).ConfigureAwait(false);
@@ -352,8 +358,10 @@ public sealed class ClusterNode : IAsyncDisposable
 
     private static long Now() => DriverThread.Clock();
 
-    // Newer than what anybody has of before; each node tells of itself.
-    private long Version() => _time.GetUtcNow().ToUnixTimeMilliseconds();
+    // Under the gate. What an operator says of another node counts until that node tells of itself, with the time of its start.
+    private AddressBook.Entry Told(long node, ClusterPeer peer) => _identity.Book.Find(node) is not { } known
+        ? new AddressBook.Entry(0, peer)
+        : known.Peer == peer ? known : known with { Peer = peer, Version = known.Version + 1 };
 
     private void Start()
     {
@@ -361,10 +369,7 @@ public sealed class ClusterNode : IAsyncDisposable
         {
             foreach ((long node, ClusterPeer peer) in _options.Peers)
             {
-                if (_identity.Book.Find(node)?.Peer != peer)
-                {
-                    _identity.Book.Learn(node, new AddressBook.Entry(Version(), peer));
-                }
+                _identity.Book.Learn(node, Told(node, peer));
             }
 
             _identity.Write(_files, Store.Path);

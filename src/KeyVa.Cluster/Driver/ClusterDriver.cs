@@ -38,6 +38,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     private readonly Dictionary<long, FrameWriter> _frames = [];
     private readonly Dictionary<long, (ulong Life, ulong Number)> _newest = [];
     private readonly HashSet<Replica> _busy = [];
+    private readonly List<(long At, Replica Replica, Action<Replica> Action)> _later = [];
 
     // Shared: partitions whose writers have something queued.
     private readonly ConcurrentDictionary<long, bool> _woken = new();
@@ -220,6 +221,9 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             replica.EndRequests();
         }
     }
+
+    /// <summary>The loop's: has something done with a replica in so many milliseconds, and the replica driven behind it.</summary>
+    public void After(long delay, Replica replica, Action<Replica> action) => _later.Add((_clock() + delay, replica, action));
 
     /// <summary>A record is done; called by the journal.</summary>
     public void Completed(ReplicaRecord record) => _inbox.AddRecord(record, _replicas.GetValueOrDefault(record.Positions[0].Partition));
@@ -429,7 +433,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     private long Drive(long now)
     {
-        long next = long.MaxValue;
+        long next = DoLater(now);
         foreach (Replica replica in _replicas.Values)
         {
             if (now >= replica.WakeAt)
@@ -448,6 +452,27 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
         _busy.Clear();
         FlushAll();
+        return next;
+    }
+
+    /// <summary>Does what was put off and is due; when the next of it is.</summary>
+    private long DoLater(long now)
+    {
+        long next = long.MaxValue;
+        for (int i = 0; i < _later.Count; i++)
+        {
+            (long at, Replica replica, Action<Replica> action) = _later[i];
+            if (at > now)
+            {
+                next = Math.Min(next, at);
+                continue;
+            }
+
+            _later.RemoveAt(i--);
+            action(replica);
+            _busy.Add(replica);
+        }
+
         return next;
     }
 

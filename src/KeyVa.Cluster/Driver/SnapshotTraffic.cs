@@ -41,9 +41,15 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
     public void Send(Replica replica, in Message message)
     {
         (long partition, long to, long term, SnapshotMetadata asked) = (replica.Partition, message.To, message.Term, message.Snapshot!);
-        if (!registry.Map.TryFind(partition, out Partition? pinned) || !_sending.Add((partition, to)) || !pinned.TryPin())
+        if (!_sending.Add((partition, to)))
         {
-            driver.Post(partition, (one, _) => one.Group.SnapshotSent(to, asked, arrived: false));
+            // One that an earlier leadership of this node began: its end is told to the group, as this one's would be.
+            return;
+        }
+
+        if (!registry.Map.TryFind(partition, out Partition? pinned) || !pinned.TryPin())
+        {
+            Tell(replica, to, asked, arrived: false);
             return;
         }
 
@@ -132,10 +138,16 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
 
     private void Sent(Replica replica, long to, SnapshotMetadata snapshot, string directory, bool arrived)
     {
-        _sending.Remove((replica.Partition, to));
         TryDelete(directory);
-        replica.Group.SnapshotSent(to, snapshot, arrived);
+        Tell(replica, to, snapshot, arrived);
     }
+
+    /// <summary>What failed is not tried again at once.</summary>
+    private void Tell(Replica replica, long to, SnapshotMetadata snapshot, bool arrived) => driver.After(arrived ? 0 : driver.Options.ElectionTimeout, replica, one =>
+    {
+        _sending.Remove((one.Partition, to));
+        one.Group.SnapshotSent(to, snapshot, arrived);
+    });
 
     private void Arrived(Replica replica, Arrival arrival, long now)
     {
