@@ -2,7 +2,6 @@ using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
 using KeyVa.Indexes;
-using KeyVa.Io;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
@@ -70,7 +69,7 @@ public sealed class ClusterNodeTests
     [Fact]
     public async Task WithoutAMajorityNothingIsAcknowledged()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start();
+        await using ThreeNodes cluster = ThreeNodes.Start(TimeSpan.FromSeconds(3));
         await cluster.LeaderAsync();
         await cluster.StopAsync(1);
         await cluster.StopAsync(2);

@@ -13,9 +13,12 @@ internal sealed class ThreeNodes : IAsyncDisposable
 
     public IReadOnlyDictionary<long, ClusterNode> Nodes => _nodes;
 
-    public static ThreeNodes Start()
+    /// <summary>Long, so that a slow machine fails no test; short where nothing is to come of it.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    public static ThreeNodes Start(TimeSpan? requestTimeout = null)
     {
-        var nodes = new ThreeNodes();
+        var nodes = new ThreeNodes { RequestTimeout = requestTimeout ?? TimeSpan.FromSeconds(30) };
         foreach (long id in (long[])[1, 2, 3])
         {
             nodes.Open(id, 1, 2, 3);
@@ -40,7 +43,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
                 Peers = peers.ToDictionary(static peer => peer, static peer => new ClusterPeer("127.0.0.1", (int)(7000 + peer))),
                 Joins = joins,
                 ElectionTimeout = TimeSpan.FromMilliseconds(200),
-                RequestTimeout = TimeSpan.FromSeconds(30),
+                RequestTimeout = RequestTimeout,
             },
             _network.Join((ulong)id, disk),
             new StoreEnvironment { FileSystem = disk });

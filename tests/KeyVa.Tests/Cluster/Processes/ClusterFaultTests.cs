@@ -1,5 +1,4 @@
 using System.Text;
-using KeyVa.Client;
 using KeyVa.Tests.Cli;
 using Xunit;
 using Xunit.Abstractions;

@@ -85,7 +85,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
 
             if (limit.IsCancellationRequested)
             {
-                Assert.Fail($"the nodes did not come to the same: {string.Join("; ", views.Select(static view => view?.Replicas.FirstOrDefault()?.ToString() ?? "no answer"))}\n"
+                Assert.Fail($"the nodes did not come to the same: {string.Join("; ", views.Select(static view => view?.Replicas is [ReplicaView one, ..] ? one.ToString() : "no answer"))}\n"
                     + string.Join('\n', Nodes.Select(static node => $"node {node.Number}: {node.Errors}")));
             }
 

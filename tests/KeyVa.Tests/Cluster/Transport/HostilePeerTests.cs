@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using KeyVa.Cluster.Transport;
 using KeyVa.Cluster.Transport.ZeroMq;
-using KeyVa.Io;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster.Transport;

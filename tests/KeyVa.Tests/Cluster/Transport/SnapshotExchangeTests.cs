@@ -29,7 +29,7 @@ public sealed class SnapshotExchangeTests
     }
 
     [Fact]
-    public void AReceiverWhoseSenderIsGoneGivesUpAndRemovesNothingItself()
+    public async Task AReceiverWhoseSenderIsGoneGivesUpAndRemovesNothingItself()
     {
         Run run = new(2, loss: 0);
         run.Step();
@@ -38,11 +38,11 @@ public sealed class SnapshotExchangeTests
         run.Advance(TimeSpan.FromSeconds(200));
         run.Taker.Pump(run.Now);
         Assert.False(run.Taker.IsActive);
-        Assert.False(run.Folder.Ended.Result);
+        Assert.False(await run.Folder.Ended);
     }
 
     [Fact]
-    public void ASenderThatWasStartedAnewEndsItsFormerStreams()
+    public async Task ASenderThatWasStartedAnewEndsItsFormerStreams()
     {
         Run run = new(3, loss: 0);
         run.Step();
@@ -50,7 +50,7 @@ public sealed class SnapshotExchangeTests
         Assert.True(run.Taker.IsActive);
         SnapshotOffer offer = new(new byte[] { 1 }, [new OfferedFile("a", 3)]);
         run.Taker.Receive(1, offer.Encode(0x7777_0000_0001), run.Now);
-        Assert.False(run.Folder.Ended.Result);
+        Assert.False(await run.Folder.Ended);
     }
 
     [Fact]
@@ -63,7 +63,7 @@ public sealed class SnapshotExchangeTests
     }
 
     [Fact]
-    public void AFileThatShrankFailsTheStream()
+    public async Task AFileThatShrankFailsTheStream()
     {
         Run run = new(5, loss: 0, sizes: [3 << 20]);
         using (StorageFile file = run.Source.Open("/source/000000.sst", writable: true))
@@ -73,7 +73,7 @@ public sealed class SnapshotExchangeTests
 
         Assert.True(run.Finish());
         Assert.False(run.Done);
-        Assert.False(run.Folder.Ended.Result);
+        Assert.False(await run.Folder.Ended);
     }
 
     [Theory]
