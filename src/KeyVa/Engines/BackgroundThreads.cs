@@ -1,3 +1,5 @@
+using KeyVa.Io;
+
 namespace KeyVa.Engines;
 
 /// <summary>
@@ -47,7 +49,16 @@ internal sealed class BackgroundThreads : IBackgroundWork, IDisposable
         }
     }
 
-    public void Pause(TimeSpan delay) => Thread.Sleep(delay);
+    // The runtime's own sleep knows whole milliseconds alone.
+    public unsafe void Pause(TimeSpan delay)
+    {
+        var wanted = new Posix.TimeSpecification
+        {
+            Seconds = (long)delay.TotalSeconds,
+            Nanoseconds = delay.Ticks % TimeSpan.TicksPerSecond * TimeSpan.NanosecondsPerTick,
+        };
+        _ = Posix.Sleep(&wanted, null);
+    }
 
     public void Cancel(BackgroundJob job)
     {

@@ -82,6 +82,13 @@ internal static unsafe partial class Posix
         public ulong BlocksAvailable;
     }
 
+    [StructLayout(LayoutKind.Sequential)]
+    public struct TimeSpecification
+    {
+        public long Seconds;
+        public long Nanoseconds;
+    }
+
     [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Open(string path, int flags, int mode);
 
@@ -139,6 +146,10 @@ internal static unsafe partial class Posix
 
     [LibraryImport(Library, EntryPoint = "rmdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int RemoveDirectory(string path);
+
+    /// <summary>Ends early when a signal comes.</summary>
+    [LibraryImport(Library, EntryPoint = "nanosleep")]
+    public static partial int Sleep(TimeSpecification* wanted, TimeSpecification* left);
 
     [LibraryImport(Library, EntryPoint = "statvfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Statistics(string path, FileSystemStatistics* result);

@@ -446,7 +446,8 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
         else if (delay > TimeSpan.Zero)
         {
-            _admission.Change(delay, Timeout.InfiniteTimeSpan);
+            // Timers know whole milliseconds alone.
+            _admission.Change(TimeSpan.FromMilliseconds(Math.Ceiling(delay.TotalMilliseconds)), Timeout.InfiniteTimeSpan);
         }
         else
         {

@@ -12,7 +12,7 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
     /// <summary>A large page of x64 and arm64.</summary>
     public const int Bytes = 2 << 20;
 
-    private const int MostSpare = 32;
+    private const int MostSpare = 8;
 
     private readonly int _limit = (int)Math.Min(MostSpare, spareBytes / Bytes);
     private readonly Lock _lock = new();

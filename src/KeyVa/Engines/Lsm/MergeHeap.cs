@@ -189,8 +189,10 @@ internal sealed unsafe class MergeHeap : IDisposable
         }
     }
 
-    private void SiftDown(int hole)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void SiftDown(int from)
     {
+        int hole = from;
         MergeSource moving = _heap[hole];
         while (true)
         {
@@ -214,7 +216,11 @@ internal sealed unsafe class MergeHeap : IDisposable
             hole = child;
         }
 
-        _heap[hole] = moving;
+        // Mostly the top stays where it is; a store into an array of references is a call.
+        if (hole != from)
+        {
+            _heap[hole] = moving;
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
