@@ -20,7 +20,7 @@ public sealed class IdentityFuzzTests : Fuzzing
         """{"password": "\ud83d"}""", """{"grants": {}}""", """{"grants": [1]}""", """{"password": null, "password": 1}""", "[]");
 
     [Fact]
-    public void CredentialsAreReadOrNot() => Run(60_000, Headers, static (input, _) =>
+    public void CredentialsAreReadOrNot() => Run(60_000, Headers, static (input, random) =>
     {
         if (HttpCredentials.TryRead(Encoding.Latin1.GetString(input), out string name, out string secret))
         {
@@ -29,7 +29,7 @@ public sealed class IdentityFuzzTests : Fuzzing
     });
 
     [Fact]
-    public void GrantsAreReadAsTheyAreWritten() => Run(60_000, Grants, static (input, _) =>
+    public void GrantsAreReadAsTheyAreWritten() => Run(60_000, Grants, static (input, random) =>
     {
         List<Grant> grants = [];
         string text = Encoding.UTF8.GetString(input);
@@ -48,7 +48,7 @@ public sealed class IdentityFuzzTests : Fuzzing
     });
 
     [Fact]
-    public void BodiesOfUsersAreReadOrRefusedWithWords() => Run(60_000, Bodies, static (input, _) =>
+    public void BodiesOfUsersAreReadOrRefusedWithWords() => Run(60_000, Bodies, static (input, random) =>
     {
         if (!JsonUser.TryRead(input, "ada", out _, out string wrong) && wrong.Length == 0)
         {
@@ -87,4 +87,6 @@ public sealed class IdentityFuzzTests : Fuzzing
             }
         });
     }
+
+    private static byte[][] Texts(params string[] texts) => [.. texts.Select(Encoding.UTF8.GetBytes)];
 }
