@@ -119,7 +119,7 @@ public sealed class MemoryBudgetTests
             delay = fixture.Engine.Admit(10_000);
         }
 
-        Assert.InRange(delay, TimeSpan.FromMilliseconds(1), TimeSpan.FromSeconds(1));
+        Assert.InRange(delay, TimeSpan.FromMicroseconds(250), TimeSpan.FromSeconds(1));
         fixture.Flush();
         Assert.Equal(TimeSpan.Zero, fixture.Engine.Admit(100));
     }
