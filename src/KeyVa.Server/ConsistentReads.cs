@@ -34,7 +34,7 @@ internal sealed class ConsistentReads(Node node)
             return cluster.ConfirmReadsAsync(null, cancellation);
         }
 
-        return consistency.StartsWith(MaxStaleness, StringComparison.Ordinal) && Units.TryParseDuration(consistency[MaxStaleness.Length..], "", out long milliseconds)
+        return consistency.StartsWith(MaxStaleness, StringComparison.Ordinal) && Units.TryParseDuration(consistency.AsSpan(MaxStaleness.Length), "", out long milliseconds)
             ? cluster.ConfirmReadsAsync(TimeSpan.FromMilliseconds(milliseconds), cancellation)
             : ValueTask.FromResult(Status.Invalid);
     }
