@@ -1,7 +1,7 @@
 using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
-using KeyVa.Io;
+using KeyVa.Indexes;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
