@@ -208,8 +208,8 @@ public sealed class PublishedBinaryTests : IDisposable
                 }
             }
 
-            process.WaitForExit();
-            throw new InvalidOperationException($"the published binary did not come up: exit code {process.ExitCode}");
+            Dispose();
+            throw new InvalidOperationException($"the published binary did not come up");
         }
 
         public string Data { get; } = "";

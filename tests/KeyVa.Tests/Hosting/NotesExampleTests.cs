@@ -86,6 +86,21 @@ public sealed class NotesExampleTests : IDisposable
             // The keys that protect cookies are kept there.
             start.Environment["HOME"] = folder;
             Process process = Process.Start(start)!;
+            try
+            {
+                return new Application(process, ReadAddress(process));
+            }
+            catch
+            {
+                // Nothing of a start that failed stays behind.
+                process.Kill();
+                process.WaitForExit();
+                throw;
+            }
+        }
+
+        private static Uri ReadAddress(Process process)
+        {
             const string Listening = "Now listening on: ";
             List<string> seen = [];
             while (process.StandardOutput.ReadLine() is { } line)
@@ -94,11 +109,10 @@ public sealed class NotesExampleTests : IDisposable
                 if (line.IndexOf(Listening, StringComparison.Ordinal) is >= 0 and int at)
                 {
                     _ = process.StandardOutput.ReadToEndAsync();
-                    return new Application(process, new Uri(line[(at + Listening.Length)..]));
+                    return new Uri(line[(at + Listening.Length)..]);
                 }
             }
 
-            process.WaitForExit();
             throw new InvalidOperationException($"the example did not come up: {string.Join('\n', seen)}");
         }
 
