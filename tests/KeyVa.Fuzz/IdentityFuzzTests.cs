@@ -87,4 +87,6 @@ public sealed class IdentityFuzzTests : Fuzzing
             }
         });
     }
+
+    private static byte[][] Texts(params string[] texts) => [.. texts.Select(Encoding.UTF8.GetBytes)];
 }
