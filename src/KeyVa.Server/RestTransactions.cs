@@ -1,8 +1,8 @@
 using System.Text.Json;
 using KeyVa.Indexes;
 using KeyVa.Protocol.V1;
-using KeyVa.Transactions;
 using KeyVa.Server.Identity;
+using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
