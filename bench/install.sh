@@ -3,7 +3,7 @@
 set -eu
 
 missing=""
-for package in librocksdb7.8 rocksdb-tools wrk redis-server redis-tools; do
+for package in librocksdb7.8 rocksdb-tools wrk redis-server redis-tools etcd-server libzmq5; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

@@ -31,6 +31,8 @@ internal sealed record BenchOptions
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
           resp          redis-benchmark against the Redis protocol and against redis-server
+          cluster       replicated puts and linearizable gets of three nodes against etcd, and against a single node
+          transport     frames and files between two nodes, with keys and without, beside a copy through a socket
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
           index         what a secondary index adds to a put, against a get, a delete and a put
           selftest      checks of the harness itself
@@ -47,9 +49,11 @@ internal sealed record BenchOptions
           --targets A,B        keyva-lsm rocksdb db_bench keyva-memory dictionary rest bare-kestrel grpc bare-http2
                                keyva keyva-pessimistic rocksdb-optimistic rocksdb-pessimistic (transactions)
                                keyva-resp redis keyva-resp-interval redis-everysec (resp)
+                               keyva-cluster etcd keyva-alone (cluster)
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95
+                               put get (cluster)
           --durability D       os, interval or always, for all but fillsync       (os)
           --compression C      none or lz4                                        (none)
           --separate-values-from N  keyva-lsm: values from so many bytes on stand apart, 0: none  (0)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using KeyVa.Bench;
+using KeyVa.Bench.Cluster;
 using KeyVa.Bench.Front;
 using KeyVa.Bench.Transfers;
 
@@ -16,6 +17,9 @@ try
             return 0;
         case RespBench.KeyVaRole:
             await RespRole.RunAsync(args[1], Port(args[2]), args[3]);
+            return 0;
+        case KeyVaNodes.Role:
+            await KeyVaNodes.ServeAsync(args[1..]);
             return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));
@@ -94,6 +98,12 @@ static int Run(BenchOptions options)
                     break;
                 case "resp":
                     sections.Add(new RespBench(options).Run());
+                    break;
+                case "cluster":
+                    sections.Add(new ClusterBench(options).Run());
+                    break;
+                case "transport":
+                    sections.Add(new TransportBench(options).Run());
                     break;
                 case "watchers":
                     Keep(new WatchersBench(options).Run());

@@ -43,6 +43,9 @@ internal sealed class Section(string title, double askedRatio)
         ["grpc"] = ["bare-http2"],
         ["keyva-resp"] = ["redis"],
         ["keyva-resp-interval"] = ["redis-everysec"],
+        ["keyva-cluster"] = ["etcd"],
+        ["plain"] = ["tcp-copy"],
+        ["curve"] = ["tcp-copy"],
     };
 
     private readonly List<Cell> _cells = [];

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the stock gRPC and Redis clients that the tests drive the server with (Debian's for Python, npm's for Node.js), the
-# Redis server that replies are compared with, the compression libraries and the one that nodes of a cluster talk through.
+# Redis server that replies are compared with, the compression libraries, the one that nodes of a
+# cluster talk through, and what cuts the links between them.
 # Does nothing that was done before, so it needs neither network nor rights the second time.
 set -eu
 cd "$(dirname "$0")"
@@ -23,6 +24,9 @@ command -v redis-cli >/dev/null 2>&1 || missing="$missing redis-tools"
 for package in liblz4-1 libsnappy1v5 libzstd1 libzmq5; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
+# Links between nodes that are cut.
+command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
+command -v iptables >/dev/null 2>&1 || missing="$missing iptables"
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null 2>&1; then
         echo "the tests need these packages of Debian:$missing" >&2

@@ -94,6 +94,9 @@ internal readonly record struct HelloAnswer(ulong Greeting, Refusal Refusal, ulo
 {
     public const int MessageBytes = TransportMessage.MaxAnswerBytes;
 
+    /// <summary>In a refusal: whatever the other has said, it is not welcome (any more).</summary>
+    public const ulong AnyGreeting = 0;
+
     public void Write(Span<byte> message)
     {
         Span<byte> payload = message[TransportMessage.HeaderBytes..MessageBytes];

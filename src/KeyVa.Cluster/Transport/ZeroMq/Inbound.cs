@@ -16,6 +16,7 @@ internal sealed unsafe class Inbound : IDisposable
 {
     private const int MessagesInTurn = 256;
     private const int RoutingIdBytes = 5;
+    private const int RefusalMilliseconds = 50;
 
     private readonly ZmqTransportOptions _options;
     private readonly ulong _incarnation;
@@ -24,6 +25,7 @@ internal sealed unsafe class Inbound : IDisposable
     private readonly Dictionary<(ulong Peer, Lane Lane), uint> _ofPeer = [];
     private IReadOnlyDictionary<ulong, PeerAddress> _peers = new Dictionary<ulong, PeerAddress>();
     private long _stray;
+    private long _refusedAt;
 
     private sealed record Connection(ulong Peer, Lane Lane, byte[] UserId);
 
@@ -61,7 +63,7 @@ internal sealed unsafe class Inbound : IDisposable
         return int.Parse(endpoint.AsSpan(endpoint.LastIndexOf(':') + 1), System.Globalization.CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Says who the peers are; connections of others are no longer heard.</summary>
+    /// <summary>Says who the peers are; connections of others are no longer heard, and are told so. <see cref="Receive"/> must be called next: sending may attend to what has come.</summary>
     public void SetPeers(IReadOnlyDictionary<ulong, PeerAddress> peers)
     {
         foreach (((ulong Peer, Lane Lane) of, uint id) in _ofPeer.ToArray())
@@ -71,6 +73,7 @@ internal sealed unsafe class Inbound : IDisposable
             {
                 _connections.Remove(id);
                 _ofPeer.Remove(of);
+                Refuse(id, Refusal.Stranger);
             }
         }
 
@@ -129,8 +132,20 @@ internal sealed unsafe class Inbound : IDisposable
             return Greeted(routing, id, body, message, fault);
         }
 
-        if (fault != MessageFault.None || !_connections.TryGetValue(id, out Connection? connection) || !IsOf(body, connection.UserId))
+        if (fault != MessageFault.None)
         {
+            return false;
+        }
+
+        if (!_connections.TryGetValue(id, out Connection? connection) || !IsOf(body, connection.UserId))
+        {
+            // Somebody takes itself for welcome: it says hello again when it hears that it is not. Now and then is enough.
+            if (Environment.TickCount64 - _refusedAt >= RefusalMilliseconds)
+            {
+                _refusedAt = Environment.TickCount64;
+                Refuse(id, Refusal.Stranger);
+            }
+
             return false;
         }
 
@@ -165,11 +180,24 @@ internal sealed unsafe class Inbound : IDisposable
             Accept(id, hello);
         }
 
-        Span<byte> answer = stackalloc byte[HelloAnswer.MessageBytes];
-        new HelloAnswer(hello.Greeting, refusal, _incarnation).Write(answer);
-        // To who is gone by now, or does not take it, nothing is sent; the hello comes again.
-        _ = _router.TrySend(routing, more: true) && _router.TrySend(answer);
+        Answer(routing, new HelloAnswer(hello.Greeting, refusal, _incarnation));
         return refusal == Refusal.None;
+    }
+
+    private void Refuse(uint id, Refusal refusal)
+    {
+        Span<byte> routing = stackalloc byte[RoutingIdBytes];
+        routing[0] = 0;
+        BinaryPrimitives.WriteUInt32BigEndian(routing[1..], id);
+        Answer(routing, new HelloAnswer(HelloAnswer.AnyGreeting, refusal, _incarnation));
+    }
+
+    private void Answer(ReadOnlySpan<byte> routing, in HelloAnswer answer)
+    {
+        Span<byte> message = stackalloc byte[HelloAnswer.MessageBytes];
+        answer.Write(message);
+        // To who is gone by now, or does not take it, nothing is sent; hellos come again.
+        _ = _router.TrySend(routing, more: true) && _router.TrySend(message);
     }
 
     private void Accept(uint id, in Hello hello)

@@ -30,7 +30,9 @@ internal sealed unsafe class PeerLink : IDisposable
     private readonly ILinkOwner _owner;
     private readonly byte[]? _serverKey;
 
-    // The loop's.
+    private readonly Lock _gate = new();
+
+    // Guarded by the gate.
     private readonly ZmqMessage[] _batch = GC.AllocateArray<ZmqMessage>(BatchMessages, pinned: true);
     private ZmqSocket? _dealer;
     private ZmqSocket? _monitor;
@@ -39,13 +41,13 @@ internal sealed unsafe class PeerLink : IDisposable
     private int _batchNext;
     private int _batchCount;
     private bool _isConnected;
-    private bool _isBlocked;
     private ulong _greeting;
     private long _helloDue = long.MaxValue;
     private long _openDue;
 
-    // Written by the loop, read by anybody.
+    // Written under the gate, read by anybody.
     private volatile bool _isUp;
+    private volatile bool _isBlocked;
     private volatile int _refusal;
     private long _sentMessages;
     private long _sentBytes;
@@ -88,7 +90,7 @@ internal sealed unsafe class PeerLink : IDisposable
     public long SentBytes => Volatile.Read(ref _sentBytes);
 
     /// <summary>Whether there is something to send that can be sent.</summary>
-    public bool HasWork => _isUp && !_isBlocked && (_batchNext < _batchCount || !Queue.IsEmpty);
+    public bool HasWork => _isUp && !_isBlocked && (Volatile.Read(ref _batchNext) < Volatile.Read(ref _batchCount) || !Queue.IsEmpty);
 
     /// <summary>When <see cref="Tick"/> has something to do, by <see cref="Environment.TickCount64"/>.</summary>
     public long Due => Math.Min(_helloDue, _openDue);
@@ -99,53 +101,101 @@ internal sealed unsafe class PeerLink : IDisposable
     /// <summary>Adds the link's descriptors to those that the loop sleeps on.</summary>
     public void Watch(WakeUp wakeUp)
     {
-        IsChanged = false;
-        if (_dealer is not null && _monitor is not null)
+        lock (_gate)
         {
-            _dealerPlace = wakeUp.Add(_dealer.Descriptor);
-            _monitorPlace = wakeUp.Add(_monitor.Descriptor);
+            IsChanged = false;
+            if (_dealer is not null && _monitor is not null)
+            {
+                _dealerPlace = wakeUp.Add(_dealer.Descriptor);
+                _monitorPlace = wakeUp.Add(_monitor.Descriptor);
+            }
         }
     }
 
-    /// <summary>Does what is due: opens the socket, greets.</summary>
+    /// <summary>Does what is due, opens the socket and greets; then sends what waits.</summary>
     public void Tick(ZmqContext context, long now)
     {
-        if (now >= _openDue)
+        lock (_gate)
         {
-            _openDue = long.MaxValue;
-            Open(context, now);
-        }
+            if (now >= _openDue)
+            {
+                _openDue = long.MaxValue;
+                Open(context, now);
+            }
 
-        if (now >= _helloDue)
-        {
-            Greet(now);
-            // Greeting may attend to what the descriptor would have told.
-            ReadAnswers(now);
+            if (now >= _helloDue)
+            {
+                Greet(now);
+                // Greeting may attend to what the descriptor would have told.
+                ReadAnswers(now);
+            }
+
+            Flush();
         }
     }
 
     /// <summary>Looks at what the descriptors tell.</summary>
     public void Attend(WakeUp wakeUp, long now)
     {
-        if (_dealer is null || IsChanged)
+        if (IsChanged)
         {
             return;
         }
 
-        if (wakeUp.IsReady(_monitorPlace))
+        bool isMonitorReady = wakeUp.IsReady(_monitorPlace);
+        bool isDealerReady = wakeUp.IsReady(_dealerPlace);
+        if (!isMonitorReady && !isDealerReady)
         {
-            ReadEvents(now);
+            return;
         }
 
-        if (_dealer is not null && wakeUp.IsReady(_dealerPlace))
+        lock (_gate)
         {
-            _isBlocked = false;
-            ReadAnswers(now);
+            if (isMonitorReady)
+            {
+                ReadEvents(now);
+            }
+
+            if (isDealerReady && _dealer is not null)
+            {
+                _isBlocked = false;
+                ReadAnswers(now);
+            }
         }
     }
 
+    /// <summary>Sends what waits on the caller's thread; false if the socket is in other hands, or not all could be sent at once: the loop is to see to it.</summary>
+    public bool TryFlush()
+    {
+        if (!_gate.TryEnter())
+        {
+            return false;
+        }
+
+        try
+        {
+            Flush();
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+
+        return !HasWork;
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            Close();
+        }
+
+        Queue.Dispose();
+    }
+
     /// <summary>Hands to libzmq what waits, as far as there is room; a bounded piece of it at a time.</summary>
-    public void Flush()
+    private void Flush()
     {
         for (int batches = 0; HasWork && batches < MostBatches; batches++)
         {
@@ -157,12 +207,6 @@ internal sealed unsafe class PeerLink : IDisposable
 
             SendBatch();
         }
-    }
-
-    public void Dispose()
-    {
-        Close();
-        Queue.Dispose();
     }
 
     private void SendBatch()
@@ -342,7 +386,7 @@ internal sealed unsafe class PeerLink : IDisposable
         {
             ReadOnlySpan<byte> bytes = new(Zmq.MessageData(&part), (int)Zmq.MessageBytes(&part));
             if (TransportMessage.Open(bytes, out MessageKind kind) == MessageFault.None && HelloAnswer.TryRead(bytes, kind, out HelloAnswer answer)
-                && _isConnected && answer.Greeting == _greeting)
+                && _isConnected && (answer.Greeting == _greeting || (answer.Greeting == HelloAnswer.AnyGreeting && kind == MessageKind.Refused)))
             {
                 Answered(answer, now);
             }

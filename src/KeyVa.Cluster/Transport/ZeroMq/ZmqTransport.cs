@@ -4,7 +4,7 @@ using KeyVa.Io;
 namespace KeyVa.Cluster.Transport.ZeroMq;
 
 /// <summary>
-/// The transport of real clusters: libzmq over TCP, one thread that owns all sockets, and bounded queues before it. Each node listens with a ROUTER and
+/// The transport of real clusters: libzmq over TCP, one thread that attends to all sockets, and bounded queues before them. Each node listens with a ROUTER and
 /// sends to each peer with a DEALER for every <see cref="Lane"/>; a connection begins with a hello and its answer. See docs/replication.md (Transport) and
 /// docs/decisions/transport.md.
 /// </summary>
@@ -80,7 +80,11 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
             return false;
         }
 
-        _wakeUp.Wake();
+        if (!links.Frames.TryFlush())
+        {
+            _wakeUp.Wake();
+        }
+
         return true;
     }
 
@@ -270,6 +274,7 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
         if (Interlocked.Exchange(ref _peersChanged, 0) == 1)
         {
             TakePeers();
+            _isInboundBusy = true;
         }
 
         if (_authenticator is not null && _wakeUp.IsReady(_authenticatorPlace))
@@ -287,7 +292,6 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
         foreach (PeerLink link in _open)
         {
             link.Tick(_context!, now);
-            link.Flush();
             isBusy |= link.HasWork;
             _isWatchStale |= link.IsChanged;
             due = Math.Min(due, link.Due);

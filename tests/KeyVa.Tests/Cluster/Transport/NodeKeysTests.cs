@@ -1,8 +1,10 @@
+using System.Runtime.Versioning;
 using KeyVa.Cluster.Transport.ZeroMq;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster.Transport;
 
+[UnsupportedOSPlatform("windows")]
 public sealed class NodeKeysTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("keyva-keys-").FullName;

@@ -1,0 +1,87 @@
+using System.Text;
+using KeyVa.Tests.Cli;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace KeyVa.Tests.Cluster.Processes;
+
+/// <summary>
+/// A cluster of real processes under load, with what happens to processes and disks: no acknowledged write is lost, no read is stale, and writes are served again soon. What happens to
+/// networks: <see cref="ClusterLinkTests"/>.
+/// </summary>
+public sealed class ClusterFaultTests(ITestOutputHelper output)
+{
+    // Asked for are two election timeouts on a machine that does nothing else; here tests run beside one another.
+    private static readonly TimeSpan SoonEnough = 5 * ClusterOfProcesses.ElectionTimeout;
+
+    [Fact]
+    public async Task KilledAndStoppedNodesLoseNothing()
+    {
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        await using ClusterLoad load = new(cluster, seed: 1);
+        await load.ServedAgainAsync();
+
+        NodeProcess leader = await cluster.LeaderAsync();
+        leader.Kill();
+        Report("leader killed", await load.ServedAgainAsync());
+        leader.Start();
+
+        leader = await cluster.LeaderAsync();
+        leader.Stop();
+        Report("leader stopped", await load.ServedAgainAsync());
+        // It comes back and thinks that it leads: longer than any election took.
+        await Pause.ForAsync(3 * ClusterOfProcesses.ElectionTimeout);
+        leader.Continue();
+        await load.ServedAgainAsync();
+
+        NodeProcess follower = cluster.Nodes.First(node => node != leader);
+        follower.Kill();
+        Report("a node killed", await load.ServedAgainAsync());
+        follower.Start();
+
+        foreach (NodeProcess node in cluster.Nodes)
+        {
+            node.Kill();
+        }
+
+        foreach (NodeProcess node in cluster.Nodes)
+        {
+            node.Start();
+        }
+
+        Report("all killed and started", await load.ServedAgainAsync(), asked: false);
+        await cluster.CaughtUpAsync();
+        await load.CheckAsync();
+        output.WriteLine($"{load.Acknowledged} keys acknowledged");
+    }
+
+    [Fact]
+    public async Task AFullDiskOfOneNodeSlowsNobody()
+    {
+        using SmallDisk disk = SmallDisk.Mount(megabytes: 24);
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(
+            number: 3, data: $"{SmallDisk.Folder}/node3", launcher: disk.Launcher, "--memtable", "256KiB", "--journal-segment", "1MiB", "--journal-budget", "4MiB");
+        await using ClusterLoad load = new(cluster, seed: 2);
+        await load.ServedAgainAsync();
+        // More than the small disk holds, through the nodes that have room.
+        byte[] value = new byte[64 << 10];
+        Random.Shared.NextBytes(value);
+        using (ClusterRegisterClient client = new(cluster.Nodes[..2], 0, TimeSpan.FromSeconds(10)))
+        {
+            for (int i = 0; i < 600; i++)
+            {
+                Assert.True(await client.PutAsync(Encoding.ASCII.GetBytes($"large{i:D4}"), value), $"value {i} was not taken");
+            }
+        }
+
+        Report("one disk full", await load.ServedAgainAsync());
+        cluster.Nodes[2].Kill();
+        await load.CheckAsync();
+    }
+
+    private void Report(string fault, TimeSpan served, bool asked = true)
+    {
+        output.WriteLine($"{fault}: served again after {served.TotalMilliseconds:N0} ms");
+        Assert.True(!asked || served < SoonEnough, $"{fault}: served again after {served.TotalMilliseconds:N0} ms only");
+    }
+}
