@@ -51,7 +51,7 @@ public sealed class PublishedBinaryTests : IDisposable
         using (Service service = Start())
         {
             Assert.Equal("version 1\n", Keyva(service, "set", "greeting", "hello"));
-            Assert.Equal("hello\n", Keyva(service, "get", "greeting"));
+            Assert.Equal("hello", Keyva(service, "get", "greeting"));
             await using RemoteStore store = RemoteStore.Connect(service.Data);
             Assert.True((await store.GetAsync("greeting"u8.ToArray())).Status == Status.Ok);
             Assert.Equal(0, service.Terminate());
@@ -59,7 +59,7 @@ public sealed class PublishedBinaryTests : IDisposable
 
         using (Service service = Start())
         {
-            Assert.Equal("hello\n", Keyva(service, "get", "greeting"));
+            Assert.Equal("hello", Keyva(service, "get", "greeting"));
             Assert.Equal(0, service.Terminate());
         }
     }
@@ -74,7 +74,7 @@ public sealed class PublishedBinaryTests : IDisposable
         string variable = Assert.Single(Values(unit, "Environment"));
         Assert.Equal("KEYVA_DATA=/var/lib/keyva", variable);
 
-        string path = Path.Combine(_data, "notify");
+        string path = Path.Combine(_folder, "notify");
         using Socket manager = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
         manager.Bind(new UnixDomainSocketEndPoint(path));
         manager.ReceiveTimeout = 20_000;
