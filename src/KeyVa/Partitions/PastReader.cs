@@ -129,6 +129,11 @@ internal sealed class PastReader(PartitionRegistry registry, StoreContext contex
     /// <summary>Brings the keys of a range back to what they were. A single key's time is exact.</summary>
     public async Task<RollBackResult> RollBackAsync(KeyRange range, AsOf at, ReadOnlyMemory<byte> singleKey)
     {
+        if (context.Replication is not null)
+        {
+            return new RollBackResult { Status = Status.Unsupported, Detail = Refusals.NotReplicated("a roll back").Detail };
+        }
+
         if (range.IsEmpty)
         {
             return new RollBackResult { Status = Status.Invalid, Detail = "the range is empty: it ends where or before it begins" };

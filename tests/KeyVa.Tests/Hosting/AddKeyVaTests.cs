@@ -50,7 +50,10 @@ public sealed class AddKeyVaTests : IDisposable
         IHost host = Build(new() { ["KeyVa:Server"] = server.Data, ["KeyVa:Control"] = server.Control, ["KeyVa:Deadline"] = "00:00:05", ["KeyVa:ConnectTimeout"] = "00:00:01" });
         await host.StartAsync();
         await host.Services.GetRequiredService<IStore>().UpsertAsync("a"u8.ToArray(), "1"u8.ToArray());
-        Assert.True(server.Server.Store.Get("a"u8).Found);
+        using (ValueLease lease = server.Server.Store.Get("a"u8))
+        {
+            Assert.True(lease.Found);
+        }
         HealthCheckService health = host.Services.GetRequiredService<HealthCheckService>();
         Assert.Equal(HealthStatus.Healthy, (await health.CheckHealthAsync()).Status);
         InvalidOperationException none = Assert.Throws<InvalidOperationException>(() => host.Services.GetRequiredService<Store>());
