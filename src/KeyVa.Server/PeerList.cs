@@ -10,6 +10,11 @@ internal static class PeerList
     internal static bool TryParse(string text, [NotNullWhen(true)] out Dictionary<long, ClusterPeer>? peers)
     {
         peers = [];
+        if (text.Length == 0)
+        {
+            return true;
+        }
+
         foreach (string part in text.Split(','))
         {
             int equals = part.IndexOf('=', StringComparison.Ordinal);

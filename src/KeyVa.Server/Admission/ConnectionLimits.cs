@@ -14,6 +14,7 @@ internal sealed class ConnectionLimits(int most, int mostPerAddress, int mostInF
     private const int NetworkBytes = 8;
 
     private readonly ConcurrentDictionary<string, AddressEntry> _addresses = new(StringComparer.Ordinal);
+    private int _most = most;
     private int _connections;
     private int _inFlight;
     private long _refused;
@@ -21,13 +22,16 @@ internal sealed class ConnectionLimits(int most, int mostPerAddress, int mostInF
     /// <summary>Connections open now.</summary>
     public int Connections => Volatile.Read(ref _connections);
 
+    /// <summary>From now on so many connections are taken at once. Those that are open stay.</summary>
+    public void Change(int most) => Volatile.Write(ref _most, most);
+
     /// <summary>Connections and requests that were refused since the start.</summary>
     public long Refused => Interlocked.Read(ref _refused);
 
     /// <summary>Takes in a connection; null: there are too many. Whoever got an entry gives it back by <see cref="Leave"/>.</summary>
     public AddressEntry? TryConnect(EndPoint? peer)
     {
-        if (Interlocked.Increment(ref _connections) > most)
+        if (Interlocked.Increment(ref _connections) > Volatile.Read(ref _most))
         {
             Interlocked.Decrement(ref _connections);
             Interlocked.Increment(ref _refused);

@@ -128,6 +128,7 @@ internal sealed class RespDoor : IAsyncDisposable
     private void Configure(ServerOptions options)
     {
         Volatile.Write(ref _maxClients, options.RespMaxClients);
+        _connections.Change(options.RespMaxClients);
         Interlocked.Exchange(ref _idleTicks, options.RespIdleTimeout.Ticks);
     }
 

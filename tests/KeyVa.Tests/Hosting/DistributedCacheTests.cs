@@ -44,7 +44,11 @@ public sealed class DistributedCacheTests : IAsyncLifetime
         Assert.Null(await _cache.GetAsync("a"));
 
         // It keeps to its own part of the store.
-        Assert.True(_store.Get("cache:b"u8).Found);
+        using (ValueLease lease = _store.Get("cache:b"u8))
+        {
+            Assert.True(lease.Found);
+        }
+
     }
 
     [Fact]

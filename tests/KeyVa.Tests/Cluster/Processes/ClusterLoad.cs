@@ -69,7 +69,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
         Assert.True(result.Verdict == Verdict.Holds, $"{result.Verdict}: {result.Explanation}");
         foreach (NodeProcess node in _cluster.Nodes.Where(static node => node.IsRunning))
         {
-            await using RemoteStore store = RemoteStore.Connect(node.Data);
+            await using RemoteStore store = RemoteStore.Connect(node.Data, new RemoteOptions { Credentials = NodeProcess.Credentials });
             foreach (string key in _acknowledged)
             {
                 ReadResult read = await store.GetAsync(Encoding.ASCII.GetBytes(key));

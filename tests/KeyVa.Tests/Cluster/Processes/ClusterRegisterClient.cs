@@ -14,7 +14,7 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
     public ClusterRegisterClient(NodeProcess[] nodes, int first, TimeSpan? deadline = null)
     {
         _at = first;
-        RemoteOptions options = new() { Deadline = deadline ?? TimeSpan.FromSeconds(3), ConnectTimeout = TimeSpan.FromMilliseconds(500), ConnectRetries = 0, ReadRetries = 0 };
+        RemoteOptions options = new() { Deadline = deadline ?? TimeSpan.FromSeconds(3), ConnectTimeout = TimeSpan.FromMilliseconds(500), ConnectRetries = 0, ReadRetries = 0, Credentials = NodeProcess.Credentials };
         _stores = [.. nodes.Select(node => RemoteStore.Connect(node.Data, options))];
     }
 

@@ -9,6 +9,7 @@ namespace KeyVa.Tests.Cluster.Processes;
 /// <summary>A node of a cluster as a process of its own: it can be killed, stopped, let go on and started again on its folder and its addresses.</summary>
 internal sealed partial class NodeProcess : IDisposable
 {
+    private const string AdminPassword = "of this test alone";
     private const int SignalStop = 19;
     private const int SignalContinue = 18;
 
@@ -31,6 +32,9 @@ internal sealed partial class NodeProcess : IDisposable
             "--log-level", "warning", .. settings,
         ];
     }
+
+    /// <summary>Who is who to the nodes: beyond loopback they do not start without users. Null: there are none.</summary>
+    public static RemoteCredentials? Credentials { get; } = ClusterOfProcesses.Namespaces is null ? null : RemoteCredentials.Password("admin", AdminPassword);
 
     public int Number { get; }
 
@@ -72,6 +76,11 @@ internal sealed partial class NodeProcess : IDisposable
         foreach (string name in start.Environment.Keys.Where(static name => name.StartsWith("KEYVA_", StringComparison.Ordinal)).ToArray())
         {
             start.Environment.Remove(name);
+        }
+
+        if (Credentials is not null)
+        {
+            start.Environment["KEYVA_ADMIN_PASSWORD"] = AdminPassword;
         }
 
         _process = Process.Start(start)!;
@@ -140,7 +149,7 @@ internal sealed partial class NodeProcess : IDisposable
     {
         try
         {
-            await using RemoteControl control = RemoteControl.Connect(Control, new RemoteOptions { Deadline = TimeSpan.FromSeconds(1), ConnectRetries = 0, ReadRetries = 0 });
+            await using RemoteControl control = RemoteControl.Connect(Control, new RemoteOptions { Deadline = TimeSpan.FromSeconds(1), ConnectRetries = 0, ReadRetries = 0, Credentials = Credentials });
             return await control.ClusterStatusAsync();
         }
         catch (StoreException)

@@ -182,6 +182,14 @@ internal sealed class OperationSamples : IDisposable
         Unary(_control, Methods.AddPartition, false, static _ => new AddPartitionRequest());
         Unary(_control, Methods.RemovePartition, false, static _ => new RemovePartitionRequest { Id = 999 });
         Stream(_control, Methods.Snapshot, false, static _ => new SnapshotRequest { Path = "relative" });
+        Unary(_control, Methods.GetConfig, false, static _ => new GetConfigRequest());
+        Unary(_control, Methods.SetConfig, false, static _ => new SetConfigRequest { Name = "not-there", Value = "1" });
+        Unary(_control, Methods.ListSlowRequests, false, static _ => new ListSlowRequestsRequest());
+        Unary(_control, Methods.ClearSlowRequests, false, static _ => new ClearSlowRequestsRequest());
+        Unary(_control, Methods.ClusterStatus, false, static _ => new ClusterStatusRequest());
+        Unary(_control, Methods.AddNode, false, static _ => new AddNodeRequest { Node = 2, Peer = "127.0.0.1:7404" });
+        Unary(_control, Methods.RemoveNode, false, static _ => new RemoveNodeRequest { Node = 2 });
+        Unary(_control, Methods.TransferLeadership, false, static _ => new TransferLeadershipRequest { Node = 2 });
         Unary(_control, Methods.WhoAmI, false, static _ => new WhoAmIRequest());
         Unary(_control, Methods.ListUsers, false, static _ => new ListUsersRequest());
         Unary(_control, Methods.AddUser, false, static _ => new AddUserRequest());
@@ -228,6 +236,11 @@ internal sealed class OperationSamples : IDisposable
         Rest("POST", "/txn/{id}/savepoint", false, static _ => ("/txn/none/savepoint", null));
         Rest("POST", "/txn/{id}/rollback-to", false, static _ => ("/txn/none/rollback-to", "{}"));
         Rest("POST", "/txn/{id}/commit", false, static _ => ("/txn/none/commit", null));
+        Rest("GET", "/config", false, static _ => ("/config", null));
+        Rest("GET", "/config/{name}", false, static _ => ("/config/not-there", null));
+        Rest("PUT", "/config/{name}", false, static _ => ("/config/not-there", "1"));
+        Rest("GET", "/slowlog", false, static _ => ("/slowlog", null));
+        Rest("DELETE", "/slowlog", false, static _ => ("/slowlog", null));
         Rest("GET", "/users", false, static _ => ("/users", null));
         Rest("GET", "/users/{name}", false, static _ => ("/users/not-there", null));
         Rest("PUT", "/users/{name}", false, static _ => ("/users/not-there", """{"unknown": 1}"""));
