@@ -123,14 +123,17 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
 
     private void Made(Replica replica, long to, long term, SnapshotMetadata asked, string directory, CheckpointResult? result)
     {
+        // Files that hold nothing yet are the state that every group begins with. Who joins may be needed for the first entry to be committed.
+        long index = Math.Max(result?.Index ?? 0, SnapshotMetadata.InitialIndex);
+
         // The log goes on behind it, or it is of no use to whoever gets it.
-        if (result is not { } made || replica.Failure is not null || made.Index < replica.Log.FirstIndex - 1 || made.Index > replica.Group.AppliedIndex || driver.IsStopping)
+        if (result is null || replica.Failure is not null || index < replica.Log.FirstIndex - 1 || index > replica.Group.AppliedIndex || driver.IsStopping)
         {
             Sent(replica, to, asked, directory, arrived: false);
             return;
         }
 
-        SnapshotMetadata snapshot = new(made.Index, replica.Log.TermAt(made.Index), replica.Group.MembershipAt(made.Index));
+        SnapshotMetadata snapshot = new(index, replica.Log.TermAt(index), replica.Group.MembershipAt(index));
         SnapshotFile[] files = [.. Files.List(directory).Select(name => new SnapshotFile(name, Path.Combine(directory, name)))];
         byte[] head = SnapshotMeta.Encode(driver.Options.Cluster, replica.Partition, term, snapshot);
         transport.Snapshots.Send((ulong)to, head, files, arrived => driver.Post(replica.Partition, (one, _) => Sent(one, to, snapshot, directory, arrived)));
