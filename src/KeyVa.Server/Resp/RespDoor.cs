@@ -36,10 +36,11 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public RespDoor(
         Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration,
-        Authenticator authenticator, UserStore users, RateLimits rates, AuditLog audit)
+        Authenticator authenticator, UserStore users, OwnPassword ownPassword, RateLimits rates, AuditLog audit)
     {
         _users = users;
         Authenticator = authenticator;
+        OwnPassword = ownPassword;
         Rates = rates;
         Audit = audit;
         _connections = new ConnectionLimits(options.RespMaxClients, options.MaxAddressConnections, int.MaxValue, int.MaxValue);
@@ -61,6 +62,8 @@ internal sealed class RespDoor : IAsyncDisposable
     public Store Store { get; }
 
     public Authenticator Authenticator { get; }
+
+    public OwnPassword OwnPassword { get; }
 
     public RateLimits Rates { get; }
 

@@ -42,12 +42,9 @@ internal sealed class RespSession : IDisposable
     // Where the time of the command's write went, if that was noted.
     private WriteTimes? _times;
 
-    private RateSet _rates = RateSet.None;
+    private readonly SessionRates _rates;
     private bool _readsAll;
     private bool _writesAll;
-    private int _paid;
-    private bool _isPaid;
-    private TimeSpan _retryAfter;
     private volatile Caller _caller;
     private (string Fingerprint, string Subject)? _certificate;
 
@@ -58,6 +55,7 @@ internal sealed class RespSession : IDisposable
         Id = id;
         Peer = peer?.ToString() ?? "";
         _reader = new RespReader(door.Limits);
+        _rates = new SessionRates(door.Rates);
         Call = new DataCall(door, Output);
         _transaction = new SessionTransaction(this);
         Outbox = new Outbox(wake);
@@ -149,9 +147,9 @@ internal sealed class RespSession : IDisposable
         while (!IsClosing)
         {
             RespRead read = _reader.Read(buffer, start, end);
-            if (_rates.IsLimited && read == RespRead.Complete && !_isPaid && _reader.Command.Count > 0)
+            if (read == RespRead.Complete && _reader.Command.Count > 0)
             {
-                Pay();
+                _rates.Pay();
             }
 
             if (read == RespRead.Complete && IsPlainGet(_reader))
@@ -163,7 +161,7 @@ internal sealed class RespSession : IDisposable
 
                 gets.Add(Door.Store, _reader.Command.Memory(1), start);
                 start += _reader.Consumed;
-                _isPaid = false;
+                _rates.End();
                 if (gets.IsFull && (!gets.TryReply(this, HighWater, ref start) || Output.Length > HighWater))
                 {
                     return;
@@ -187,7 +185,7 @@ internal sealed class RespSession : IDisposable
                 }
 
                 start += _reader.Consumed;
-                _isPaid = false;
+                _rates.End();
                 _reader.Command.Clear();
                 bool isGathered = _sets is not null || !Pending.IsEmpty;
                 if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
@@ -267,9 +265,20 @@ internal sealed class RespSession : IDisposable
     /// <summary>A command has ended that began at a timestamp and whose reply stands at a place.</summary>
     public void Observe(CommandInfo info, RespCommand command, long began, int place, WriteTimes? times)
     {
+        NoteAudit(info, command, began, Output.WrittenFrom(place));
         bool failed = Output.Length > place && Output.WrittenFrom(place)[0] == (byte)'-';
         RespObservation request = new(this, command, failed, times);
         Door.Observer.End(Door.Meter, info.Operation, began, ref request);
+    }
+
+    /// <summary>A command has ended that began at a timestamp: if it is one of the control plane, that is noted, and counted there.</summary>
+    public void NoteAudit(CommandInfo info, RespCommand command, long began, ReadOnlySpan<byte> reply)
+    {
+        if (info.Permission.IsAudited)
+        {
+            _rates.MoveToControl(command.Bytes + reply.Length);
+            RespAudit.Done(this, info, command, reply, Stopwatch.GetElapsedTime(began));
+        }
     }
 
     /// <summary>Where the time of the write went that the command has made; null: that was not noted.</summary>
@@ -290,13 +299,7 @@ internal sealed class RespSession : IDisposable
     }
 
     /// <summary>Counts bytes that were received or sent.</summary>
-    public void Count(int bytes)
-    {
-        if (_rates.CountsBytes)
-        {
-            _rates.Owe(bytes);
-        }
-    }
+    public void Count(int bytes) => _rates.Count(bytes);
 
     /// <summary>Has a name and a secret proved, and goes on as that user; what fails is replied.</summary>
     public void Prove(string name, string secret, Action accepted)
@@ -336,39 +339,15 @@ internal sealed class RespSession : IDisposable
     private Caller Nobody() =>
         (_certificate is { } names ? CertificateCaller.Find(Door.Users, names, Address.Text) : null) ?? Caller.Anonymous(Door.Users, Address.Text);
 
-    private void Become(Caller caller)
+    /// <summary>Goes on as somebody else, or as the same with other credentials.</summary>
+    public void Become(Caller caller)
     {
         _caller = caller;
         Call.Rights = caller.Data;
-        _rates = Door.Rates.Of(Plane.Data, caller);
-        _paid = 0;
-        _retryAfter = TimeSpan.Zero;
+        _rates.Become(caller);
         _readsAll = caller.Data.Everywhere >= Level.Read;
         _writesAll = caller.Data.Everywhere >= Level.Write;
         _reader.Limits = caller.IsKnown ? Door.Limits : RespLimits.OfStrangers;
-    }
-
-    /// <summary>Pays for the command that is there, some at once; or notes when to come back.</summary>
-    private void Pay()
-    {
-        _isPaid = true;
-        _retryAfter = TimeSpan.Zero;
-        if (--_paid >= 0)
-        {
-            return;
-        }
-
-        int portion = _rates.Portion;
-        _paid = _rates.TryEnter(portion, out _retryAfter) ? portion - 1 : 0;
-        if (_retryAfter > TimeSpan.Zero && portion > 1)
-        {
-            _rates.TryEnter(1, out _retryAfter);
-        }
-
-        if (_retryAfter > TimeSpan.Zero)
-        {
-            Door.Rates.NoteRefused();
-        }
     }
 
     /// <summary>As a new connection.</summary>
@@ -411,7 +390,7 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
+        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
             && (_writesAll || (command.Count > 1 && _caller.Data.Allows(Level.Write, command[1])));
         if (isSet && TryGather(command))
         {
@@ -472,7 +451,7 @@ internal sealed class RespSession : IDisposable
     /// <summary>A GET that is answered where it stands, whose bytes stay where they are meanwhile.</summary>
     private bool IsPlainGet(RespReader reader) =>
         reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
-        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
+        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
         && (_readsAll || _caller.Data.Allows(Level.Read, reader.Command[1]));
 
     /// <summary>Replies what a key holds now.</summary>
@@ -596,27 +575,10 @@ internal sealed class RespSession : IDisposable
             info = subcommand;
         }
 
-        if (!info.TakesArguments(command.Count))
+        if (Refusal(info, command) is { } refusal)
         {
-            Reject(RespErrors.WrongArity(info));
-            return;
-        }
-
-        if (_retryAfter > TimeSpan.Zero && !info.Permission.IsOpen)
-        {
-            Reject(RespErrors.ComeBack(_retryAfter));
-            return;
-        }
-
-        if (RespAccess.Refusal(this, info, command) is { } refusal)
-        {
+            RespAudit.Refused(this, info, command, refusal);
             Reject(refusal);
-            return;
-        }
-
-        if (Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed))
-        {
-            Reject($"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context");
             return;
         }
 
@@ -625,7 +587,8 @@ internal sealed class RespSession : IDisposable
         {
             if (info.Is(CommandFlags.NoMulti) || (info.Permission.IsOpen && !Door.Users.IsOpen))
             {
-                Reject("ERR Command not allowed inside a transaction");
+                RespAudit.Refused(this, info, command, RespErrors.NotInTransaction);
+                Reject(RespErrors.NotInTransaction);
             }
             else
             {
@@ -654,6 +617,30 @@ internal sealed class RespSession : IDisposable
         {
             Busy = ObserveLaterAsync(Busy, info, command.Copy(), _began, place);
         }
+    }
+
+    /// <summary>Why a command is not begun; null: it is.</summary>
+    private string? Refusal(CommandInfo info, RespCommand command)
+    {
+        if (!info.TakesArguments(command.Count))
+        {
+            return RespErrors.WrongArity(info);
+        }
+
+        if (info.Permission.CountedOn == Plane.Control)
+        {
+            _rates.PayControl();
+        }
+
+        if (_rates.RetryAfter > TimeSpan.Zero && !info.Permission.IsOpen)
+        {
+            return RespErrors.ComeBack(_rates.RetryAfter);
+        }
+
+        return RespAccess.Refusal(this, info, command) is { } refusal ? refusal
+            : Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed)
+            ? $"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            : null;
     }
 
     private void Run(CommandInfo info, RespCommand command)
