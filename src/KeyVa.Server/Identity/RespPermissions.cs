@@ -38,7 +38,7 @@ internal static class RespPermissions
         .. Data(Level.Write, "publish"),
 
         // The server.
-        .. Control(Level.Read, null, "client|list", "slowlog|get", "slowlog|len", "latency|latest", "latency|doctor"),
+        .. Control(Level.Read, null, "client|list", "slowlog|get", "slowlog|len", "latency|latest", "latency|doctor", "latency|histogram"),
         .. Control(Level.Read, static command => Arguments("setting", command, 2), "config|get"),
         .. Control(Level.Read, static command => Arguments("event", command, 2), "latency|history"),
         .. Control(Level.Admin, null, "config|resetstat", "config|rewrite", "slowlog|reset", "acl|list", "acl|users"),

@@ -165,7 +165,7 @@ internal static class AclCommands
         {
             case Status.Ok:
                 // Whoever came in by the old one has to come in anew; this connection has shown the new one.
-                session.Become(Caller.Of(session.Door.Users, result.User!, result.User!.Password!, caller.Address));
+                session.Identity.Become(Caller.Of(session.Door.Users, result.User!, result.User!.Password!, caller.Address));
                 session.Output.Ok();
                 break;
             case Status.RateLimited:

@@ -29,6 +29,7 @@ internal sealed class RespDoor : IAsyncDisposable
     private int _maxClients;
     private int _pendingWrites;
     private long _idleTicks;
+    private long _latencySince;
 
     private readonly UserStore _users;
     private readonly ConnectionLimits _connections;
@@ -103,6 +104,13 @@ internal sealed class RespDoor : IAsyncDisposable
     public ScanCursors Cursors { get; } = new();
 
     public SlowLog SlowLog => Observer.Slow;
+
+    /// <summary>The first entry of the slow log that LATENCY tells of.</summary>
+    public long LatencySince
+    {
+        get => Interlocked.Read(ref _latencySince);
+        set => Interlocked.Exchange(ref _latencySince, value);
+    }
 
     public IEnumerable<RespSession> Sessions => _sessions.Values;
 

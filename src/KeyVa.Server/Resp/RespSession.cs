@@ -43,10 +43,6 @@ internal sealed class RespSession : IDisposable
     private WriteTimes? _times;
 
     private readonly SessionRates _rates;
-    private bool _readsAll;
-    private bool _writesAll;
-    private volatile Caller _caller;
-    private (string Fingerprint, string Subject)? _certificate;
 
     public RespSession(RespDoor door, long id, EndPoint? peer, AddressEntry address, Action wake)
     {
@@ -64,8 +60,7 @@ internal sealed class RespSession : IDisposable
         Wake = wake;
         Created = door.Now();
         LastCommand = CommandTable.Get;
-        _caller = Caller.Anonymous(door.Users, address.Text);
-        Become(_caller);
+        Identity = new SessionIdentity(this, Became);
     }
 
     public RespDoor Door { get; }
@@ -77,7 +72,9 @@ internal sealed class RespSession : IDisposable
     public AddressEntry Address { get; }
 
     /// <summary>Who speaks; from any thread.</summary>
-    public Caller Caller => _caller;
+    public Caller Caller => Identity.Caller;
+
+    public SessionIdentity Identity { get; }
 
     public RespOutput Output { get; } = new();
 
@@ -107,7 +104,7 @@ internal sealed class RespSession : IDisposable
 
     public string Name { get; set; } = "";
 
-    public string User => _caller.Name.Length > 0 ? _caller.Name : "(none)";
+    public string User => Caller.Name.Length > 0 ? Caller.Name : "(none)";
 
     public long Created { get; }
 
@@ -137,11 +134,7 @@ internal sealed class RespSession : IDisposable
     public void Process(byte[] buffer, ref int start, int end)
     {
         NeedsInput = false;
-        if (_caller.AsOf(Door.Users) is var now && !ReferenceEquals(now, _caller))
-        {
-            Become(now.IsKnown ? now : Nobody());
-        }
-
+        Identity.Refresh();
         PipelinedGets gets = PipelinedGets.OfThisThread;
         long began = Stopwatch.GetTimestamp();
         while (!IsClosing)
@@ -301,52 +294,10 @@ internal sealed class RespSession : IDisposable
     /// <summary>Counts bytes that were received or sent.</summary>
     public void Count(int bytes) => _rates.Count(bytes);
 
-    /// <summary>Has a name and a secret proved, and goes on as that user; what fails is replied.</summary>
-    public void Prove(string name, string secret, Action accepted)
+    private void Became(Caller caller)
     {
-        if (Door.Authenticator.TryProve(name, secret, Address.Text) is { } known)
-        {
-            EndProof(known, accepted);
-        }
-        else
-        {
-            // The hash takes longer than others of this thread can wait.
-            Start(ProveAsync(name, secret, accepted));
-        }
-    }
-
-    private async Task ProveAsync(string name, string secret, Action accepted) =>
-        EndProof(await Door.Authenticator.ProveAsync(name, secret, Address.Text), accepted);
-
-    private void EndProof(in ProofResult result, Action accepted)
-    {
-        switch (result.Proof)
-        {
-            case Proof.Accepted:
-                Become(result.Caller!);
-                accepted();
-                break;
-            case Proof.TooMany:
-                Output.Error(RespErrors.ComeBack(result.RetryAfter));
-                break;
-            default:
-                Output.Error(RespErrors.WrongPassword);
-                break;
-        }
-    }
-
-    /// <summary>Who it is without having said so: whoever its certificate names.</summary>
-    private Caller Nobody() =>
-        (_certificate is { } names ? CertificateCaller.Find(Door.Users, names, Address.Text) : null) ?? Caller.Anonymous(Door.Users, Address.Text);
-
-    /// <summary>Goes on as somebody else, or as the same with other credentials.</summary>
-    public void Become(Caller caller)
-    {
-        _caller = caller;
         Call.Rights = caller.Data;
         _rates.Become(caller);
-        _readsAll = caller.Data.Everywhere >= Level.Read;
-        _writesAll = caller.Data.Everywhere >= Level.Write;
         _reader.Limits = caller.IsKnown ? Door.Limits : RespLimits.OfStrangers;
     }
 
@@ -360,14 +311,7 @@ internal sealed class RespSession : IDisposable
         SkippedReplies = 0;
         TakeMessages();
         Output.Version = 2;
-        Become(Nobody());
-    }
-
-    /// <summary>The client has shown a certificate that its authority vouches for.</summary>
-    public void Show((string Fingerprint, string Subject) certificate)
-    {
-        _certificate = certificate;
-        Become(Nobody());
+        Identity.Forget();
     }
 
     /// <summary>What others have published until now is sent before what is written next: of a channel that was left nothing comes after the reply that says so.</summary>
@@ -391,7 +335,7 @@ internal sealed class RespSession : IDisposable
     {
         CommandInfo? info = CommandTable.Find(command[0]);
         bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
-            && (_writesAll || (command.Count > 1 && _caller.Data.Allows(Level.Write, command[1])));
+            && (Identity.WritesAll || (command.Count > 1 && Caller.Data.Allows(Level.Write, command[1])));
         if (isSet && TryGather(command))
         {
             return true;
@@ -452,7 +396,7 @@ internal sealed class RespSession : IDisposable
     private bool IsPlainGet(RespReader reader) =>
         reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
         && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
-        && (_readsAll || _caller.Data.Allows(Level.Read, reader.Command[1]));
+        && (Identity.ReadsAll || Caller.Data.Allows(Level.Read, reader.Command[1]));
 
     /// <summary>Replies what a key holds now.</summary>
     public void ReplyGet(ReadOnlySpan<byte> key)
