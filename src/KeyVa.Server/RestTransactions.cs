@@ -30,7 +30,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        string id = TransactionIds.Format(transactions.Begin(options, out long number));
+        string id = TransactionIds.Format(transactions.Begin(options, TransactionIds.OwnerOf(context), out long number));
         context.Response.StatusCode = StatusCodes.Status201Created;
         context.Response.Headers.Location = Prefix + id;
         await AnswerAsync(context, json =>
@@ -146,7 +146,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
     /// <summary>Does a call of a transaction, when those before it are through.</summary>
     private async Task WithAsync(HttpContext context, Guid id, Func<HttpContext, Transaction, Task> work)
     {
-        using TransactionRegistry.Rental rental = await transactions.RentAsync(id, context.RequestAborted);
+        using TransactionRegistry.Rental rental = await transactions.RentAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted);
         await (rental.Transaction is { } transaction ? work(context, transaction) : Problem.NoTransaction().WriteAsync(context));
     }
 
@@ -330,7 +330,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
 
     private async Task CommitAsync(HttpContext context, Guid id)
     {
-        CommitResult? result = await transactions.CommitAsync(id, context.RequestAborted);
+        CommitResult? result = await transactions.CommitAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted);
         HttpObservation.Note(context, result?.Times);
         await (result is not { } done ? Problem.NoTransaction().WriteAsync(context)
             : done.IsOk ? AnswerAsync(context, json => json.WriteNumber("version", done.Version))
@@ -339,7 +339,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
 
     private async Task RollbackAsync(HttpContext context, Guid id)
     {
-        if (await transactions.RollbackAsync(id, context.RequestAborted))
+        if (await transactions.RollbackAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted))
         {
             context.Response.StatusCode = StatusCodes.Status204NoContent;
             return;

@@ -29,6 +29,7 @@ internal sealed class RespDoor : IAsyncDisposable
     private int _maxClients;
     private int _pendingWrites;
     private long _idleTicks;
+    private long _latencySince;
 
     private readonly UserStore _users;
     private readonly ConnectionLimits _connections;
@@ -36,10 +37,11 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public RespDoor(
         Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration,
-        Authenticator authenticator, UserStore users, RateLimits rates, AuditLog audit)
+        Authenticator authenticator, UserStore users, OwnPassword ownPassword, RateLimits rates, AuditLog audit)
     {
         _users = users;
         Authenticator = authenticator;
+        OwnPassword = ownPassword;
         Rates = rates;
         Audit = audit;
         _connections = new ConnectionLimits(options.RespMaxClients, options.MaxAddressConnections, int.MaxValue, int.MaxValue);
@@ -61,6 +63,8 @@ internal sealed class RespDoor : IAsyncDisposable
     public Store Store { get; }
 
     public Authenticator Authenticator { get; }
+
+    public OwnPassword OwnPassword { get; }
 
     public RateLimits Rates { get; }
 
@@ -100,6 +104,13 @@ internal sealed class RespDoor : IAsyncDisposable
     public ScanCursors Cursors { get; } = new();
 
     public SlowLog SlowLog => Observer.Slow;
+
+    /// <summary>The first entry of the slow log that LATENCY tells of.</summary>
+    public long LatencySince
+    {
+        get => Interlocked.Read(ref _latencySince);
+        set => Interlocked.Exchange(ref _latencySince, value);
+    }
 
     public IEnumerable<RespSession> Sessions => _sessions.Values;
 

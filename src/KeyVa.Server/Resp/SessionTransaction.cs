@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KeyVa.Protocol.Resp;
 using KeyVa.Transactions.Locks;
 
@@ -134,6 +135,11 @@ internal sealed class SessionTransaction(RespSession session)
         else if (_queue.Exists(one => RespAccess.Refusal(session, one.Info, one.Command) is not null))
         {
             // The users have changed since the commands came.
+            foreach ((CommandInfo info, RespCommand command) in _queue)
+            {
+                RespAudit.Refused(session, info, command, RespErrors.NoPermission(info));
+            }
+
             Discard();
             Output.Error("EXECABORT Transaction discarded because this user has no permissions any more to run one of its commands.");
         }
@@ -215,16 +221,24 @@ internal sealed class SessionTransaction(RespSession session)
             _lengths.AddRange(_queue.Select(static _ => 0));
         }
 
+        if (!isDone || !holds)
+        {
+            foreach ((CommandInfo info, RespCommand command) in _queue)
+            {
+                RespAudit.Undone(session, info, command);
+            }
+
+            Discard();
+        }
+
         if (!isDone)
         {
-            Discard();
             return;
         }
 
         if (!holds)
         {
             Output.Truncate(place);
-            Discard();
             Output.NullArray();
             return;
         }
@@ -244,14 +258,19 @@ internal sealed class SessionTransaction(RespSession session)
         for (int i = 0; i < queue.Length; i++)
         {
             (CommandInfo info, RespCommand command) = queue[i];
+            int before = Output.Length;
+            long began = Stopwatch.GetTimestamp();
             if (info.Data is null)
             {
                 info.Session!(session, command);
-                continue;
+            }
+            else
+            {
+                Output.Raw(replies.AsSpan(at, _lengths[i]));
+                at += _lengths[i];
             }
 
-            Output.Raw(replies.AsSpan(at, _lengths[i]));
-            at += _lengths[i];
+            session.NoteAudit(info, command, began, Output.WrittenFrom(before));
         }
     }
 
