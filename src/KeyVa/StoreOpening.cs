@@ -109,7 +109,17 @@ internal sealed class StoreOpening : IDisposable
             Replication = _environment.Replication,
             ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
         };
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.BeginReplay();
+        }
+
         Journal.Replay(replay);
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.EndReplay();
+        }
+
         if (replay.Applied > 0)
         {
             _notes.Add($"replayed {replay.Applied} groups from the journal");
