@@ -107,6 +107,7 @@ internal sealed class StoreOpening : IDisposable
             Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
         {
             Replication = _environment.Replication,
+            Chunks = catalog.Partitions.Any(static partition => partition.Engine == EngineKind.Lsm) ? Context.BlockCache.Memory.Chunks : null,
             ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
         };
         foreach (Partition partition in Registry.Map.Partitions)
