@@ -107,9 +107,20 @@ internal sealed class StoreOpening : IDisposable
             Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
         {
             Replication = _environment.Replication,
+            Chunks = catalog.Partitions.Any(static partition => partition.Engine == EngineKind.Lsm) ? Context.BlockCache.Memory.Chunks : null,
             ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
         };
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.BeginReplay();
+        }
+
         Journal.Replay(replay);
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.EndReplay();
+        }
+
         if (replay.Applied > 0)
         {
             _notes.Add($"replayed {replay.Applied} groups from the journal");
