@@ -94,6 +94,11 @@ internal static class GrpcRefusal
             call.ResponseTrailers.Add(VersionTrailer, result.CurrentVersion.ToString(CultureInfo.InvariantCulture));
         }
 
+        if (result.Receipt.IsSet)
+        {
+            call.ResponseTrailers.Add(Receipts.ReceiptTrailer, Receipts.ToTrailer(result.Receipt));
+        }
+
         return Of(call, result.Status, result.Detail);
     }
 

@@ -263,7 +263,12 @@ public sealed class KeyVaServer : IAsyncDisposable
             WarnIfUnencrypted(plan.Name, listener.Address);
         }
 
-        _resp = RespListener.Start(new RespDoor(Store, _options, failures, observer, respMeter, _configuration, authenticator, _users, ownPassword, rates, audit), _options, CertificatesOf(RespListener.Name), _log);
+        RespDoor resp = new(Store, _options, failures, observer, respMeter, _configuration, authenticator, _users, ownPassword, rates, audit)
+        {
+            Cluster = Node.Cluster,
+            ConfirmsReads = Node.Cluster is not null && !_options.RespReadsLocal,
+        };
+        _resp = RespListener.Start(resp, _options, CertificatesOf(RespListener.Name), _log);
         string address = Shown(_resp.Address);
         _log.Listening(RespListener.Name, address);
         WarnIfUnencrypted(RespListener.Name, _resp.Address);

@@ -83,6 +83,11 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             {
                 json.WriteBoolean("succeeded", message.Succeeded);
                 json.WriteNumber("version", message.Version);
+                if (message.Receipt is { } receipt)
+                {
+                    RestJson.WriteReceipt(json, receipt);
+                }
+
                 RestBatches.WriteRecords(json, message.Records);
             });
         }
@@ -333,7 +338,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         CommitResult? result = await transactions.CommitAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted);
         HttpObservation.Note(context, result?.Times);
         await (result is not { } done ? Problem.NoTransaction().WriteAsync(context)
-            : done.IsOk ? AnswerAsync(context, json => json.WriteNumber("version", done.Version))
+            : done.IsOk ? AnswerAsync(context, json => WriteCommitted(json, done))
             : Problem.Of(done).WriteAsync(context));
     }
 
@@ -379,5 +384,14 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         writeMembers(json);
         json.WriteEndObject();
         json.Flush();
+    }
+
+    private static void WriteCommitted(Utf8JsonWriter json, in CommitResult done)
+    {
+        json.WriteNumber("version", done.Version);
+        if (Receipts.ToMessage(done.Receipt) is { } receipt)
+        {
+            RestJson.WriteReceipt(json, receipt);
+        }
     }
 }

@@ -157,7 +157,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
         CommitResult? result = await transactions.CommitAsync(TransactionIds.Parse(request.Id), TransactionIds.OwnerOf(call.HttpContext), call.CancellationToken);
         HttpObservation.Note(call.HttpContext, result?.Times);
         return result is not { } done ? NoTransaction(call)
-            : done.IsOk ? new CommitResponse { Version = done.Version }
+            : done.IsOk ? new CommitResponse { Version = done.Version, Receipt = Receipts.ToMessage(done.Receipt) }
             : GrpcRefusal.Of(call, done);
     }
 

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using KeyVa.Cluster;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Resp;
 using KeyVa.Server.Admission;
@@ -61,6 +62,12 @@ internal sealed class RespDoor : IAsyncDisposable
     }
 
     public Store Store { get; }
+
+    /// <summary>The node's part in a cluster; null: it is alone.</summary>
+    public ClusterNode? Cluster { get; init; }
+
+    /// <summary>Whether reads wait until this node has everything that was acknowledged anywhere before they came.</summary>
+    public bool ConfirmsReads { get; init; }
 
     public Authenticator Authenticator { get; }
 

@@ -30,6 +30,9 @@ internal sealed class RespSession : IDisposable
     private PipelinedSets? _sets;
     private volatile bool _isKilled;
 
+    // Bytes of the conversation that are done.
+    private long _taken;
+
     // Of the command that is being done: when it began, what it is where a pipeline may go on behind it, whether one did, and Store.Detours before it.
     private long _began;
     private RespCommand? _pipelined;
@@ -57,6 +60,8 @@ internal sealed class RespSession : IDisposable
         Outbox = new Outbox(wake);
         Subscriptions = new Subscriptions(this);
         Pending = new PendingWrites(this);
+        Reads = new ConfirmedReads(this);
+        Receipts = door.Cluster is null ? null : new WrittenReceipts();
         Wake = wake;
         Created = door.Now();
         LastCommand = CommandTable.Get;
@@ -82,6 +87,12 @@ internal sealed class RespSession : IDisposable
     public DataCall Call { get; }
 
     public SessionTransaction Transaction => _transaction;
+
+    /// <summary>Which commands may read where they stand.</summary>
+    public ConfirmedReads Reads { get; }
+
+    /// <summary>Where this connection's writes stand, for WAIT; null: there are no replicas to wait for.</summary>
+    public WrittenReceipts? Receipts { get; }
 
     /// <summary>Writes of the pipeline that are on their way to the disk.</summary>
     public PendingWrites Pending { get; }
@@ -133,6 +144,14 @@ internal sealed class RespSession : IDisposable
     /// </summary>
     public void Process(byte[] buffer, ref int start, int end)
     {
+        int begin = start;
+        ProcessFrom(buffer, ref start, end, _taken - begin);
+        _taken += start - begin;
+    }
+
+    /// <summary><paramref name="origin"/>: what is added to a place of the buffer to have its place in the conversation.</summary>
+    private void ProcessFrom(byte[] buffer, ref int start, int end, long origin)
+    {
         NeedsInput = false;
         Identity.Refresh();
         PipelinedGets gets = PipelinedGets.OfThisThread;
@@ -143,6 +162,34 @@ internal sealed class RespSession : IDisposable
             if (read == RespRead.Complete && _reader.Command.Count > 0)
             {
                 _rates.Pay();
+            }
+
+            if (Door.ConfirmsReads && read == RespRead.Complete && !Reads.Allows(origin + start) && _transaction.IsIdle && ConfirmedReads.Concerns(_reader.Command))
+            {
+                if ((!gets.IsEmpty && !gets.TryReply(this, HighWater, ref start)) || !TryFinishWrites())
+                {
+                    _reader.Restart();
+                    return;
+                }
+
+                if (!Reads.IsAsked(origin + start))
+                {
+                    // Nothing more is received before it is answered.
+                    _reader.Restart();
+                    Start(Reads.AskAsync(origin + end));
+                    if (Busy is not null)
+                    {
+                        return;
+                    }
+
+                    continue;
+                }
+
+                Output.Error(Reads.Refusal);
+                start += _reader.Consumed;
+                _isPaid = false;
+                _reader.Command.Clear();
+                continue;
             }
 
             if (read == RespRead.Complete && IsPlainGet(_reader))
@@ -251,6 +298,7 @@ internal sealed class RespSession : IDisposable
 
         WriteResult result = write.Result;
         _times = result.Times;
+        Receipts?.Note(result.Receipt);
         reply(Output, result);
         needed?.Dispose();
     }
@@ -304,6 +352,7 @@ internal sealed class RespSession : IDisposable
     /// <summary>As a new connection.</summary>
     public void Reset()
     {
+        Receipts?.Clear();
         _transaction.Discard();
         Subscriptions.Clear();
         Name = "";
@@ -397,32 +446,6 @@ internal sealed class RespSession : IDisposable
         reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
         && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
         && (Identity.ReadsAll || Caller.Data.Allows(Level.Read, reader.Command[1]));
-
-    /// <summary>Replies what a key holds now.</summary>
-    public void ReplyGet(ReadOnlySpan<byte> key)
-    {
-        int place = Output.Length;
-        try
-        {
-            using ValueLease lease = Door.Store.Get(key);
-            if (lease.Found)
-            {
-                Output.Bulk(lease.Value);
-            }
-            else if (lease.Status is Status.NotFound or Status.Invalid or Status.TooLarge)
-            {
-                Output.Null();
-            }
-            else
-            {
-                Output.Error(RespErrors.Of(lease.Status, null));
-            }
-        }
-        catch (StoreException failure)
-        {
-            Refuse(failure, place);
-        }
-    }
 
     private bool TryGather(RespCommand command)
     {
@@ -636,6 +659,7 @@ internal sealed class RespSession : IDisposable
         {
             WriteResult result = await write;
             _times = result.Times;
+            Receipts?.Note(result.Receipt);
             reply(Output, result);
         }
         catch (StoreException failure)

@@ -31,6 +31,9 @@ internal sealed class SessionTransaction(RespSession session)
     /// <summary>Whether MULTI has begun.</summary>
     public bool IsQueuing { get; private set; }
 
+    /// <summary>Whether the replies of a transaction that is done are being put together.</summary>
+    public bool IsReplying { get; private set; }
+
     /// <summary>Whether commands are done as they come.</summary>
     public bool IsIdle => !IsQueuing;
 
@@ -254,6 +257,7 @@ internal sealed class SessionTransaction(RespSession session)
         (CommandInfo Info, RespCommand Command)[] queue = [.. _queue];
         Discard();
         Output.Array(queue.Length);
+        IsReplying = true;
         int at = 0;
         for (int i = 0; i < queue.Length; i++)
         {
@@ -272,6 +276,8 @@ internal sealed class SessionTransaction(RespSession session)
 
             session.NoteAudit(info, command, began, Output.WrittenFrom(before));
         }
+
+        IsReplying = false;
     }
 
     private async ValueTask RunQueueAsync(Transaction transaction)
@@ -343,6 +349,14 @@ internal sealed class SessionTransaction(RespSession session)
     {
         try
         {
+            // What is read and not written is not looked at again when it commits.
+            if (await session.Reads.AwaitAsync() is not Status.Ok and var behind)
+            {
+                Output.Truncate(place);
+                Output.Error(RespErrors.Of(behind, ConsistentReads.Detail(behind)));
+                return false;
+            }
+
             CommitResult result;
             do
             {
@@ -351,6 +365,7 @@ internal sealed class SessionTransaction(RespSession session)
             while (result.Status is Status.Conflict or Status.Deadlock);
 
             session.NoteTimes(result.Times);
+            session.Receipts?.Note(result.Receipt);
 
             if (!result.IsOk)
             {
