@@ -117,7 +117,7 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
     /// <summary>Makes the files that have arrived the partition's, and gives the writer of what they hold.</summary>
     public ReplicatedWriter Install(long partition, string directory, byte[] head)
     {
-        SnapshotMeta.Install(Files, context.Directory, partition, directory, head);
+        SnapshotMeta.Install(Files, context.Directory, partition, directory, head, isSynced: !driver.Options.Has(DriverDefects.InstallsUnsynced));
         return registry.Replace(partition, driver);
     }
 

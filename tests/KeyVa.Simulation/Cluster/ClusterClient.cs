@@ -6,7 +6,7 @@ using KeyVa.Partitions;
 namespace KeyVa.Simulation.Cluster;
 
 /// <summary>A client: one operation on a register at a time, at a node of its choice, recorded.</summary>
-internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log)
+internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log, int number)
 {
     private RegisterRequest _request;
     private SimulatedNode? _node;
@@ -43,6 +43,7 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
 
         _request = workload.Next();
         Record();
+        world.Trace.Note(TracedEvent.Ask, number, node.Id, (long)_request.Action);
         _node = node;
         node.Await(this);
         long operation = ++_operation;
@@ -109,8 +110,15 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         RegisterReply reply = RegisterReply.Fail;
         if (status == Status.Ok)
         {
-            using ValueLease lease = node.Store.Get(key);
-            reply = new RegisterReply(Outcome.Ok, lease.Found ? BinaryPrimitives.ReadInt32LittleEndian(lease.Value) : null);
+            try
+            {
+                using ValueLease lease = node.Store.Get(key);
+                reply = new RegisterReply(Outcome.Ok, lease.Found ? BinaryPrimitives.ReadInt32LittleEndian(lease.Value) : null);
+            }
+            catch (StoreException) when (node.MayFail)
+            {
+                // The disk could not be read, or not what stands there.
+            }
         }
 
         node.Leave(this);
@@ -144,6 +152,7 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         _operation++;
         _node = null;
         log.End(reply);
+        world.Trace.Note(TracedEvent.Answer, number, (long)reply.Outcome, reply.Value ?? -1);
         workload.Learn(_request, reply);
         Answered += reply.Outcome == Outcome.Ok ? 1 : 0;
         Begin();

@@ -8,10 +8,28 @@ internal sealed record ClusterPlan
     public const long ElectionTimeout = 300;
     public const long HeartbeatInterval = 40;
 
+    /// <summary>How long a sender waits for a snapshot's arrival.</summary>
+    public const long StreamTimeout = 10 * ElectionTimeout;
+
+    /// <summary>Clocks go by this much faster or slower than time, in thousandths.</summary>
+    public const int MostDrift = 50;
+
+    private static readonly Fault[] AlwaysPossible =
+    [
+        Fault.Restart, Fault.Restart, Fault.Restart, Fault.RestartAll, Fault.PowerLossWithin, Fault.PowerLossWithin, Fault.Pause, Fault.Split, Fault.CutOff, Fault.CutOneWay,
+        Fault.Heal, Fault.WallClock,
+    ];
+
     public required int Voters { get; init; }
 
     /// <summary>Nodes that join later, if at all.</summary>
     public required int Blank { get; init; }
+
+    /// <summary>Nodes that take the place of those whose data is damaged or gone.</summary>
+    public required int Spares { get; init; }
+
+    /// <summary>What may go wrong, each as often as it stands here.</summary>
+    public required Fault[] Faults { get; init; }
 
     public required int Clients { get; init; }
 
@@ -56,6 +74,8 @@ internal sealed record ClusterPlan
         {
             Voters = random.Next(5) == 0 ? 5 : 3,
             Blank = random.Next(3),
+            Spares = 2,
+            Faults = DrawFaults(random),
             Clients = random.Next(2, 6),
             Keys = random.Next(1, 5),
             Duration = random.Next(3_000, 15_000),
@@ -78,5 +98,25 @@ internal sealed record ClusterPlan
             },
             RetainedBytes = 1 << random.Next(8, 16),
         };
+    }
+
+    private static Fault[] DrawFaults(Random random)
+    {
+        List<Fault> faults = [.. AlwaysPossible];
+        Add(2, Fault.LongPause, Fault.LongPause);
+        Add(3, Fault.RollingRestart);
+        Add(3, Fault.Clock, Fault.Clock);
+        Add(3, Fault.FullDisk, Fault.FullDisk);
+        Add(3, Fault.DiskErrors, Fault.DiskErrors);
+        Add(2, Fault.FlippedBit, Fault.LostNode);
+        return [.. faults];
+
+        void Add(int oneIn, params ReadOnlySpan<Fault> some)
+        {
+            if (random.Next(oneIn) == 0)
+            {
+                faults.AddRange(some);
+            }
+        }
     }
 }
