@@ -647,8 +647,9 @@ internal sealed class Replica
     /// <summary>Nothing of it was done: it is tried again, in the order in which it came.</summary>
     private void WaitAgain(OwnGroup own)
     {
+        own.Number = _driver.NextNumber();
         LinkedListNode<OwnGroup>? behind = _waiting.First;
-        while (behind is not null && behind.Value.Number < own.Number)
+        while (behind is not null && behind.Value.Order < own.Order)
         {
             behind = behind.Next;
         }

@@ -4,13 +4,18 @@ namespace KeyVa.Simulation.Cluster;
 internal sealed class ClusterNemesis(ClusterSimulation world)
 {
     private const int LongestPause = 30;
+    private const int MostRecent = 20;
 
     private readonly Random _random = world.Random;
     private readonly HashSet<(long From, long To)> _cut = [];
+    private readonly Queue<string> _recent = new();
     private int _cuts;
 
     /// <summary>How often each thing was done.</summary>
     public int[] Counts { get; } = new int[Enum.GetValues<Fault>().Length];
+
+    /// <summary>What went wrong last.</summary>
+    public string Recent => string.Join(", ", _recent);
 
     public bool IsCut(long from, long to) => _cut.Contains((from, to));
 
@@ -44,6 +49,12 @@ internal sealed class ClusterNemesis(ClusterSimulation world)
         SimulatedNode target = _random.Next(2) == 0 ? any : world.LeaderOr(any);
         world.Trace.Note(TracedEvent.Fault, target.Id, (long)fault);
         Counts[(int)fault]++;
+        _recent.Enqueue($"{world.Events.Now} {fault} {target.Id}");
+        if (_recent.Count > MostRecent)
+        {
+            _recent.Dequeue();
+        }
+
         switch (fault)
         {
             case Fault.Restart:

@@ -52,6 +52,9 @@ internal sealed record ClusterPlan
 
     public required int SlowDisk { get; init; }
 
+    /// <summary>Bytes of a value.</summary>
+    public required int ValueBytes { get; init; }
+
     public required StoreOptions Store { get; init; }
 
     public required EngineOptions Engine { get; init; }
@@ -68,7 +71,7 @@ internal sealed record ClusterPlan
             MemtableBytes = 1 << random.Next(12, 15),
             JournalSegmentBytes = 1 << random.Next(14, 17),
             JournalBudgetBytes = 1 << 19,
-            BlockCacheBytes = 1 << 16,
+            BlockCacheBytes = 1 << random.Next(10, 17),
         };
         return new ClusterPlan
         {
@@ -77,7 +80,7 @@ internal sealed record ClusterPlan
             Spares = 2,
             Faults = DrawFaults(random),
             Clients = random.Next(2, 6),
-            Keys = random.Next(1, 5),
+            Keys = random.Next(3) == 0 ? random.Next(5, 20) : random.Next(1, 5),
             Duration = random.Next(3_000, 15_000),
             FaultInterval = random.Next(150, 1500),
             Loss = isLossy ? random.NextDouble() * 0.2 : 0,
@@ -85,6 +88,7 @@ internal sealed record ClusterPlan
             Slow = random.Next(3) == 0 ? random.NextDouble() * 0.2 : 0,
             Delay = random.Next(2, 12),
             SlowDisk = random.Next(2, 30),
+            ValueBytes = random.Next(2) == 0 ? sizeof(int) : random.Next(sizeof(int), 2000),
             Store = store,
             Engine = new EngineOptions
             {

@@ -1,5 +1,6 @@
 using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Transport;
+using KeyVa.Engines;
 using KeyVa.Histories;
 using KeyVa.Raft;
 using KeyVa.Simulation.Raft;
@@ -15,11 +16,13 @@ internal sealed class ClusterSimulation
 {
     private const long SettleTime = 40 * ClusterPlan.ElectionTimeout;
 
+    private const int MostShown = 60;
+
     private readonly SimulatedNode[] _nodes;
     private readonly ClusterClient[] _clients;
     private readonly RegisterRecorder _recorder;
 
-    public ClusterSimulation(int seed, RaftDefects raftDefects = RaftDefects.None, DriverDefects defects = DriverDefects.None)
+    public ClusterSimulation(int seed, RaftDefects raftDefects = RaftDefects.None, DriverDefects defects = DriverDefects.None, string? onlyProperty = null)
     {
         RaftDefects = raftDefects;
         Defects = defects;
@@ -30,7 +33,7 @@ internal sealed class ClusterSimulation
         Addresses = Ids.ToDictionary(static id => (ulong)id, static id => new PeerAddress("simulated", (int)id));
         FirstMembership = new Membership(Ids.Take(Plan.Voters));
         _nodes = [.. Ids.Select(id => new SimulatedNode(this, id))];
-        Checker = new ClusterChecker(_nodes);
+        Checker = new ClusterChecker(_nodes) { Only = onlyProperty };
         Nemesis = new ClusterNemesis(this);
         Operator = new ClusterOperator(this);
         _recorder = new RegisterRecorder(Plan.Clients, new HistoryClock(() => Events.Steps));
@@ -77,6 +80,14 @@ internal sealed class ClusterSimulation
 
     public int Restarts => _nodes.Sum(static node => Math.Max(0, node.Starts - 1));
 
+    /// <summary>Replicas that stopped by themselves, and stores that could not be opened.</summary>
+    public int Stopped { get; set; }
+
+    public int Unopened { get; set; }
+
+    /// <summary>Records for which a disk had no room.</summary>
+    public int FullRecords { get; set; }
+
     public RegisterHistory History => _recorder.ToHistory();
 
     public SimulatedNode Node(long id) => _nodes[id - 1];
@@ -90,6 +101,7 @@ internal sealed class ClusterSimulation
 
     public void Run()
     {
+        Epochs.IsAlone = true;
         try
         {
             foreach (SimulatedNode node in _nodes.Take(Plan.Voters + Plan.Blank))
@@ -108,6 +120,7 @@ internal sealed class ClusterSimulation
             Heal();
             CheckServes();
             CheckAgreement();
+            CheckCount();
             CheckHistory();
         }
         finally
@@ -116,10 +129,12 @@ internal sealed class ClusterSimulation
             {
                 node.Close();
             }
+
+            Epochs.IsAlone = false;
         }
     }
 
-    public string Describe() => string.Join("; ", _nodes.Select(static node => node.IsUp
+    public string Describe() => $"{Plan.Voters} + {Plan.Blank} nodes, {Plan.Store.Engine}, loss {Plan.Loss:F2}, duplication {Plan.Duplication:F2}, slow {Plan.Slow:F2}; {Nemesis.Recent}; " + string.Join("; ", _nodes.Select(static node => node.IsUp
         ? $"{node.Id}: {node.Replica.Group.Role} of {node.Replica.Group.Leader} in term {node.Replica.Group.Term}, log from {node.Replica.Log.FirstIndex} to {node.Replica.Group.Last}, commit {node.Replica.Group.CommitIndex}, applied {node.Store.Partitions.List()[0].AppliedIndex}"
         : $"{node.Id}: down"));
 
@@ -208,7 +223,7 @@ internal sealed class ClusterSimulation
         }
 
         SimulatedNode[] members = Members();
-        (SimulatedNode Node, string State)? first = null;
+        (SimulatedNode Node, IReadOnlyList<string> State)? first = null;
         foreach (SimulatedNode node in members)
         {
             if (node.TryDescribe() is not { } state)
@@ -217,9 +232,10 @@ internal sealed class ClusterSimulation
             }
 
             first ??= (node, state);
-            if (state != first.Value.State)
+            if (!state.SequenceEqual(first.Value.State))
             {
-                Fail($"agreement: node {node.Id} holds {state}, node {first.Value.Node.Id} {first.Value.State}, though both applied everything");
+                string some = state.Concat(first.Value.State).First(line => !state.Contains(line) || !first.Value.State.Contains(line));
+                Fail($"agreement: nodes {node.Id} and {first.Value.Node.Id} hold different records, though both applied everything; {some[..Math.Min(some.Length, MostShown)]} is on one of them alone");
             }
         }
     }
@@ -235,6 +251,20 @@ internal sealed class ClusterSimulation
 
         SimulatedNode[] members = [leader, .. membership.All().Where(id => id != leader.Id).Select(Node)];
         return members.Any(static node => node.IsLost || node.Failure is not null) ? [] : members;
+    }
+
+    /// <summary>Each plain write was done once, if it was acknowledged; at most once, if nobody knows.</summary>
+    private void CheckCount()
+    {
+        int least = _clients.Sum(static client => client.Counted);
+        int most = least + _clients.Sum(static client => client.Uncertain);
+        foreach (SimulatedNode node in Members())
+        {
+            if (node.TryCount(ClusterClient.Counter) is { } count && (count < least || count > most))
+            {
+                Fail($"exactly once: {count} writes were done on node {node.Id}, and {least} were acknowledged, {most - least} perhaps done");
+            }
+        }
     }
 
     private void CheckHistory()

@@ -12,9 +12,13 @@ internal sealed class EventTrace
     /// <summary>What was noted so far.</summary>
     public long Length { get; private set; }
 
+    /// <summary>All of it, if asked for before the run: to see where two runs part.</summary>
+    public List<(TracedEvent What, long Node, long First, long Second)>? Kept { get; set; }
+
     public void Note(TracedEvent what, long node, long first = 0, long second = 0)
     {
         Length++;
+        Kept?.Add((what, node, first, second));
         Mix((ulong)what);
         Mix((ulong)node);
         Mix((ulong)first);

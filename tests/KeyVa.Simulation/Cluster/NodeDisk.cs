@@ -45,10 +45,12 @@ internal sealed class NodeDisk(Random random)
     public bool TryDamage(string directory, long journalBytes)
     {
         List<(string Path, long Bytes)> files = [];
+        (double reads, double writes) = (_readErrors, _writeErrors);
+        Fail(0, 0);
         Collect(directory, files);
-        string? newest = files.Where(static one => IsSegment(one.Path) && one.Bytes > 0).MaxBy(static one => one.Path, StringComparer.Ordinal).Path;
         (string path, long bytes) = files.Count == 0 ? default : files[random.Next(files.Count)];
-        bytes = path == newest ? SafeBytes(path, journalBytes) : bytes;
+        bytes = bytes > 0 && IsSegment(path) ? SafeBytes(path, bytes, journalBytes) : bytes;
+        Fail(reads, writes);
         if (bytes <= 0)
         {
             return false;
@@ -79,14 +81,15 @@ internal sealed class NodeDisk(Random random)
         }
     }
 
-    /// <summary>Bytes of the newest segment before the last group.</summary>
-    private long SafeBytes(string path, long journalBytes)
+    /// <summary>Bytes of a segment before the journal's last group, which begins at <paramref name="journalBytes"/>.</summary>
+    private long SafeBytes(string path, long bytes, long journalBytes)
     {
         using StorageFile file = Files.Open(path, writable: false);
         byte[] head = new byte[JournalFormat.SegmentHeaderBytes];
-        return file.Read(0, head) == head.Length && JournalFormat.TryReadSegmentHeader(head, path, out SegmentHeader header)
-            ? journalBytes - header.Base + (journalBytes > header.Base ? JournalFormat.SegmentHeaderBytes : 0)
-            : 0;
+        SegmentHeader header = default;
+        bool isBegun = file.Read(0, head) == head.Length && JournalFormat.TryReadSegmentHeader(head, path, out header)
+            && header.Sequence == JournalFormat.SequenceOf(Path.GetFileName(path)) && journalBytes > header.Base;
+        return isBegun ? Math.Min(bytes, journalBytes - header.Base + JournalFormat.SegmentHeaderBytes) : 0;
     }
 
     private int Decide(FileOperation operation, string path)

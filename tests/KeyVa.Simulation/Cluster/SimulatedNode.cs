@@ -134,6 +134,7 @@ internal sealed class SimulatedNode
         catch (StoreException failure) when (MayFail)
         {
             Failure = failure;
+            _world.Unopened++;
             _world.Trace.Note(TracedEvent.Stop, Id);
             Abandon(_afterLoss ?? Disk.Files.Kill());
             return;
@@ -249,8 +250,22 @@ internal sealed class SimulatedNode
         }
     }
 
+    /// <summary>A number that is counted up; null if it cannot be read.</summary>
+    public long? TryCount(byte[] key)
+    {
+        try
+        {
+            using ValueLease lease = _store!.Get(key);
+            return lease.Found ? long.Parse(lease.Value, System.Globalization.CultureInfo.InvariantCulture) : 0;
+        }
+        catch (StoreException) when (MayFail)
+        {
+            return null;
+        }
+    }
+
     /// <summary>See <see cref="Describe"/>; null if the disk does not let it be read, and says so.</summary>
-    public string? TryDescribe()
+    public IReadOnlyList<string>? TryDescribe()
     {
         try
         {
@@ -262,8 +277,8 @@ internal sealed class SimulatedNode
         }
     }
 
-    /// <summary>Every key with its version and value, one behind the other.</summary>
-    private string Describe()
+    /// <summary>Every key with its version and value.</summary>
+    private List<string> Describe()
     {
         using ScanCursor cursor = ((PartitionRegistry)_store!.Partitions).Map.TryFind(1, out Partition? partition) && partition.Engine.IsOrdered
             ? _store.Scan(new ScanOptions())
@@ -275,7 +290,7 @@ internal sealed class SimulatedNode
         }
 
         lines.Sort(StringComparer.Ordinal);
-        return string.Join(' ', lines);
+        return lines;
     }
 
     public void Close()
@@ -317,6 +332,7 @@ internal sealed class SimulatedNode
         {
             if (replica.Failure is { } failure && !IsDoomed)
             {
+                _world.Stopped += Failure is null ? 1 : 0;
                 Failure = MayFail ? failure : throw new Raft.SafetyViolationException($"node {Id} stopped by itself: {failure}");
             }
             else if (!IsDoomed)
@@ -370,6 +386,7 @@ internal sealed class SimulatedNode
                     _lastGroupAt = journal.EndOffset;
                     record.Outcome = journal.Append(record);
                     Settle(journal);
+                    _world.FullRecords += record.Outcome == AppendOutcome.Full ? 1 : 0;
                     _world.Trace.Note(TracedEvent.Record, Id, record.Number, (long)record.Outcome);
                     driver.Completed(record);
                 });
