@@ -74,6 +74,9 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     /// <summary>The groups, by partition; fixed once the store is open. Their state is the loop's: ask by <see cref="Post(long, Action{Replica, long})"/>.</summary>
     public IReadOnlyDictionary<long, Replica> Replicas => _replicas;
 
+    /// <summary>What the groups write to; for a simulation, which waits for its thread.</summary>
+    internal Journal? Journal => _journal;
+
     /// <summary>Frames that made no sense, or were of another cluster.</summary>
     public long BadFrames { get; private set; }
 
@@ -236,6 +239,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     public void Send(Replica replica, in Message message)
     {
+        _options.Sent?.Invoke(replica.Partition, message);
         if (message.Kind == MessageKind.InstallSnapshot)
         {
             _snapshots!.Send(replica, message);

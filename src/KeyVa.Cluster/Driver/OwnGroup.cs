@@ -7,8 +7,14 @@ internal sealed class OwnGroup(ReplicatedGroup requests, long number, long deadl
 {
     public ReplicatedGroup Requests { get; } = requests;
 
-    /// <summary>What the group is called on all nodes, beside this node's number.</summary>
-    public long Number { get; } = number;
+    /// <summary>Its place among this node's groups, in the order in which they came.</summary>
+    public long Order { get; } = number;
+
+    /// <summary>
+    /// What the group is called on all nodes, beside this node's number. Another for each time that it is handed over: a refusal that comes twice, or late, must not be taken
+    /// for that of the next time.
+    /// </summary>
+    public long Number { get; set; } = number;
 
     /// <summary>When its callers are told that it took too long.</summary>
     public long Deadline { get; } = deadline;

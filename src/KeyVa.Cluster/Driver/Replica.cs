@@ -59,13 +59,14 @@ internal sealed class Replica
         _options = options;
         _writer = writer;
         _log = new ReplicaLog(stand, entries);
-        _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { ForgetsState = options.Has(DriverDefects.ForgetsState) };
+        _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { Options = options };
         _acknowledgements = new Acknowledgements(driver, options, writer.PartitionId);
         _told = (from, reply) => Told(from, reply);
         _reads = new PendingReads(options.RequestTimeout, MaxReads);
         long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
         _durableIndex = stand.Index;
         applied -= options.Has(DriverDefects.RepeatsAnEntry) && applied > stand.Index ? 1 : 0;
+        applied += options.Has(DriverDefects.SkipsAnEntry) && applied < _log.LastIndex ? 1 : 0;
         _group = new RaftGroup(options.ToRaft(writer.PartitionId), _log, state, applied, now);
         _appliedTerm = _log.TermAt(applied);
     }
@@ -205,7 +206,7 @@ internal sealed class Replica
     /// <summary>A record of this replica's is in the journal, or is not.</summary>
     public void Completed(ReplicaRecord record, long now)
     {
-        if (record.Outcome == AppendOutcome.Failed)
+        if (record.Outcome == AppendOutcome.Failed && !_options.Has(DriverDefects.TakesFailedForWritten))
         {
             Stop(new StoreException(string.Create(CultureInfo.InvariantCulture, $"the journal has stopped, and with it this node's replica of partition {Partition}")));
             return;
@@ -225,7 +226,7 @@ internal sealed class Replica
 
         if (record.Base is { } stand)
         {
-            _driver.Release(Partition, stand);
+            _driver.Release(Partition, _options.Has(DriverDefects.ReleasesUnflushed) ? _group.AppliedIndex : stand);
         }
     }
 
@@ -235,7 +236,7 @@ internal sealed class Replica
         if (Failure is null && index > _durableIndex && index >= _log.FirstIndex - 1)
         {
             _durableIndex = index;
-            _journal.Stand(new SnapshotMetadata(index, _log.TermAt(index), _group.MembershipAt(index)));
+            _journal.Stand(new SnapshotMetadata(index, _log.TermAt(index), _options.Has(DriverDefects.StandsOnNewestMembership) ? _group.Membership : _group.MembershipAt(index)));
         }
     }
 
@@ -627,8 +628,11 @@ internal sealed class Replica
         }
         catch (StoreException failure)
         {
-            Stop(failure);
-            return false;
+            if (!_options.Has(DriverDefects.PassesOverDamage))
+            {
+                Stop(failure);
+                return false;
+            }
         }
 
         _group.Applied(committed.Span[^1].Index);
@@ -729,8 +733,9 @@ internal sealed class Replica
     /// <summary>Nothing of it was done: it is tried again, in the order in which it came.</summary>
     private void WaitAgain(OwnGroup own)
     {
+        own.Number = _driver.NextNumber();
         LinkedListNode<OwnGroup>? behind = _waiting.First;
-        while (behind is not null && behind.Value.Number < own.Number)
+        while (behind is not null && behind.Value.Order < own.Order)
         {
             behind = behind.Next;
         }
