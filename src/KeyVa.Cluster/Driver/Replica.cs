@@ -144,7 +144,10 @@ internal sealed class Replica
             SendRequests(now);
             AskReads(now);
             again = Work(now);
-            _journal.TryWrite();
+            if (Failure is null)
+            {
+                _journal.TryWrite();
+            }
         }
 
         if (Failure is null)
@@ -456,6 +459,11 @@ internal sealed class Replica
                 if (_work.Snapshot is { } snapshot)
                 {
                     Install(snapshot);
+                    if (Failure is not null)
+                    {
+                        // Nothing is written of it: the log must not stand on files that are not there.
+                        return false;
+                    }
                 }
 
                 _log.Append(_work.Entries.Span);
