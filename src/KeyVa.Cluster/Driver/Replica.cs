@@ -132,6 +132,12 @@ internal sealed class Replica
     /// <summary>Does everything that there is to do now.</summary>
     public void Drive(long now)
     {
+        if (Failure is null && _writer.Engine.Failure is { } broken)
+        {
+            // In the background, where nobody asked: a leader that can make no copy and apply nothing would lead on for ever.
+            Stop(broken);
+        }
+
         bool again = true;
         while (again && Failure is null)
         {
