@@ -26,6 +26,8 @@ internal sealed class Replica
     private readonly ReplicaLog _log;
     private readonly ReplicaJournal _journal;
     private readonly PendingReads _reads;
+    private readonly Acknowledgements _acknowledgements;
+    private readonly Action<long, EarlyReply> _told;
     private readonly Work _work = new();
 
     // Another's once a snapshot has taken the place of the partition's state.
@@ -58,6 +60,8 @@ internal sealed class Replica
         _writer = writer;
         _log = new ReplicaLog(stand, entries);
         _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { Options = options };
+        _acknowledgements = new Acknowledgements(driver, options, writer.PartitionId);
+        _told = (from, reply) => Told(from, reply);
         _reads = new PendingReads(options.RequestTimeout, MaxReads);
         long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
         _durableIndex = stand.Index;
@@ -68,6 +72,9 @@ internal sealed class Replica
     }
 
     public long Partition => _writer.PartitionId;
+
+    /// <summary>Nodes that count when replicas are asked for: the voters. 0: this node does not know them yet.</summary>
+    private int Voters => _group.Membership.Voters.Length;
 
     /// <summary>Before something that could not be done now is tried again.</summary>
     private long Pause => Math.Max(1, _options.HeartbeatInterval / 10);
@@ -129,6 +136,41 @@ internal sealed class Replica
         }
     }
 
+    /// <summary>Tells a waiter when so many voters beside the leader have an entry, and everything before it, on disk.</summary>
+    public void Count(ICountWaiter waiter, long term, long index, byte others, long deadline)
+    {
+        if (Failure is not null || _driver.IsStopping || !_acknowledgements.TryCount(waiter, term, index, others, deadline))
+        {
+            waiter.Complete(0);
+        }
+    }
+
+    /// <summary>A peer wants to know how far the voters are.</summary>
+    public void Asked(long from)
+    {
+        if (Failure is null)
+        {
+            _acknowledgements.Asked(from, _group);
+        }
+    }
+
+    /// <summary>The leader has told how far the voters are.</summary>
+    public void MatchesTold(in FrameItem item) => _acknowledgements.Told(item);
+
+    /// <summary>The leader has told of a group that it took.</summary>
+    public void Told(long from, in EarlyReply reply)
+    {
+        if (_underWay.TryGetValue(reply.Group, out OwnGroup? own) && own.Holder == from && own.Term == reply.Term)
+        {
+            own.Reached = reply;
+            if (own.Early > 0 && reply.IsOnLeader && reply.Others + 1 >= own.Early)
+            {
+                _underWay.Remove(own.Number);
+                own.Requests.CompleteEarly(reply.Version, reply.ToReceipt(Partition));
+            }
+        }
+    }
+
     /// <summary>Does everything that there is to do now.</summary>
     public void Drive(long now)
     {
@@ -158,6 +200,7 @@ internal sealed class Replica
 
         if (Failure is null)
         {
+            _acknowledgements.Advance(_group, _told, now);
             Trim();
             Expire(now);
         }
@@ -221,10 +264,16 @@ internal sealed class Replica
             return;
         }
 
+        if (item.Early > Voters)
+        {
+            _driver.Refuse(from, Partition, item, ForwardRefusal.TooFewReplicas, _group.Leader);
+            return;
+        }
+
         byte[] data = new byte[CommandEntry.HeadBytes + item.Bytes.Length];
         CommandEntry.WriteHead(data, from, item.Group);
         item.Bytes.Span.CopyTo(data.AsSpan(CommandEntry.HeadBytes));
-        if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, now))
+        if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, from, item.Group, item.Early, now))
         {
             _driver.Refuse(from, Partition, item, ForwardRefusal.NotNow, _group.Leader);
         }
@@ -242,6 +291,12 @@ internal sealed class Replica
         if (item.Reason == ForwardRefusal.Malformed)
         {
             own.Requests.Complete(ReplicaRefusals.Malformed(Partition, from));
+            return;
+        }
+
+        if (item.Reason == ForwardRefusal.TooFewReplicas)
+        {
+            own.Requests.Complete(ReplicaRefusals.TooFew(own.Early - 1, Voters - 1));
             return;
         }
 
@@ -307,10 +362,11 @@ internal sealed class Replica
         _waiting.Clear();
         foreach (OwnGroup own in _underWay.Values)
         {
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
         }
 
         _underWay.Clear();
+        _acknowledgements.End(_group);
         _reads.EndAll(Status.Unavailable);
     }
 
@@ -338,6 +394,12 @@ internal sealed class Replica
                 continue;
             }
 
+            if (requests.Early > 1 && requests.Early > Voters && Voters > 0)
+            {
+                requests.Complete(ReplicaRefusals.TooFew(requests.Early - 1, Voters - 1));
+                continue;
+            }
+
             _waiting.AddLast(new OwnGroup(requests, _driver.NextNumber(), now + _options.RequestTimeout));
         }
     }
@@ -349,7 +411,7 @@ internal sealed class Replica
             return long.MaxValue;
         }
 
-        long next = Math.Min(_group.NextDeadline, _writeAgainAt);
+        long next = Math.Min(Math.Min(_group.NextDeadline, _writeAgainAt), _acknowledgements.NextDeadline(now + Pause));
         if (!_committed.IsEmpty)
         {
             next = Math.Min(next, _applyAt);
@@ -376,7 +438,7 @@ internal sealed class Replica
     {
         if (_group.Role == Role.Leader)
         {
-            if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), now))
+            if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), _options.Node, own.Number, own.Early, now))
             {
                 return false;
             }
@@ -396,9 +458,10 @@ internal sealed class Replica
 
             own.Holder = leader;
             _group.Wake(now);
-            own.Frame = _driver.Forward(leader, Partition, _group.Term, own.Number, Encode(own).AsSpan(CommandEntry.HeadBytes));
+            own.Frame = _driver.Forward(leader, Partition, _group.Term, own.Number, own.Early, Encode(own).AsSpan(CommandEntry.HeadBytes));
         }
 
+        own.Reached = default;
         own.Term = _group.Term;
         return true;
     }
@@ -411,8 +474,14 @@ internal sealed class Replica
     }
 
     /// <summary>The log has the bytes from here on; they get versions and stamp before anybody looks at them.</summary>
-    private bool TryPropose(byte[] data, long now)
+    private bool TryPropose(byte[] data, long node, long group, byte early, long now)
     {
+        if (early > 0 && _acknowledgements.IsFull)
+        {
+            _retryAt = now + Pause;
+            return false;
+        }
+
         Proposed proposed = _group.Propose(data, now);
         if (proposed.Refusal != Refusal.None)
         {
@@ -422,6 +491,12 @@ internal sealed class Replica
 
         _writer.Seal(data.AsSpan(CommandEntry.HeadBytes));
         _proposed.Enqueue(proposed.Index);
+        if (early > 0)
+        {
+            long version = ReplicatedWriter.VersionOf(data.AsSpan(CommandEntry.HeadBytes));
+            _acknowledgements.Proposed(_group.Term, proposed.Index, version, node, group, early, now);
+        }
+
         return true;
     }
 
@@ -523,7 +598,7 @@ internal sealed class Replica
         foreach (OwnGroup own in _underWay.Values)
         {
             // Whether it is in the snapshot, nobody can say.
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
         }
 
         _underWay.Clear();
@@ -608,6 +683,7 @@ internal sealed class Replica
         }
 
         OwnGroup? own = null;
+        byte certain = 0;
         if (entry.Kind != EntryKind.Command)
         {
             _writer.Skip(entry.Index);
@@ -619,7 +695,9 @@ internal sealed class Replica
                 _underWay.Remove(number, out own);
             }
 
-            _writer.Apply(entry.Index, payload, own?.Requests);
+            certain = own is null ? (byte)0 : ReplicaCounts.Certain(_group.MembershipAt(entry.Index));
+            var receipt = new WriteReceipt { Partition = Partition, Term = entry.Term, Index = entry.Index, Class = AcknowledgementClass.Sync, Replicas = certain };
+            _writer.Apply(receipt, payload, own?.Requests);
         }
         else
         {
@@ -632,7 +710,15 @@ internal sealed class Replica
             _writer.EndSealed();
         }
 
-        own?.Requests.Complete();
+        if (own is null)
+        {
+            return;
+        }
+
+        if (own.Early <= certain || !_acknowledgements.TryCount(own, entry.Term, entry.Index, (byte)(own.Early - 1), own.Deadline))
+        {
+            own.Requests.Complete();
+        }
     }
 
     /// <summary>
@@ -713,7 +799,7 @@ internal sealed class Replica
             if (now >= own.Deadline)
             {
                 _underWay.Remove(own.Number);
-                own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+                own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
             }
         }
     }

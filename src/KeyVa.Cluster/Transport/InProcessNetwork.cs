@@ -19,6 +19,9 @@ internal sealed class InProcessNetwork
     /// <summary>See <see cref="Scheduling"/>; at once, unless told otherwise.</summary>
     public Scheduling Schedule { get; set; } = static (_, _, delivery, _) => delivery();
 
+    /// <summary>Which frames are lost on their way, from a node to another; null: none.</summary>
+    public Func<ulong, ulong, ReadOnlyMemory<byte>, bool>? Loses { get; set; }
+
     /// <summary>A node's way into the network. A number that is taken is taken over, as by a process that was started anew.</summary>
     public InProcessTransport Join(ulong node, Io.IFileSystem fileSystem)
     {

@@ -29,6 +29,11 @@ internal sealed class InProcessTransport(InProcessNetwork network, ulong id, IFi
         }
 
         byte[] copy = frame.ToArray();
+        if (network.Loses?.Invoke(id, peer, copy) == true)
+        {
+            return true;
+        }
+
         network.Schedule(id, peer, () => network.Find(peer)?.Take(id, copy), lost: null);
         return true;
     }

@@ -6,11 +6,11 @@ namespace KeyVa.Simulation.Cluster;
 
 public sealed class ClusterSimulationTests(ITestOutputHelper output)
 {
-    private const int UsualSeeds = 200;
+    private const int UsualSeeds = 2000;
     private const int RepeatedSeeds = 20;
     private const int MostFailures = 3;
 
-    /// <summary>200 seeds, or as many as KEYVA_CLUSTER_SEEDS asks for; KEYVA_SEED begins at another seed, by itself with that one alone.</summary>
+    /// <summary>2,000 seeds, or as many as KEYVA_CLUSTER_SEEDS asks for; KEYVA_SEED begins at another seed, by itself with that one alone.</summary>
     [Fact]
     public void NoSeedBreaksACluster()
     {
