@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, that of Raft over KEYVA_RAFT_SEEDS (or as many), the
-# metamorphic test over KEYVA_METAMORPHIC_SEEDS (or a tenth as many), each fuzzing target for KEYVA_FUZZ_SECONDS (ten minutes), all
+# The long hauls: the crash simulation over KEYVA_TORTURE_SEEDS seeds, that of Raft over KEYVA_RAFT_SEEDS (or as many), that
+# of whole nodes over KEYVA_CLUSTER_SEEDS (or as many), the metamorphic test over KEYVA_METAMORPHIC_SEEDS (or a tenth as many), each fuzzing target for KEYVA_FUZZ_SECONDS (ten minutes), all
 # eight bits of every byte of a small store, and KEYVA_HISTORY_SEEDS (200) histories of each kind, embedded and over gRPC (at most
 # 20 with killed servers). A failing seed is printed and replays alone: KEYVA_SEED=N for the simulations and histories,
 # KEYVA_FUZZ_SEED=N KEYVA_FUZZ_ITERATIONS=1 for fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dotnet build tests/KeyVa.Simulation -c Release -v quiet
-KEYVA_RAFT_SEEDS=${KEYVA_RAFT_SEEDS:-${KEYVA_TORTURE_SEEDS:-}} KEYVA_METAMORPHIC_SEEDS=${KEYVA_METAMORPHIC_SEEDS:-${KEYVA_TORTURE_SEEDS:+$((KEYVA_TORTURE_SEEDS / 10))}} \
+KEYVA_RAFT_SEEDS=${KEYVA_RAFT_SEEDS:-${KEYVA_TORTURE_SEEDS:-}} KEYVA_CLUSTER_SEEDS=${KEYVA_CLUSTER_SEEDS:-${KEYVA_TORTURE_SEEDS:-}} KEYVA_METAMORPHIC_SEEDS=${KEYVA_METAMORPHIC_SEEDS:-${KEYVA_TORTURE_SEEDS:+$((KEYVA_TORTURE_SEEDS / 10))}} \
   dotnet test tests/KeyVa.Simulation -c Release --no-build --logger "console;verbosity=detailed"
 dotnet build tests/KeyVa.Fuzz -c Release -v quiet
 KEYVA_FUZZ_SECONDS=${KEYVA_FUZZ_SECONDS:-600} \

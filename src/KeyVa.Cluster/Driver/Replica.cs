@@ -65,8 +65,7 @@ internal sealed class Replica
         _reads = new PendingReads(options.RequestTimeout, MaxReads);
         long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
         _durableIndex = stand.Index;
-        applied -= options.Has(DriverDefects.RepeatsAnEntry) && applied > stand.Index ? 1 : 0;
-        applied += options.Has(DriverDefects.SkipsAnEntry) && applied < _log.LastIndex ? 1 : 0;
+        applied += options.Has(DriverDefects.RepeatsAnEntry) && applied > stand.Index ? -1 : options.Has(DriverDefects.SkipsAnEntry) && applied < _log.LastIndex ? 1 : 0;
         _group = new RaftGroup(options.ToRaft(writer.PartitionId), _log, state, applied, now);
         _appliedTerm = _log.TermAt(applied);
     }
@@ -171,9 +170,14 @@ internal sealed class Replica
         }
     }
 
-    /// <summary>Does everything that there is to do now.</summary>
+    /// <summary>Does everything that there is to do now. An engine that failed in the background ends it: a leader that can apply nothing would lead on for ever.</summary>
     public void Drive(long now)
     {
+        if (Failure is null && _writer.Engine.Failure is { } broken)
+        {
+            Stop(broken);
+        }
+
         bool again = true;
         while (again && Failure is null)
         {
@@ -531,6 +535,10 @@ internal sealed class Replica
                 if (_work.Snapshot is { } snapshot)
                 {
                     Install(snapshot);
+                    if (Failure is not null)
+                    {
+                        return false;
+                    }
                 }
 
                 _log.Append(_work.Entries.Span);
@@ -565,7 +573,7 @@ internal sealed class Replica
         return moved && _waiting.Count > 0;
     }
 
-    /// <summary>The group goes on behind a snapshot: the partition becomes what its files hold.</summary>
+    /// <summary>The group goes on behind a snapshot: the partition becomes what its files hold. If that fails, nothing is written of it: no log stands on files that are not there.</summary>
     private void Install(SnapshotMetadata snapshot)
     {
         if (_arrived is not { } arrived || !ReferenceEquals(arrived.Snapshot, snapshot))

@@ -55,7 +55,7 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
 
         pinned.Engine.BeginFlush();
         string directory = PartitionFolders.Outgoing(context.Directory, partition, to);
-        context.Background.Schedule(new CheckpointJob(Files, pinned, directory, result => driver.Post(partition, (one, _) => Made(one, to, term, asked, directory, result))));
+        context.Background.Schedule(new CheckpointJob(Files, pinned, directory, (result, damage) => driver.Post(partition, (one, _) => Made(one, to, term, asked, directory, result, damage))));
     }
 
     string? ISnapshotReceiver.Begin(ulong peer, ReadOnlySpan<byte> head)
@@ -121,8 +121,13 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
         return registry.Replace(partition, driver);
     }
 
-    private void Made(Replica replica, long to, long term, SnapshotMetadata asked, string directory, CheckpointResult? result)
+    private void Made(Replica replica, long to, long term, SnapshotMetadata asked, string directory, CheckpointResult? result, CorruptionException? damage)
     {
+        if (damage is not null)
+        {
+            replica.Stop(damage);
+        }
+
         // Files that hold nothing yet are the state that every group begins with. Who joins may be needed for the first entry to be committed.
         long index = Math.Max(result?.Index ?? 0, SnapshotMetadata.InitialIndex);
 
@@ -195,14 +200,21 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
         }
     }
 
-    /// <summary>Makes the copy.</summary>
-    private sealed class CheckpointJob(IFileSystem files, Partition partition, string directory, Action<CheckpointResult?> done) : BackgroundJob(JobPriority.Checkpoint)
+    /// <summary>Makes the copy, of files that are sound: damage must not travel from one node to the others.</summary>
+    private sealed class CheckpointJob(IFileSystem files, Partition partition, string directory, Action<CheckpointResult?, CorruptionException?> done) : BackgroundJob(JobPriority.Checkpoint)
     {
         public override void Run()
         {
             CheckpointResult? result = null;
+            CorruptionException? damage = null;
             try
             {
+                if (partition.Engine.Verify(CancellationToken.None) is [{ } first, ..])
+                {
+                    damage = first;
+                    return;
+                }
+
                 if (files.DirectoryExists(directory))
                 {
                     files.DeleteDirectory(directory);
@@ -213,12 +225,12 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
             }
             catch (StoreException)
             {
-                // No copy this time: a full disk, or an engine that has failed, which shows elsewhere.
+                // No copy this time: a full disk, or an engine that has failed, which its replica sees.
             }
             finally
             {
                 partition.Unpin();
-                done(result);
+                done(result, damage);
             }
         }
     }

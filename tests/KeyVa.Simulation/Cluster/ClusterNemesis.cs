@@ -98,7 +98,7 @@ internal sealed class ClusterNemesis(ClusterSimulation world)
                 target.Time.Drift(_random.Next(-ClusterPlan.MostDrift, ClusterPlan.MostDrift + 1));
                 break;
             case Fault.FullDisk:
-                target.Disk.Fill(_random.Next(3) == 0 ? 0 : _random.Next(1 << 16));
+                target.Disk.Fill(_random.Next(2) == 0 ? 0 : _random.Next(1 << 16));
                 world.Events.After(50 + _random.Next(3000), target.Disk.MakeRoom);
                 break;
             case Fault.DiskErrors:

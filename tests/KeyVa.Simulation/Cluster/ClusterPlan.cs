@@ -69,7 +69,7 @@ internal sealed record ClusterPlan
             Engine = random.Next(3) == 0 ? EngineKind.Memory : EngineKind.Lsm,
             Durability = Durability.Always,
             MemtableBytes = 1 << random.Next(12, 15),
-            JournalSegmentBytes = 1 << random.Next(14, 17),
+            JournalSegmentBytes = 1 << random.Next(12, 17),
             JournalBudgetBytes = 1 << 19,
             BlockCacheBytes = 1 << random.Next(10, 17),
         };
