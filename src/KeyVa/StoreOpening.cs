@@ -48,6 +48,11 @@ internal sealed class StoreOpening : IDisposable
         _options = options;
         _environment = environment;
         Check(options);
+        if (options.Acknowledgement.Replicas > 0 && environment.Replication is null)
+        {
+            throw new StoreException($"acknowledgement is {options.Acknowledgement}, and this store lives on one node: set it to sync, or leave it out");
+        }
+
         _engineOptions = EngineOptions(options, environment);
         _mergeFunctions = new MergeRegistry(options.MergeFunctions);
     }

@@ -88,6 +88,18 @@ internal sealed class Journal : IDisposable
     /// <summary>Gate held: there is a flusher.</summary>
     internal bool IsBusy { get; set; }
 
+    /// <summary>Whether nothing is under way or left to do, on any thread: for a simulation, whose next step must find everything in its place.</summary>
+    internal bool IsAtRest
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !IsBusy && _syncThread.IsAtRest;
+            }
+        }
+    }
+
     /// <summary>Opens or creates the journal in a folder: finds its end, cuts a torn tail, refuses earlier damage.</summary>
     public static Journal Open(IFileSystem fileSystem, string directory, JournalOptions options, TimeProvider time)
     {

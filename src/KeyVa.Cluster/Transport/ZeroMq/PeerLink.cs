@@ -48,6 +48,7 @@ internal sealed unsafe class PeerLink : IDisposable
     // Written under the gate, read by anybody.
     private volatile bool _isUp;
     private volatile bool _isBlocked;
+    private volatile bool _hasAnswers;
     private volatile int _refusal;
     private long _sentMessages;
     private long _sentBytes;
@@ -89,8 +90,11 @@ internal sealed unsafe class PeerLink : IDisposable
 
     public long SentBytes => Volatile.Read(ref _sentBytes);
 
+    /// <summary>Whether there is something to do that no descriptor will tell of.</summary>
+    public bool HasWork => _hasAnswers || CanSend;
+
     /// <summary>Whether there is something to send that can be sent.</summary>
-    public bool HasWork => _isUp && !_isBlocked && (Volatile.Read(ref _batchNext) < Volatile.Read(ref _batchCount) || !Queue.IsEmpty);
+    private bool CanSend => _isUp && !_isBlocked && (Volatile.Read(ref _batchNext) < Volatile.Read(ref _batchCount) || !Queue.IsEmpty);
 
     /// <summary>When <see cref="Tick"/> has something to do, by <see cref="Environment.TickCount64"/>.</summary>
     public long Due => Math.Min(_helloDue, _openDue);
@@ -127,6 +131,11 @@ internal sealed unsafe class PeerLink : IDisposable
             {
                 Greet(now);
                 // Greeting may attend to what the descriptor would have told.
+                ReadAnswers(now);
+            }
+
+            if (_hasAnswers)
+            {
                 ReadAnswers(now);
             }
 
@@ -197,7 +206,8 @@ internal sealed unsafe class PeerLink : IDisposable
     /// <summary>Hands to libzmq what waits, as far as there is room; a bounded piece of it at a time.</summary>
     private void Flush()
     {
-        for (int batches = 0; HasWork && batches < MostBatches; batches++)
+        bool hasSent = false;
+        for (int batches = 0; CanSend && batches < MostBatches; batches++)
         {
             if (_batchNext == _batchCount)
             {
@@ -206,6 +216,13 @@ internal sealed unsafe class PeerLink : IDisposable
             }
 
             SendBatch();
+            hasSent = true;
+        }
+
+        // The descriptor tells once, and sending takes what it would have told: a refusal that came meanwhile would never be heard of again.
+        if (hasSent && (_dealer!.Events & Zmq.Readable) != 0)
+        {
+            _hasAnswers = true;
         }
     }
 
@@ -287,6 +304,8 @@ internal sealed unsafe class PeerLink : IDisposable
     private void Close()
     {
         Lose();
+        // First of all: libzmq's own thread waits for ever if it has an event to tell and nobody is there to hear of it, and all sockets with it.
+        _dealer?.EndMonitor();
         _dealer?.Dispose();
         _monitor?.Dispose();
         _dealer = null;
@@ -301,6 +320,7 @@ internal sealed unsafe class PeerLink : IDisposable
         _isUp = false;
         _isConnected = false;
         _isBlocked = false;
+        _hasAnswers = false;
         _helloDue = long.MaxValue;
         Queue.Close();
         long dropped = 0;
@@ -380,6 +400,7 @@ internal sealed unsafe class PeerLink : IDisposable
 
     private void ReadAnswers(long now)
     {
+        _hasAnswers = false;
         ZmqMessage part;
         _ = Zmq.InitMessage(&part);
         while (_dealer is not null && _dealer.TryReceive(&part))

@@ -96,7 +96,7 @@ internal static unsafe partial class Zmq
     public static partial int Connect(nint socket, string address);
 
     [LibraryImport(Library, EntryPoint = "zmq_socket_monitor", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    public static partial int Monitor(nint socket, string address, int events);
+    public static partial int Monitor(nint socket, string? address, int events);
 
     [LibraryImport(Library, EntryPoint = "zmq_send", SetLastError = true)]
     public static partial int Send(nint socket, byte* bytes, nuint count, int flags);

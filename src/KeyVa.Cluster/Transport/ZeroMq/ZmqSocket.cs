@@ -55,6 +55,9 @@ internal sealed unsafe class ZmqSocket : IDisposable
     /// <summary>Tells of the socket's connections at an address of this process, from now on.</summary>
     public void Monitor(string address, int events) => Check(Zmq.Monitor(_socket, address, events), "watching a socket of libzmq");
 
+    /// <summary>Tells of nothing any more: to be called before the socket at the address is closed.</summary>
+    public void EndMonitor() => Check(Zmq.Monitor(_socket, null, 0), "no longer watching a socket of libzmq");
+
     /// <summary>Hands a message over; false if there is no room, or no connection, and the message is the caller's still.</summary>
     public bool TrySend(ZmqMessage* message)
     {

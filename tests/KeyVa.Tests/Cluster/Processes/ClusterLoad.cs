@@ -25,6 +25,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     private readonly ConcurrentQueue<(long Begun, long Ended)> _served = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _registers;
+    private volatile string _answer = "none";
     private readonly Task _probe;
 
     public ClusterLoad(ClusterOfProcesses cluster, int seed)
@@ -53,7 +54,11 @@ internal sealed class ClusterLoad : IAsyncDisposable
                 }
             }
 
-            limit.Token.ThrowIfCancellationRequested();
+            if (limit.IsCancellationRequested)
+            {
+                Assert.Fail($"no write was served for {Stopwatch.GetElapsedTime(from).TotalSeconds:N0} s; the last answer was {_answer}\n{await _cluster.DescribeAsync()}");
+            }
+
             await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
         }
     }
@@ -121,7 +126,9 @@ internal sealed class ClusterLoad : IAsyncDisposable
         {
             string key = string.Create(CultureInfo.InvariantCulture, $"probe{i:D6}");
             long begun = Stopwatch.GetTimestamp();
-            if (await client.PutAsync(Encoding.ASCII.GetBytes(key), "there"u8.ToArray()))
+            bool taken = await client.PutAsync(Encoding.ASCII.GetBytes(key), "there"u8.ToArray());
+            _answer = client.Last;
+            if (taken)
             {
                 _acknowledged.Add(key);
                 _served.Enqueue((begun, Stopwatch.GetTimestamp()));

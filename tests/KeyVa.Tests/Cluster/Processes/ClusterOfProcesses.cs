@@ -85,12 +85,18 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
 
             if (limit.IsCancellationRequested)
             {
-                Assert.Fail($"the nodes did not come to the same: {string.Join("; ", views.Select(static view => view?.Replicas is [ReplicaView one, ..] ? one.ToString() : "no answer"))}\n"
-                    + string.Join('\n', Nodes.Select(static node => $"node {node.Number}: {node.Errors}")));
+                Assert.Fail($"the nodes did not come to the same\n{await DescribeAsync()}");
             }
 
             await Pause.ForAsync(TimeSpan.FromMilliseconds(50));
         }
+    }
+
+    /// <summary>What each node says of itself and has logged, for whom a test fails.</summary>
+    public async Task<string> DescribeAsync()
+    {
+        ClusterView?[] views = await Task.WhenAll(Nodes.Select(static node => node.ViewAsync()));
+        return string.Join('\n', Nodes.Select((node, i) => $"node {node.Number}: {(views[i]?.Replicas is [ReplicaView one, ..] ? one.ToString() : "no answer")}\n{node.Errors}"));
     }
 
     public async ValueTask DisposeAsync()

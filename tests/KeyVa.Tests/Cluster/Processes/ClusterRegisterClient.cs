@@ -18,6 +18,9 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
         _stores = [.. nodes.Select(node => RemoteStore.Connect(node.Data, options))];
     }
 
+    /// <summary>How the last change was answered, for whom a test fails.</summary>
+    public string Last { get; private set; } = "none";
+
     private RemoteStore Store => _stores[_at % _stores.Length];
 
     public async ValueTask<RegisterReply> ReadAsync(int key)
@@ -71,6 +74,7 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
         try
         {
             WriteResult result = await change();
+            Last = $"{result.Status} {result.Detail} by node {_at % _stores.Length + 1}";
             reply = result.Status switch
             {
                 Status.Ok => new RegisterReply(Outcome.Ok, null, true),
@@ -81,10 +85,12 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
         }
         catch (ServerUnreachableException lost)
         {
+            Last = $"{lost.Message} by node {_at % _stores.Length + 1}";
             reply = lost.NothingSent ? RegisterReply.Fail : RegisterReply.Unknown;
         }
-        catch (StoreException)
+        catch (StoreException failure)
         {
+            Last = $"{failure.Message} by node {_at % _stores.Length + 1}";
             reply = RegisterReply.Unknown;
         }
 

@@ -16,9 +16,17 @@ internal sealed class TransportRecorder : ITransportReceiver
     /// <summary>If set, the transport's thread stands still in the next frame until it is signalled.</summary>
     public ManualResetEventSlim? Hold { get; set; }
 
+    /// <summary>If set, frames are not kept.</summary>
+    public bool Forgets { get; set; }
+
     public void Received(ulong peer, ReadOnlySpan<byte> frame)
     {
         Hold?.Wait(Patience);
+        if (Forgets)
+        {
+            return;
+        }
+
         _frames.Writer.TryWrite((peer, frame.ToArray()));
     }
 
