@@ -59,8 +59,8 @@ internal sealed class LatencyHistogram
     /// <summary>How many took up to 1, 2, 4, ... microseconds, each counted once, in the first of these that it fits.</summary>
     public long[] ByMicroseconds()
     {
-        // 2^53 microseconds are more than a long has in nanoseconds.
-        var powers = new long[54];
+        // 2^54 microseconds are more than a long has in nanoseconds.
+        var powers = new long[55];
         for (int i = 0; i < Buckets; i++)
         {
             if (Volatile.Read(ref _counts[i]) is > 0 and var count)
