@@ -28,6 +28,7 @@ internal sealed record BenchOptions
           latency       put latency of a sustained fill, its longest pauses, and what the disk did in them
           memory-limit  a fill of several gigabytes in a process limited to little memory
           growth        readrandom as the records grow, opening a clean store, replaying a journal
+          replay        the last part of growth alone: starting after a crash with a full journal
           bulkload      a bulk load against raw writing of as many bytes, and cold scans of it
           transactions  transfers between accounts against RocksDB's two kinds of transactions; read-only transactions against reads
           gate          what it costs per request to know who asks and to count how often

@@ -93,6 +93,9 @@ static int Run(BenchOptions options)
                     sections.Add(grow.OpenClean());
                     sections.Add(grow.Replay());
                     break;
+                case "replay":
+                    sections.Add(new GrowBench(options).Replay());
+                    break;
                 case "bulkload":
                     sections.Add(new BulkLoadBench(options).Run());
                     break;

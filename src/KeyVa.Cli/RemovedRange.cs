@@ -40,9 +40,12 @@ internal sealed class RemovedRange
     }
 
     /// <summary>Removes a range and says so.</summary>
-    public static async Task<int> RunAsync(Invocation invocation, KeyRange range)
+    public static async Task<int> RunAsync(Invocation invocation, KeyRange range, Acknowledgement asked)
     {
-        WriteResult result = await invocation.Keys.RemoveRangeAsync(range.From, range.To, invocation.Cancellation);
+        using WriteBatch batch = new() { Acknowledgement = asked };
+        WriteResult result = asked.Class == AcknowledgementClass.Default
+            ? await invocation.Keys.RemoveRangeAsync(range.From, range.To, invocation.Cancellation)
+            : await invocation.Keys.WriteAsync(batch.RemoveRange(range.From.Span, range.To.Span), invocation.Cancellation);
         if (!result.IsOk)
         {
             throw CommandException.Refused(result.Status, result.Detail);
@@ -50,11 +53,15 @@ internal sealed class RemovedRange
 
         if (invocation.Json)
         {
-            invocation.WriteJson(json => json.WriteNumber("version"u8, result.Version));
+            invocation.WriteJson(json =>
+            {
+                json.WriteNumber("version"u8, result.Version);
+                AcknowledgementOption.Write(json, asked, result.Receipt);
+            });
         }
         else
         {
-            invocation.Terminal.Out.WriteLine(result.Version == 0 ? "removed the range, to be committed" : $"removed the range, version {result.Version}");
+            invocation.Terminal.Out.WriteLine(result.Version == 0 ? "removed the range, to be committed" : $"removed the range, version {result.Version}{AcknowledgementOption.Text(asked, result.Receipt)}");
         }
 
         return ExitCode.Done;

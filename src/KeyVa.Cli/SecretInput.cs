@@ -30,9 +30,9 @@ internal static class SecretInput
     }
 
     /// <summary>A secret that somebody has already, from a terminal.</summary>
-    public static string Known(Terminal terminal, string what) => terminal.IsInputTerminal && terminal.IsErrorTerminal
+    public static string Known(Terminal terminal, string what, string options = "--password-file or --token-file") => terminal.IsInputTerminal && terminal.IsErrorTerminal
         ? Ask(terminal, $"{what}: ")
-        : throw CommandException.Usage($"there is no terminal to ask for the {what} at; name a file with --password-file or --token-file");
+        : throw CommandException.Usage($"there is no terminal to ask for the {what} at; name a file with {options}");
 
     private static string FirstLine(Stream stream, string from)
     {

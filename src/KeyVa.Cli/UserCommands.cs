@@ -74,14 +74,29 @@ internal static class UserCommands
 
     private static Command CreatePassword(Session session)
     {
-        Argument<string> name = Name();
+        Argument<string?> name = new("NAME") { Description = "The user [default: you, for which the old password is asked]", Arity = ArgumentArity.ZeroOrOne };
         Option<string?> file = NewPasswordFile();
+        Option<string?> oldFile = new("--old-password-file") { Description = "Of your own: a file with the password until now in its first line [default: it is asked for]", HelpName = "FILE" };
         Option<bool> none = new("--none") { Description = "Take the password away" };
-        return CommandTree.Command(session, "passwd", "Give a user another password; whoever came in by the old one has to come in anew", [name, file, none], async invocation =>
-            Finish(
-                invocation,
-                await invocation.Control.Users.SetPasswordAsync(invocation.Get(name), invocation.Get(none) ? null : NewPassword(invocation, file), invocation.Cancellation),
-                "has another password"));
+        return CommandTree.Command(session, "passwd", "Give a user, or yourself, another password; whoever came in by the old one has to come in anew", [name, file, oldFile, none], async invocation =>
+        {
+            string? user = invocation.Get(name);
+            if (user is null ? invocation.Get(none) : invocation.Get(oldFile) is not null)
+            {
+                throw CommandException.Usage(user is null
+                    ? "your own password can be changed, not taken away; name the user whose password is to go"
+                    : "the old password is asked for one's own alone; leave NAME away");
+            }
+
+            if (user is null)
+            {
+                string old = invocation.Get(oldFile) is { } path ? SecretInput.OfFile(path) : SecretInput.Known(invocation.Terminal, "old password", "--old-password-file");
+                return Finish(invocation, await invocation.Control.Users.ChangeOwnPasswordAsync(old, NewPassword(invocation, file), invocation.Cancellation), "has another password");
+            }
+
+            string? password = invocation.Get(none) ? null : NewPassword(invocation, file);
+            return Finish(invocation, await invocation.Control.Users.SetPasswordAsync(user, password, invocation.Cancellation), "has another password");
+        });
     }
 
     private static Command CreateToken(Session session)

@@ -17,11 +17,12 @@ internal static class WriteCommands
         Option<bool> ifAbsent = new("--if-absent") { Description = "Only if the key does not exist" };
         Option<bool> ifPresent = new("--if-present") { Description = "Only if the key exists" };
         Option<long?> ifVersion = new("--if-version") { Description = "Only if the key is at exactly this version", HelpName = "N" };
+        Option<string?> ack = AcknowledgementOption.Create();
         return CommandTree.Command(
             session,
             "set",
             "Write a key; tells its version",
-            [key, value, file, ttl, ifAbsent, ifPresent, ifVersion],
+            [key, value, file, ttl, ifAbsent, ifPresent, ifVersion, ack],
             async invocation =>
             {
                 Condition condition = Condition(invocation.Get(ifAbsent), invocation.Get(ifPresent), invocation.Get(ifVersion));
@@ -29,22 +30,24 @@ internal static class WriteCommands
                 {
                     Expiry = invocation.Get(ttl) is { } time ? Expiry.In(TimeText.Parse(time, "--ttl")) : Expiry.Never,
                     Condition = condition,
+                    Acknowledgement = AcknowledgementOption.Read(invocation, ack),
                 };
                 byte[] keyBytes = invocation.Key(invocation.Get(key));
                 byte[] bytes = await ValueAsync(invocation, invocation.Get(value), invocation.Get(file));
                 WriteResult result = await invocation.Keys.UpsertAsync(keyBytes, bytes, options, invocation.Cancellation);
-                return Finish(invocation, result);
+                return Finish(invocation, result, options.Acknowledgement);
             });
     }
 
     public static Command CreateMultiSet(Session session)
     {
         Argument<string[]> pairs = new("KEY VALUE") { Description = "Keys, each with its value behind it", Arity = ArgumentArity.OneOrMore };
+        Option<string?> ack = AcknowledgementOption.Create();
         return CommandTree.Command(
             session,
             "mset",
             "Write several keys, all or nothing, at one version",
-            [pairs],
+            [pairs, ack],
             async invocation =>
             {
                 string[] words = invocation.Get(pairs);
@@ -53,13 +56,13 @@ internal static class WriteCommands
                     throw CommandException.Usage($"the last key '{words[^1]}' has no value; write KEY VALUE KEY VALUE …");
                 }
 
-                using WriteBatch batch = new();
+                using WriteBatch batch = new() { Acknowledgement = AcknowledgementOption.Read(invocation, ack) };
                 for (int i = 0; i < words.Length; i += 2)
                 {
                     batch.Put(invocation.Key(words[i]), KeyText.ParseUtf8(words[i + 1], "value"));
                 }
 
-                return Finish(invocation, await invocation.Keys.WriteAsync(batch, invocation.Cancellation));
+                return Finish(invocation, await invocation.Keys.WriteAsync(batch, invocation.Cancellation), batch.Acknowledgement);
             });
     }
 
@@ -67,18 +70,20 @@ internal static class WriteCommands
     {
         Argument<string[]> keys = new("KEY") { Description = "The keys", Arity = ArgumentArity.ZeroOrMore };
         Option<long?> ifVersion = new("--if-version") { Description = "Only if the key (one) is at exactly this version", HelpName = "N" };
+        Option<string?> ack = AcknowledgementOption.Create();
         RemovedRange range = new();
         return CommandTree.Command(
             session,
             "del",
             "Remove keys, all or nothing; tells how many were there. Exit code 1 if one was not. Or remove a range, whatever is in it",
-            [keys, ifVersion, range.Prefix, range.From, range.To, range.All],
+            [keys, ifVersion, range.Prefix, range.From, range.To, range.All, ack],
             async invocation =>
             {
                 string[] texts = invocation.Get(keys);
+                Acknowledgement asked = AcknowledgementOption.Read(invocation, ack);
                 if (range.IsGiven(invocation))
                 {
-                    return await RemovedRange.RunAsync(invocation, range.Read(invocation, texts.Length > 0 || invocation.Get(ifVersion) is not null));
+                    return await RemovedRange.RunAsync(invocation, range.Read(invocation, texts.Length > 0 || invocation.Get(ifVersion) is not null), asked);
                 }
 
                 if (texts.Length == 0)
@@ -91,14 +96,14 @@ internal static class WriteCommands
                     throw CommandException.Usage("--if-version goes with one key");
                 }
 
-                using WriteBatch batch = new();
+                using WriteBatch batch = new() { Acknowledgement = asked };
                 foreach (string text in texts)
                 {
                     batch.Remove(invocation.Key(text), Condition(false, false, invocation.Get(ifVersion)));
                 }
 
                 WriteResult result = await invocation.Keys.WriteAsync(batch, invocation.Cancellation);
-                return FinishDelete(invocation, result, texts);
+                return FinishDelete(invocation, result, texts, asked);
             });
     }
 
@@ -162,7 +167,7 @@ internal static class WriteCommands
         return bytes.ToArray();
     }
 
-    private static int Finish(Invocation invocation, in WriteResult result)
+    private static int Finish(Invocation invocation, in WriteResult result, Acknowledgement asked)
     {
         if (!result.IsOk)
         {
@@ -170,19 +175,24 @@ internal static class WriteCommands
         }
 
         long version = result.Version;
+        WriteReceipt receipt = result.Receipt;
         if (invocation.Json)
         {
-            invocation.WriteJson(json => json.WriteNumber("version"u8, version));
+            invocation.WriteJson(json =>
+            {
+                json.WriteNumber("version"u8, version);
+                AcknowledgementOption.Write(json, asked, receipt);
+            });
         }
         else
         {
-            invocation.Terminal.Out.WriteLine(version == 0 ? "written, to be committed" : $"version {version}");
+            invocation.Terminal.Out.WriteLine(version == 0 ? "written, to be committed" : $"version {version}{AcknowledgementOption.Text(asked, receipt)}");
         }
 
         return ExitCode.Done;
     }
 
-    private static int FinishDelete(Invocation invocation, in WriteResult result, string[] keys)
+    private static int FinishDelete(Invocation invocation, in WriteResult result, string[] keys, Acknowledgement asked)
     {
         if (!result.IsOk)
         {
@@ -190,9 +200,11 @@ internal static class WriteCommands
         }
 
         long version = result.Version;
+        WriteReceipt receipt = result.Receipt;
+        bool isKnown = receipt.Class is not (AcknowledgementClass.Async or AcknowledgementClass.SemiSync);
         int removed = result.Removed.Span.Count(true);
         List<string> missing = [];
-        for (int i = 0; i < keys.Length; i++)
+        for (int i = 0; i < keys.Length && isKnown; i++)
         {
             if (!result.Removed.Span[i])
             {
@@ -204,13 +216,22 @@ internal static class WriteCommands
         {
             invocation.WriteJson(json =>
             {
-                json.WriteNumber("removed"u8, removed);
+                if (isKnown)
+                {
+                    json.WriteNumber("removed"u8, removed);
+                }
+
                 json.WriteNumber("version"u8, version);
+                AcknowledgementOption.Write(json, asked, receipt);
             });
+        }
+        else if (!isKnown)
+        {
+            invocation.Terminal.Out.WriteLine($"version {version}{AcknowledgementOption.Text(asked, receipt)}");
         }
         else
         {
-            invocation.Terminal.Out.WriteLine(removed == keys.Length && removed == 1 ? "removed" : $"removed {removed} of {keys.Length}");
+            invocation.Terminal.Out.WriteLine(removed == keys.Length && removed == 1 ? $"removed{AcknowledgementOption.Text(asked, receipt)}" : $"removed {removed} of {keys.Length}{AcknowledgementOption.Text(asked, receipt)}");
         }
 
         return missing.Count == 0

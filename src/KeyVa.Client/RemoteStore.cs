@@ -113,7 +113,7 @@ public sealed class RemoteStore : IStore
         Wire.Put put = WireRecord.ToPut(
             WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
-            Methods.Upsert, new Wire.UpsertRequest { Puts = { put } }, isRead: false, cancellation);
+            Methods.Upsert, new Wire.UpsertRequest { Puts = { put }, Acknowledgement = WireReceipt.ToMessage(options.Acknowledgement) }, isRead: false, cancellation);
         return ToResult(reply);
     }
 
@@ -122,8 +122,8 @@ public sealed class RemoteStore : IStore
         ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
     {
         // The batch must live until the call is done, cancelled or not.
-        using WriteBatch batch = new();
-        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options), cancellation);
+        using WriteBatch batch = new() { Acknowledgement = options.Acknowledgement };
+        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options with { Acknowledgement = default }), cancellation);
     }
 
     /// <inheritdoc/>
@@ -138,7 +138,7 @@ public sealed class RemoteStore : IStore
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
             Methods.Remove, new Wire.RemoveRequest { Removals = { removal } }, isRead: false, cancellation);
         WriteResult result = ToResult(reply);
-        return reply.Message is { Removed: [false] } ? new WriteResult { Status = Status.NotFound, FailedOperation = -1 } : result;
+        return reply.Message is { Removed: [false] } ? new WriteResult { Status = Status.NotFound, FailedOperation = -1, Receipt = result.Receipt } : result;
     }
 
     /// <inheritdoc/>
@@ -154,7 +154,7 @@ public sealed class RemoteStore : IStore
     public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        Wire.WriteRequest request = new();
+        Wire.WriteRequest request = new() { Acknowledgement = WireReceipt.ToMessage(batch.Acknowledgement) };
         WireBatch.AddTo(request.Operations, batch);
         Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
         WriteResult result = ToResult(reply);
@@ -326,13 +326,14 @@ public sealed class RemoteStore : IStore
     }
 
     internal static WriteResult ToResult(Reply<Wire.WriteResponse> reply) => reply.Message is { } done
-        ? new WriteResult { Version = done.Version, FailedOperation = -1, Merged = Merged(done) }
+        ? new WriteResult { Version = done.Version, FailedOperation = -1, Merged = Merged(done), Receipt = WireReceipt.Of(done.Receipt) }
         : new WriteResult
         {
             Status = reply.Status,
             Detail = reply.Detail,
             FailedOperation = (int)reply.Number("keyva-failed-operation", -1),
             CurrentVersion = reply.Number("keyva-current-version", 0),
+            Receipt = WireReceipt.Of(reply),
         };
 
     private static ReadOnlyMemory<byte>[] Merged(Wire.WriteResponse done) =>

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using KeyVa.Indexes;
 using KeyVa.Merges;
+using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Transactions;
 using Methods = KeyVa.Protocol.V1.Methods;
@@ -124,6 +125,11 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
     public ValueTask<WriteResult> PutAsync(
         ReadOnlyMemory<byte> key, ReadOnlyMemory<byte> value, WriteOptions options = default, CancellationToken cancellation = default)
     {
+        if (options.Acknowledgement.Early > 0)
+        {
+            return ValueTask.FromResult(AcknowledgementRules.InTransaction);
+        }
+
         Wire.Put put = WireRecord.ToPut(
             WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
         return WriteAsync(new Wire.Operation { Put = put }, cancellation);
@@ -134,8 +140,8 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
         ReadOnlyMemory<byte> key, MergeFunction function, ReadOnlyMemory<byte> operand, WriteOptions options = default, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(function);
-        using WriteBatch batch = new();
-        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options), cancellation);
+        using WriteBatch batch = new() { Acknowledgement = options.Acknowledgement };
+        return await WriteAsync(batch.Merge(key.Span, function, operand.Span, options with { Acknowledgement = default }), cancellation);
     }
 
     /// <inheritdoc/>
@@ -160,6 +166,11 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
     public async ValueTask<WriteResult> WriteAsync(WriteBatch batch, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(batch);
+        if (batch.Acknowledgement.Early > 0)
+        {
+            return AcknowledgementRules.InTransaction;
+        }
+
         Wire.TxnWriteRequest request = new() { Id = Id };
         WireBatch.AddTo(request.Operations, batch);
         Reply<Wire.WriteResponse> reply = await CallAsync(Methods.TxnWrite, request, isRead: false, cancellation);
@@ -194,7 +205,7 @@ public sealed class RemoteTransaction : ITransaction, IAttempt
     {
         Reply<Wire.CommitResponse> reply = await CallAsync(Methods.Commit, new Wire.CommitRequest { Id = Id }, isRead: false, cancellation);
         _isOver = true;
-        return reply.Message is { } done ? new CommitResult { Version = done.Version } : ToCommit(reply.Status, reply.Detail, reply.Trailers);
+        return reply.Message is { } done ? new CommitResult { Version = done.Version, Receipt = WireReceipt.Of(done.Receipt) } : ToCommit(reply.Status, reply.Detail, reply.Trailers);
     }
 
     /// <inheritdoc/>

@@ -69,6 +69,16 @@ public sealed class RemoteUsers
     public async ValueTask<RemoteUser> SetPasswordAsync(string name, string? password, CancellationToken cancellation = default) =>
         ToUser((await CallAsync(Methods.SetUserPassword, new Wire.SetUserPasswordRequest { Name = name, Password = password ?? "" }, isRead: false, cancellation)).User);
 
+    /// <summary>
+    /// Changes the password of whoever this client is, for the old one (no token does). Whoever came in by the old one, this client too, has to come
+    /// in anew.
+    /// </summary>
+    public async ValueTask<RemoteUser> ChangeOwnPasswordAsync(string oldPassword, string newPassword, CancellationToken cancellation = default)
+    {
+        Wire.ChangeOwnPasswordRequest request = new() { OldPassword = oldPassword, NewPassword = newPassword };
+        return ToUser((await CallAsync(Methods.ChangeOwnPassword, request, isRead: false, cancellation)).User);
+    }
+
     /// <summary>Says which client certificates are a user (<c>sha256:FINGERPRINT</c> or <c>subject:NAME</c>), in place of those that are.</summary>
     public async ValueTask<RemoteUser> SetCertificatesAsync(string name, IEnumerable<string> certificates, CancellationToken cancellation = default)
     {

@@ -158,6 +158,26 @@ public sealed class ClusterNode : IAsyncDisposable
         return Status.Ok;
     }
 
+    /// <summary>The partitions that are replicated.</summary>
+    public IReadOnlyCollection<long> Partitions => [.. _driver.Replicas.Keys.Order()];
+
+    /// <summary>
+    /// Waits until so many voters beside the leader have a write on disk, and everything before it, or the time is over; how many have. 0 if the write is lost, which
+    /// one below <see cref="AcknowledgementClass.Sync"/> may be, or if nobody can be asked.
+    /// </summary>
+    public async ValueTask<int> CountReplicasAsync(WriteReceipt receipt, int replicas, TimeSpan timeout, CancellationToken cancellation = default)
+    {
+        if (!_driver.Replicas.ContainsKey(receipt.Partition))
+        {
+            return 0;
+        }
+
+        var count = new ReplicaCount();
+        long most = (long)Math.Min(timeout.TotalMilliseconds, TimeSpan.FromDays(1).TotalMilliseconds);
+        _driver.Post(receipt.Partition, (replica, now) => replica.Count(count, receipt.Term, receipt.Index, (byte)Math.Clamp(replicas, 0, byte.MaxValue), now + most));
+        return await count.Task.WaitAsync(cancellation).ConfigureAwait(false);
+    }
+
     /// <summary>How this node sees its partitions.</summary>
     public async Task<IReadOnlyList<ReplicaStatus>> GetStatusAsync()
     {

@@ -179,6 +179,10 @@ public static class Methods
     public static readonly GrpcMethod<SetUserPasswordRequest, UserResponse> SetUserPassword =
         new(ControlPlane, "SetUserPassword", SetUserPasswordRequest.Parser, UserResponse.Parser);
 
+    /// <summary>ChangeOwnPassword, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<ChangeOwnPasswordRequest, UserResponse> ChangeOwnPassword =
+        new(ControlPlane, "ChangeOwnPassword", ChangeOwnPasswordRequest.Parser, UserResponse.Parser);
+
     /// <summary>SetUserCertificates, as control.proto describes it.</summary>
     public static readonly GrpcMethod<SetUserCertificatesRequest, UserResponse> SetUserCertificates =
         new(ControlPlane, "SetUserCertificates", SetUserCertificatesRequest.Parser, UserResponse.Parser);

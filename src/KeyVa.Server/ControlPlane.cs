@@ -7,7 +7,7 @@ using Wire = KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>The gRPC control plane: control.proto on the store. Thread-safe.</summary>
-internal sealed class ControlPlane(Store store, MetricList metrics, OperationCalls operations, GrpcGuard guard, UserStore users, TimeProvider clock)
+internal sealed class ControlPlane(Store store, MetricList metrics, OperationCalls operations, GrpcGuard guard, UserStore users, OwnPassword ownPassword, TimeProvider clock)
 {
     /// <summary>Between two messages about a snapshot that is under way.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
@@ -17,7 +17,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
 
     private readonly IndexCalls _indexes = new(store, clock);
     private readonly TransactionControl _transactions = new(store);
-    private readonly UserCalls _users = new(users);
+    private readonly UserCalls _users = new(users, ownPassword);
 
     /// <summary>The service, to be served.</summary>
     public GrpcService ToService() => operations.AddTo(new GrpcService(Methods.ControlPlane))
@@ -38,6 +38,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
         .Unary(Methods.RemoveUser, guard.Unary<RemoveUserRequest, UserResponse>(Operation.Other, _users.RemoveAsync))
         .Unary(Methods.SetUserGrants, guard.Unary<SetUserGrantsRequest, UserResponse>(Operation.Other, _users.SetGrantsAsync))
         .Unary(Methods.SetUserPassword, guard.Unary<SetUserPasswordRequest, UserResponse>(Operation.Other, _users.SetPasswordAsync))
+        .Unary(Methods.ChangeOwnPassword, guard.Unary<ChangeOwnPasswordRequest, UserResponse>(Operation.Other, _users.ChangeOwnPasswordAsync))
         .Unary(Methods.SetUserCertificates, guard.Unary<SetUserCertificatesRequest, UserResponse>(Operation.Other, _users.SetCertificatesAsync))
         .Unary(Methods.AddUserToken, guard.Unary<AddUserTokenRequest, AddUserTokenResponse>(Operation.Other, _users.AddTokenAsync))
         .Unary(Methods.RemoveUserToken, guard.Unary<RemoveUserTokenRequest, UserResponse>(Operation.Other, _users.RemoveTokenAsync));

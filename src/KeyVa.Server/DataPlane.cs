@@ -91,15 +91,20 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> UpsertAsync(UpsertRequest request, GrpcCallContext call)
     {
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        {
+            return GrpcRefusal.Malformed(call, unclear);
+        }
+
         if (request.Puts.Count == 1)
         {
             Put put = request.Puts[0];
             return ProtoBatch.TryReadOptions(put, out WriteOptions options, out string refused)
-                ? Answer(await store.UpsertAsync(put.Key.Memory, put.Value.Memory, options), call)
+                ? Answer(await store.UpsertAsync(put.Key.Memory, put.Value.Memory, options with { Acknowledgement = acknowledgement }), call)
                 : GrpcRefusal.Malformed(call, "puts[0] " + refused);
         }
 
-        using WriteBatch batch = new();
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
         return ProtoBatch.TryAdd(batch, request.Puts, out string wrong)
             ? Answer(await store.WriteAsync(batch), call)
             : GrpcRefusal.Malformed(call, wrong);
@@ -107,7 +112,12 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> RemoveAsync(RemoveRequest request, GrpcCallContext call)
     {
-        using WriteBatch batch = new();
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        {
+            return GrpcRefusal.Malformed(call, unclear);
+        }
+
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
         return ProtoBatch.TryAdd(batch, request.Removals, out string wrong)
             ? Answer(await store.WriteAsync(batch), call, static _ => true, request.Removals.Count)
             : GrpcRefusal.Malformed(call, wrong);
@@ -115,7 +125,12 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(WriteRequest request, GrpcCallContext call)
     {
-        using WriteBatch batch = new();
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        {
+            return GrpcRefusal.Malformed(call, unclear);
+        }
+
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
         return ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions)
             ? Answer(
                 await store.WriteAsync(batch), call,

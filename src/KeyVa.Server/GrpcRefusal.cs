@@ -46,6 +46,19 @@ internal static class GrpcRefusal
         return new GrpcStatus(CodeOf(status), detail ?? StatusNames.Detail(status));
     }
 
+    /// <summary>Refuses a call that may be made again after a while.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, Status status, string? detail, TimeSpan retryAfter)
+    {
+        if (retryAfter > TimeSpan.Zero)
+        {
+            string milliseconds = Math.Ceiling(retryAfter.TotalMilliseconds).ToString("F0", CultureInfo.InvariantCulture);
+            call.ResponseTrailers.Add(RetryTrailer, milliseconds);
+            call.ResponseTrailers.Add(PushbackTrailer, milliseconds);
+        }
+
+        return Of(call, status, detail);
+    }
+
     /// <summary>Refuses a request before there is a call of it.</summary>
     internal static void Write(HttpContext http, Status status, string detail, TimeSpan retryAfter)
     {
@@ -79,6 +92,11 @@ internal static class GrpcRefusal
         if (result.Status == Status.ConditionFailed)
         {
             call.ResponseTrailers.Add(VersionTrailer, result.CurrentVersion.ToString(CultureInfo.InvariantCulture));
+        }
+
+        if (result.Receipt.IsSet)
+        {
+            call.ResponseTrailers.Add(Receipts.ReceiptTrailer, Receipts.ToTrailer(result.Receipt));
         }
 
         return Of(call, result.Status, result.Detail);

@@ -60,6 +60,26 @@ internal static class JsonUser
         return valid && read is not null;
     }
 
+    /// <summary>Reads <c>{"old": "...", "password": "..."}</c>; false with what is wrong.</summary>
+    internal static bool TryReadOwnPassword(ReadOnlyMemory<byte> body, out string old, out string next, out string wrong)
+    {
+        string? shown = null;
+        string? read = null;
+        bool valid = TryMembers(body, "old, password", out wrong, (member, value) =>
+        {
+            shown = member == "old" ? Text(value, member) : shown;
+            read = member == "password" ? Text(value, member) : read;
+            return member is "old" or "password";
+        });
+        if (valid && (shown is null || read is null))
+        {
+            wrong = shown is null ? "old is missing, the password until now" : "password is missing";
+        }
+
+        (old, next) = (shown ?? "", read ?? "");
+        return valid && shown is not null && read is not null;
+    }
+
     /// <summary>Tells of a user, and nothing that it proves itself with.</summary>
     internal static void Write(Utf8JsonWriter json, User user)
     {

@@ -235,12 +235,13 @@ public sealed class KeyVaServer : IAsyncDisposable
         TransactionRegistry transactions = new(Store);
         ConsistentReads reads = new(Node);
         Authenticator authenticator = new(_users);
+        OwnPassword ownPassword = new(_users, authenticator);
         RateLimits rates = new(_options.DataLimits, _options.ControlLimits);
         AuditLog audit = new(logs);
-        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, _users, reads);
+        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, _users, ownPassword, reads);
         GrpcGuard guard = new(grpcMeter, observer, failures, _users, reads);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
-        ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _users, _options.Clock);
+        ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _users, ownPassword, _options.Clock);
         GrpcServer control = Serve(new ClusterControl(Node, guard).AddTo(operators.ToService()), ControlReflection.Descriptor);
 
         HttpGate Gate(RequestDelegate next, Func<HttpContext, Permission> find, bool isGrpc) =>
@@ -262,7 +263,12 @@ public sealed class KeyVaServer : IAsyncDisposable
             WarnIfUnencrypted(plan.Name, listener.Address);
         }
 
-        _resp = RespListener.Start(new RespDoor(Store, _options, failures, observer, respMeter, _configuration, authenticator, _users, rates, audit), _options, CertificatesOf(RespListener.Name), _log);
+        RespDoor resp = new(Store, _options, failures, observer, respMeter, _configuration, authenticator, _users, ownPassword, rates, audit)
+        {
+            Cluster = Node.Cluster,
+            ConfirmsReads = Node.Cluster is not null && !_options.RespReadsLocal,
+        };
+        _resp = RespListener.Start(resp, _options, CertificatesOf(RespListener.Name), _log);
         string address = Shown(_resp.Address);
         _log.Listening(RespListener.Name, address);
         WarnIfUnencrypted(RespListener.Name, _resp.Address);

@@ -41,11 +41,6 @@ internal sealed class Listener : IAsyncDisposable
     private readonly KestrelServer _kestrel;
     private readonly HttpGate _gate;
 
-    // shared, atomic
-    private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private int _connections;
-    private int _stopping;
-
     private Listener(ListenerPlan plan, IServiceProvider services)
     {
         Name = plan.Name;
@@ -75,7 +70,7 @@ internal sealed class Listener : IAsyncDisposable
     public IPEndPoint Address => Endpoint!.IPEndPoint!;
 
     /// <summary>Connections open now.</summary>
-    public int Connections => Volatile.Read(ref _connections);
+    public int Connections => _gate.Limits.Connections;
 
     private ListenOptions? Endpoint { get; set; }
 
@@ -109,16 +104,13 @@ internal sealed class Listener : IAsyncDisposable
 
     /// <summary>
     /// Takes no more connections and waits for requests under way until the token breaks them off. When it ends, no
-    /// handler runs any more: Kestrel alone would leave those behind that take their time to notice.
+    /// request is under way any more: Kestrel alone would leave those behind that take their time to notice. Connections
+    /// are not waited for: the end of one that broke at a bad moment may never come.
     /// </summary>
     public async Task StopAsync(CancellationToken cancellation)
     {
         await _kestrel.StopAsync(cancellation);
-        Volatile.Write(ref _stopping, 1);
-        if (Interlocked.CompareExchange(ref _connections, 0, 0) != 0)
-        {
-            await _drained.Task;
-        }
+        await _gate.Limits.StopAsync();
     }
 
     public ValueTask DisposeAsync()
@@ -152,26 +144,15 @@ internal sealed class Listener : IAsyncDisposable
                 return;
             }
 
-            Interlocked.Increment(ref _connections);
-            try
+            using ConnectionSlot slot = new(_gate.Limits, address);
+            HttpConnection http = new(address, _gate.Rates, Name == "control" ? Plane.Control : Plane.Data);
+            connection.Features.Set(http);
+            if (_gate.Rates.CountsBytes)
             {
-                HttpConnection http = new(address, _gate.Rates, Name == "control" ? Plane.Control : Plane.Data);
-                connection.Features.Set(http);
-                if (_gate.Rates.CountsBytes)
-                {
-                    connection.Transport = new CountedPipe(connection.Transport, http.Count);
-                }
+                connection.Transport = new CountedPipe(connection.Transport, http.Count);
+            }
 
-                await next(connection);
-            }
-            finally
-            {
-                _gate.Limits.Leave(address);
-                if (Interlocked.Decrement(ref _connections) == 0 && Volatile.Read(ref _stopping) == 1)
-                {
-                    _drained.TrySetResult();
-                }
-            }
+            await next(connection);
         };
 
     /// <summary>Gives each request to the handler. Contexts live as long as their connection or stream.</summary>

@@ -40,6 +40,9 @@ internal sealed class Problem
     /// <summary>The operation of a batch that was refused, counted from 0.</summary>
     public int? FailedOperation { get; init; }
 
+    /// <summary>Of a write that came less far than it was to: how far; none if nothing is known.</summary>
+    public WriteReceipt Receipt { get; private init; }
+
     /// <summary>After a conflict: the key that another has changed.</summary>
     public ReadOnlyMemory<byte>? ConflictKey { get; private init; }
 
@@ -60,6 +63,7 @@ internal sealed class Problem
     {
         CurrentVersion = result.Status == Status.ConditionFailed ? result.CurrentVersion : null,
         FailedOperation = batch && result.FailedOperation >= 0 ? result.FailedOperation : null,
+        Receipt = result.Receipt,
     };
 
     /// <summary>A refusal to read what was, or to go back to it.</summary>
@@ -138,6 +142,7 @@ internal sealed class Problem
             response.Headers.Allow = Allow;
         }
 
+        Receipts.Add(response.Headers, Receipt);
         ArrayBufferWriter<byte> body = new(512);
         using (Utf8JsonWriter json = new(body, RestJson.WriterOptions))
         {

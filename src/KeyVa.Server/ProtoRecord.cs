@@ -65,9 +65,12 @@ internal static class ProtoRecord
     /// <param name="operations">How many operations the batch had.</param>
     internal static Wire.WriteResponse Of(in WriteResult result, Func<int, bool>? isRemoval, int operations)
     {
-        Wire.WriteResponse response = new() { Version = result.Version };
+        Wire.WriteResponse response = new() { Version = result.Version, Receipt = Receipts.ToMessage(result.Receipt) };
         ReadOnlySpan<bool> removed = result.Removed.Span;
-        for (int i = 0; i < operations && isRemoval is not null; i++)
+
+        // Before it is applied nobody knows what was there.
+        bool isApplied = result.Receipt.Class is not (AcknowledgementClass.Async or AcknowledgementClass.SemiSync);
+        for (int i = 0; i < operations && isRemoval is not null && isApplied; i++)
         {
             if (isRemoval(i))
             {

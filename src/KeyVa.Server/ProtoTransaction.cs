@@ -57,7 +57,7 @@ internal static class ProtoTransaction
     /// <summary>The answer to a one-shot that was committed.</summary>
     internal static TransactResponse Of(in OneShotResult result)
     {
-        TransactResponse response = new() { Succeeded = result.Succeeded, Version = result.Commit.Version };
+        TransactResponse response = new() { Succeeded = result.Succeeded, Version = result.Commit.Version, Receipt = Receipts.ToMessage(result.Commit.Receipt) };
         foreach ((ReadOnlyMemory<byte> key, Record? record) in result.Records)
         {
             response.Records.Add(ProtoRecord.Of(key, record));

@@ -52,6 +52,9 @@ internal sealed class RequestMeter
     /// <summary>An operation as metrics and logs call it.</summary>
     public static string WordOf(Operation operation) => operation < Operation.Other ? Names[(int)operation] : "other";
 
+    /// <summary>How many requests of an operation took up to 1, 2, 4, ... microseconds, each counted once.</summary>
+    public long[] ByMicroseconds(Operation operation) => _histograms[(int)operation].ByMicroseconds();
+
     /// <summary>The operations that were asked for at least once.</summary>
     public IEnumerable<(string Operation, LatencySummary Latency)> Read()
     {

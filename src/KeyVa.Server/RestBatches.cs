@@ -35,6 +35,12 @@ internal sealed class RestBatches(Store store)
             return;
         }
 
+        if (!Receipts.TryRead(context.Request.Headers, out Acknowledgement acknowledgement, out Problem? unclear))
+        {
+            await unclear!.WriteAsync(context);
+            return;
+        }
+
         using WriteBatch batch = new();
         List<bool> removals = [];
         if (!TryRead(context, body.Memory, batch, removals, out string wrong))
@@ -47,6 +53,12 @@ internal sealed class RestBatches(Store store)
         {
             await denied.WriteAsync(context);
             return;
+        }
+
+        if (acknowledgement.Class != AcknowledgementClass.Default)
+        {
+            // The header is for both forms, and overrides what the message says.
+            batch.Acknowledgement = acknowledgement;
         }
 
         WriteResult result = await store.WriteAsync(batch, CancellationToken.None);
@@ -82,6 +94,11 @@ internal sealed class RestBatches(Store store)
         if (message.Merged.Count > 0)
         {
             WriteMerged(json, message);
+        }
+
+        if (message.Receipt is { } receipt)
+        {
+            RestJson.WriteReceipt(json, receipt);
         }
     }
 
@@ -192,10 +209,13 @@ internal sealed class RestBatches(Store store)
     private bool TryReadProto(ReadOnlyMemory<byte> body, WriteBatch batch, List<bool> removals, out string wrong)
     {
         if (!TryParse(WriteRequest.Parser, body, out WriteRequest request, out wrong)
-            || !ProtoBatch.TryAdd(batch, request.Operations, out wrong, store.MergeFunctions))
+            || !ProtoBatch.TryAdd(batch, request.Operations, out wrong, store.MergeFunctions)
+            || !Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out wrong))
         {
             return false;
         }
+
+        batch.Acknowledgement = acknowledgement;
 
         foreach (Protocol.V1.Operation operation in request.Operations)
         {

@@ -12,7 +12,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, UserStore users, ConsistentReads? reads = null)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, UserStore users, OwnPassword ownPassword, ConsistentReads? reads = null)
 {
     internal const string KeyPrefix = "/kv/";
 
@@ -23,7 +23,7 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
     private readonly RestWatch _watch = new(store, users);
     private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestIndexes _indexes = new(store);
-    private readonly RestUsers _users = new(users);
+    private readonly RestUsers _users = new(users, ownPassword);
     private readonly RestPages _pages = new(store, metrics);
     private readonly RestConfiguration _configuration = new(configuration);
     private readonly RestSlowLog _slowLog = new(observer.Slow);
@@ -172,6 +172,8 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
                 return _indexes.ListAsync(context);
             case RestRoutes.Users when HttpMethods.IsGet(method):
                 return _users.ListAsync(context);
+            case RestRoutes.OwnPassword when HttpMethods.IsPut(method):
+                return _users.ChangeOwnPasswordAsync(context);
             case RestRoutes.Transactions when HttpMethods.IsPost(method):
                 return _transactions.BeginAsync(context);
             case RestRoutes.Transact when HttpMethods.IsPost(method):

@@ -53,6 +53,18 @@ internal static class RestJson
         }
     }
 
+    /// <summary>Writes what a write is told of its place in the log.</summary>
+    internal static void WriteReceipt(Utf8JsonWriter json, Protocol.V1.Receipt receipt)
+    {
+        json.WriteStartObject("receipt");
+        json.WriteNumber("partition", receipt.Partition);
+        json.WriteNumber("term", receipt.Term);
+        json.WriteNumber("index", receipt.Index);
+        json.WriteString("class", new WriteReceipt { Class = (AcknowledgementClass)receipt.Class }.ClassName);
+        json.WriteNumber("replicas", receipt.Replicas);
+        json.WriteEndObject();
+    }
+
     /// <summary>Writes bytes under a name for text, or the one for base64.</summary>
     internal static void WriteBytes(
         Utf8JsonWriter json, ReadOnlySpan<byte> name, ReadOnlySpan<byte> name64, ReadOnlySpan<byte> bytes, bool always64)

@@ -25,6 +25,7 @@ internal static class RestRoutes
     internal const string Users = "/users";
     internal const string User = "/users/{name}";
     internal const string UserPassword = "/users/{name}/password";
+    internal const string OwnPassword = "/password";
     internal const string UserToken = "/users/{name}/tokens/{token}";
     internal const string Metrics = "/metrics";
     internal const string Health = "/healthz";
@@ -61,6 +62,7 @@ internal static class RestRoutes
         new(User, "GET, PUT, DELETE"),
         new(UserPassword, "PUT, DELETE"),
         new(UserToken, "PUT, DELETE"),
+        new(OwnPassword, "PUT"),
         new(Metrics, "GET"),
         new(Health, "GET"),
         new(Ready, "GET"),

@@ -30,7 +30,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             return;
         }
 
-        string id = TransactionIds.Format(transactions.Begin(options, out long number));
+        string id = TransactionIds.Format(transactions.Begin(options, TransactionIds.OwnerOf(context), out long number));
         context.Response.StatusCode = StatusCodes.Status201Created;
         context.Response.Headers.Location = Prefix + id;
         await AnswerAsync(context, json =>
@@ -83,6 +83,11 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
             {
                 json.WriteBoolean("succeeded", message.Succeeded);
                 json.WriteNumber("version", message.Version);
+                if (message.Receipt is { } receipt)
+                {
+                    RestJson.WriteReceipt(json, receipt);
+                }
+
                 RestBatches.WriteRecords(json, message.Records);
             });
         }
@@ -146,7 +151,7 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
     /// <summary>Does a call of a transaction, when those before it are through.</summary>
     private async Task WithAsync(HttpContext context, Guid id, Func<HttpContext, Transaction, Task> work)
     {
-        using TransactionRegistry.Rental rental = await transactions.RentAsync(id, context.RequestAborted);
+        using TransactionRegistry.Rental rental = await transactions.RentAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted);
         await (rental.Transaction is { } transaction ? work(context, transaction) : Problem.NoTransaction().WriteAsync(context));
     }
 
@@ -330,16 +335,16 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
 
     private async Task CommitAsync(HttpContext context, Guid id)
     {
-        CommitResult? result = await transactions.CommitAsync(id, context.RequestAborted);
+        CommitResult? result = await transactions.CommitAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted);
         HttpObservation.Note(context, result?.Times);
         await (result is not { } done ? Problem.NoTransaction().WriteAsync(context)
-            : done.IsOk ? AnswerAsync(context, json => json.WriteNumber("version", done.Version))
+            : done.IsOk ? AnswerAsync(context, json => WriteCommitted(json, done))
             : Problem.Of(done).WriteAsync(context));
     }
 
     private async Task RollbackAsync(HttpContext context, Guid id)
     {
-        if (await transactions.RollbackAsync(id, context.RequestAborted))
+        if (await transactions.RollbackAsync(id, TransactionIds.OwnerOf(context), context.RequestAborted))
         {
             context.Response.StatusCode = StatusCodes.Status204NoContent;
             return;
@@ -379,5 +384,14 @@ internal sealed class RestTransactions(Store store, TransactionRegistry transact
         writeMembers(json);
         json.WriteEndObject();
         json.Flush();
+    }
+
+    private static void WriteCommitted(Utf8JsonWriter json, in CommitResult done)
+    {
+        json.WriteNumber("version", done.Version);
+        if (Receipts.ToMessage(done.Receipt) is { } receipt)
+        {
+            RestJson.WriteReceipt(json, receipt);
+        }
     }
 }

@@ -4,10 +4,10 @@ using Microsoft.AspNetCore.Http;
 namespace KeyVa.Server;
 
 /// <summary>
-/// Users over REST: <c>GET /users</c>, <c>GET, PUT, DELETE /users/{name}</c>, <c>PUT, DELETE /users/{name}/password</c> and
-/// <c>PUT, DELETE /users/{name}/tokens/{token}</c>. Thread-safe.
+/// Users over REST: <c>GET /users</c>, <c>GET, PUT, DELETE /users/{name}</c>, <c>PUT, DELETE /users/{name}/password</c>,
+/// <c>PUT, DELETE /users/{name}/tokens/{token}</c> and, for everybody, <c>PUT /password</c>. Thread-safe.
 /// </summary>
-internal sealed class RestUsers(UserStore users)
+internal sealed class RestUsers(UserStore users, OwnPassword ownPassword)
 {
     internal const string Prefix = "/users/";
 
@@ -37,6 +37,25 @@ internal sealed class RestUsers(UserStore users)
 
         json.WriteEndArray();
     });
+
+    /// <summary>Answers PUT /password.</summary>
+    public async Task ChangeOwnPasswordAsync(HttpContext context)
+    {
+        using RequestBody body = await ReadBodyAsync(context);
+        if (body.IsTooLong)
+        {
+            return;
+        }
+
+        if (!JsonUser.TryReadOwnPassword(body.Memory, out string old, out string next, out string wrong))
+        {
+            await Problem.Malformed(wrong).WriteAsync(context);
+            return;
+        }
+
+        UserResult result = await ownPassword.ChangeAsync(Caller.Of(context), old, next);
+        await (result.Status == Status.Ok ? TellAsync(context, result) : Problem.Refused(result.Status, result.Detail!, result.RetryAfter).WriteAsync(context));
+    }
 
     /// <summary>Answers what is below /users/.</summary>
     public Task RouteAsync(HttpContext context, in RestTarget target)
@@ -125,9 +144,14 @@ internal sealed class RestUsers(UserStore users)
             return;
         }
 
-        context.Response.Headers.CacheControl = "no-store";
         context.Response.StatusCode = result.IsNew || change is UserChange.AddToken ? StatusCodes.Status201Created : StatusCodes.Status200OK;
-        await RestTransactions.AnswerAsync(context, json =>
+        await TellAsync(context, result);
+    }
+
+    private static Task TellAsync(HttpContext context, UserResult result)
+    {
+        context.Response.Headers.CacheControl = "no-store";
+        return RestTransactions.AnswerAsync(context, json =>
         {
             JsonUser.Write(json, result.User!);
             if (result.Secret is { } secret)

@@ -73,7 +73,13 @@ internal sealed class RestValues(Store store)
             return problem.WriteAsync(context);
         }
 
-        return PutAsync(context, key, new WriteOptions { Expiry = query.Expiry, Condition = condition });
+        if (!Receipts.TryRead(context.Request.Headers, out Acknowledgement acknowledgement, out problem))
+        {
+            key.Dispose();
+            return problem!.WriteAsync(context);
+        }
+
+        return PutAsync(context, key, new WriteOptions { Expiry = query.Expiry, Condition = condition, Acknowledgement = acknowledgement });
     }
 
     /// <summary>
@@ -101,13 +107,14 @@ internal sealed class RestValues(Store store)
                 : store.MergeFunctions.Describe(name, query.FunctionVersion));
         }
 
-        if (function is null || !TryReadCondition(context.Request.Headers, key, out Condition condition, out problem))
+        Acknowledgement acknowledgement = default;
+        if (function is null || !TryReadCondition(context.Request.Headers, key, out Condition condition, out problem) || !Receipts.TryRead(context.Request.Headers, out acknowledgement, out problem))
         {
             key.Dispose();
             return problem!.WriteAsync(context);
         }
 
-        return MergeAsync(context, key, function, new WriteOptions { Expiry = query.Expiry, Condition = condition });
+        return MergeAsync(context, key, function, new WriteOptions { Expiry = query.Expiry, Condition = condition, Acknowledgement = acknowledgement });
     }
 
     /// <summary>Answers DELETE.</summary>
@@ -123,13 +130,14 @@ internal sealed class RestValues(Store store)
             return problem.WriteAsync(context);
         }
 
-        if (!TryReadCondition(context.Request.Headers, key, out Condition condition, out problem))
+        Acknowledgement acknowledgement = default;
+        if (!TryReadCondition(context.Request.Headers, key, out Condition condition, out problem) || !Receipts.TryRead(context.Request.Headers, out acknowledgement, out problem))
         {
             key.Dispose();
-            return problem.WriteAsync(context);
+            return problem!.WriteAsync(context);
         }
 
-        return RemoveAsync(context, key, condition);
+        return RemoveAsync(context, key, condition, acknowledgement);
     }
 
     private async Task PutAsync(HttpContext context, RestKey key, WriteOptions options)
@@ -153,6 +161,7 @@ internal sealed class RestValues(Store store)
         }
 
         context.Response.StatusCode = StatusCodes.Status204NoContent;
+        Receipts.Add(context.Response.Headers, result.Receipt);
         context.Response.Headers.ETag = EntityTags.Of(result.Version);
     }
 
@@ -179,14 +188,15 @@ internal sealed class RestValues(Store store)
         ReadOnlyMemory<byte> value = result.Merged[0];
         context.Response.Headers.ContentType = OctetStream;
         context.Response.Headers.ContentLength = value.Length;
+        Receipts.Add(context.Response.Headers, result.Receipt);
         context.Response.Headers.ETag = EntityTags.Of(result.Version);
         await context.Response.BodyWriter.WriteAsync(value);
     }
 
-    private async Task RemoveAsync(HttpContext context, RestKey key, Condition condition)
+    private async Task RemoveAsync(HttpContext context, RestKey key, Condition condition, Acknowledgement acknowledgement)
     {
         using RestKey held = key;
-        WriteResult result = await store.RemoveAsync(key.Memory, condition, CancellationToken.None);
+        WriteResult result = await store.RemoveAsync(key.Memory, condition, acknowledgement, CancellationToken.None);
         HttpObservation.Note(context, result.Times);
         if (!result.IsOk)
         {
@@ -195,6 +205,7 @@ internal sealed class RestValues(Store store)
         }
 
         context.Response.StatusCode = StatusCodes.Status204NoContent;
+        Receipts.Add(context.Response.Headers, result.Receipt);
         context.Response.Headers[VersionHeader] = result.Version.ToString(CultureInfo.InvariantCulture);
     }
 

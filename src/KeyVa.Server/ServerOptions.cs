@@ -46,6 +46,9 @@ public sealed record ServerOptions
     /// <summary>A Redis client that sends nothing for so long is cut off, unless it is subscribed. Default: zero, never.</summary>
     public TimeSpan RespIdleTimeout { get; init; }
 
+    /// <summary>In a cluster, Redis clients read what the node has, however old, instead of everything that was acknowledged before. Default: false.</summary>
+    public bool RespReadsLocal { get; init; }
+
     /// <summary>The longest command of a Redis client in bytes; one value of the largest size always fits. Default: 16 MiB.</summary>
     public int RespMaxRequestBytes { get; init; } = 16 << 20;
 

@@ -1,4 +1,6 @@
 using System.Globalization;
+using KeyVa.Server.Identity;
+using Microsoft.AspNetCore.Http;
 
 namespace KeyVa.Server;
 
@@ -7,13 +9,16 @@ internal static class TransactionIds
 {
     /// <summary>What to say of an id that there is not.</summary>
     internal const string Unknown =
-        "there is no transaction of this id: it was committed or rolled back, or its time limit passed, or the server was started since; begin another one";
+        "there is no transaction of this id: it was committed or rolled back, or its time limit passed, or the server was started since, or another user began it; begin another one";
 
     /// <summary>An id as text: 32 hexadecimal digits.</summary>
     internal static string Format(Guid id) => id.ToString("N", CultureInfo.InvariantCulture);
 
     /// <summary>An id of its text; of any other text one that no transaction has.</summary>
     internal static Guid Parse(ReadOnlySpan<char> text) => Guid.TryParseExact(text, "N", out Guid id) ? id : Guid.Empty;
+
+    /// <summary>Whose the transactions are that a request begins and works with; empty while there are no users.</summary>
+    internal static string OwnerOf(HttpContext http) => Caller.Of(http).User?.Name ?? "";
 
     internal static string NoSavepoint(int number) =>
         string.Create(CultureInfo.InvariantCulture, $"the transaction has no savepoint {number}; they count from 1, and 0 is its beginning");

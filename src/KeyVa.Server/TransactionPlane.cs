@@ -8,7 +8,7 @@ namespace KeyVa.Server;
 
 /// <summary>The transactions of the gRPC data plane. Thread-safe.</summary>
 /// <remarks>
-/// What belongs to a transaction does so by its id, never by a connection: whoever has lost one goes on over another. Nothing of
+/// What belongs to a transaction does so by its id and its user, never by a connection: whoever has lost one goes on over another. Nothing of
 /// a transaction is cancelled when its caller goes away but the wait for the call before.
 /// </remarks>
 internal sealed class TransactionPlane(Store store, TransactionRegistry transactions, GrpcGuard guard)
@@ -36,7 +36,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
             return new(GrpcRefusal.Malformed(call, wrong));
         }
 
-        Guid id = transactions.Begin(options, out long number);
+        Guid id = transactions.Begin(options, TransactionIds.OwnerOf(call.HttpContext), out long number);
         return new(new BeginResponse { Id = TransactionIds.Format(id), Number = number, TimeLimitMs = (long)options.TimeLimit.TotalMilliseconds });
     }
 
@@ -44,7 +44,7 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
     private async ValueTask<GrpcResult<T>> WithAsync<T>(string id, GrpcCallContext call, Func<Transaction, ValueTask<GrpcResult<T>>> work)
         where T : class
     {
-        using TransactionRegistry.Rental rental = await transactions.RentAsync(TransactionIds.Parse(id), call.CancellationToken);
+        using TransactionRegistry.Rental rental = await transactions.RentAsync(TransactionIds.Parse(id), TransactionIds.OwnerOf(call.HttpContext), call.CancellationToken);
         return rental.Transaction is { } transaction ? await work(transaction) : NoTransaction(call);
     }
 
@@ -154,15 +154,15 @@ internal sealed class TransactionPlane(Store store, TransactionRegistry transact
 
     private async ValueTask<GrpcResult<CommitResponse>> CommitAsync(CommitRequest request, GrpcCallContext call)
     {
-        CommitResult? result = await transactions.CommitAsync(TransactionIds.Parse(request.Id), call.CancellationToken);
+        CommitResult? result = await transactions.CommitAsync(TransactionIds.Parse(request.Id), TransactionIds.OwnerOf(call.HttpContext), call.CancellationToken);
         HttpObservation.Note(call.HttpContext, result?.Times);
         return result is not { } done ? NoTransaction(call)
-            : done.IsOk ? new CommitResponse { Version = done.Version }
+            : done.IsOk ? new CommitResponse { Version = done.Version, Receipt = Receipts.ToMessage(done.Receipt) }
             : GrpcRefusal.Of(call, done);
     }
 
     private async ValueTask<GrpcResult<RollbackResponse>> RollbackAsync(RollbackRequest request, GrpcCallContext call) =>
-        await transactions.RollbackAsync(TransactionIds.Parse(request.Id), call.CancellationToken) ? new RollbackResponse() : NoTransaction(call);
+        await transactions.RollbackAsync(TransactionIds.Parse(request.Id), TransactionIds.OwnerOf(call.HttpContext), call.CancellationToken) ? new RollbackResponse() : NoTransaction(call);
 
     private async ValueTask<GrpcResult<TransactResponse>> TransactAsync(TransactRequest request, GrpcCallContext call)
     {

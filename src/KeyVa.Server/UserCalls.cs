@@ -7,7 +7,7 @@ using Wire = KeyVa.Protocol.V1;
 namespace KeyVa.Server;
 
 /// <summary>The calls of control.proto about users. Thread-safe.</summary>
-internal sealed class UserCalls(UserStore users)
+internal sealed class UserCalls(UserStore users, OwnPassword ownPassword)
 {
     /// <summary>Answers WhoAmI.</summary>
     internal static ValueTask<GrpcResult<WhoAmIResponse>> WhoAmI(WhoAmIRequest request, GrpcCallContext call)
@@ -47,6 +47,15 @@ internal sealed class UserCalls(UserStore users)
     /// <summary>Answers SetUserPassword.</summary>
     internal ValueTask<GrpcResult<UserResponse>> SetPasswordAsync(SetUserPasswordRequest request, GrpcCallContext call) =>
         ChangeAsync(new UserChange.SetPassword(request.Name, TextOrNull(request.Password)), call);
+
+    /// <summary>Answers ChangeOwnPassword.</summary>
+    internal async ValueTask<GrpcResult<UserResponse>> ChangeOwnPasswordAsync(ChangeOwnPasswordRequest request, GrpcCallContext call)
+    {
+        UserResult result = await ownPassword.ChangeAsync(Caller.Of(call.HttpContext), request.OldPassword, request.NewPassword);
+        return result.Status == Status.Ok
+            ? new UserResponse { User = ToMessage(result.User!) }
+            : GrpcRefusal.Of(call, result.Status, result.Detail, result.RetryAfter);
+    }
 
     /// <summary>Answers SetUserCertificates.</summary>
     internal ValueTask<GrpcResult<UserResponse>> SetCertificatesAsync(SetUserCertificatesRequest request, GrpcCallContext call) =>

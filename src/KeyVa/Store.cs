@@ -185,6 +185,7 @@ public sealed class Store : IStore
         SyncWriteRequest request = SyncWriteRequest.ForThisThread;
         request.OwnCommand.Clear();
         request.OwnCommand.Put(key, value, options);
+        request.OwnCommand.Acknowledgement = options.Acknowledgement;
         return _writes.Write(request, key, request.OwnCommand);
     }
 
@@ -199,6 +200,7 @@ public sealed class Store : IStore
         SyncWriteRequest request = SyncWriteRequest.ForThisThread;
         request.OwnCommand.Clear();
         request.OwnCommand.Merge(key, function, operand, options);
+        request.OwnCommand.Acknowledgement = options.Acknowledgement;
         return _writes.Write(request, key, request.OwnCommand);
     }
 
@@ -438,6 +440,7 @@ public sealed class Store : IStore
         cancellation.ThrowIfCancellationRequested();
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Put(key.Span, value.Span, options);
+        request.OwnCommand.Acknowledgement = options.Acknowledgement;
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
 
@@ -449,6 +452,7 @@ public sealed class Store : IStore
         cancellation.ThrowIfCancellationRequested();
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Merge(key.Span, function, operand.Span, options);
+        request.OwnCommand.Acknowledgement = options.Acknowledgement;
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
 
@@ -457,11 +461,16 @@ public sealed class Store : IStore
         MergeAsync(key, MergeFunction.Increment, IncrementMerge.Operand(delta), options, cancellation);
 
     /// <inheritdoc/>
-    public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
+    public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default) =>
+        RemoveAsync(key, condition, default, cancellation);
+
+    /// <summary>As the other, answered when the caller wants it.</summary>
+    internal ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition, Acknowledgement acknowledgement, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
         AsyncWriteRequest request = AsyncWriteRequest.Rent();
         request.OwnCommand.Remove(key.Span, condition, blind: false);
+        request.OwnCommand.Acknowledgement = acknowledgement;
         return _writes.WriteAsync(request, key.Span, request.OwnCommand, cancellation);
     }
 

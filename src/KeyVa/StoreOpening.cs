@@ -48,6 +48,11 @@ internal sealed class StoreOpening : IDisposable
         _options = options;
         _environment = environment;
         Check(options);
+        if (options.Acknowledgement.Replicas > 0 && environment.Replication is null)
+        {
+            throw new StoreException($"acknowledgement is {options.Acknowledgement}, and this store lives on one node: set it to sync, or leave it out");
+        }
+
         _engineOptions = EngineOptions(options, environment);
         _mergeFunctions = new MergeRegistry(options.MergeFunctions);
     }
@@ -107,9 +112,20 @@ internal sealed class StoreOpening : IDisposable
             Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
         {
             Replication = _environment.Replication,
+            Chunks = catalog.Partitions.Any(static partition => partition.Engine == EngineKind.Lsm) ? Context.BlockCache.Memory.Chunks : null,
             ForgetsParts = (_environment.Defects & Defects.ForgetsPartOfCommit) != 0,
         };
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.BeginReplay();
+        }
+
         Journal.Replay(replay);
+        foreach (Partition partition in Registry.Map.Partitions)
+        {
+            partition.Engine.EndReplay();
+        }
+
         if (replay.Applied > 0)
         {
             _notes.Add($"replayed {replay.Applied} groups from the journal");

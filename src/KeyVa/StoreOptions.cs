@@ -8,6 +8,13 @@ public sealed record StoreOptions
     /// <summary>When a write counts as done. Default: <see cref="Durability.Always"/>.</summary>
     public Durability Durability { get; init; } = Durability.Always;
 
+    /// <summary>
+    /// When writes that do not say so themselves are answered, in every partition of the store, where partitions are replicated. Those that must not be
+    /// answered below <see cref="KeyVa.Acknowledgement.Sync"/> never are: conditions, merges, checks, transactions. A store that lives on one node takes
+    /// no <see cref="KeyVa.Acknowledgement.SemiSync"/>. Default: <see cref="KeyVa.Acknowledgement.Sync"/>.
+    /// </summary>
+    public Acknowledgement Acknowledgement { get; init; } = Acknowledgement.Sync;
+
     /// <summary>Between two syncs under <see cref="Durability.Interval"/>. Default: 100 ms.</summary>
     public TimeSpan SyncInterval { get; init; } = TimeSpan.FromMilliseconds(100);
 

@@ -199,6 +199,11 @@ internal readonly struct StoreWrites
 
         if (status == Status.Ok)
         {
+            status = AcknowledgementRules.Accept(command, _context, out detail);
+        }
+
+        if (status == Status.Ok)
+        {
             refusal = default;
             return false;
         }

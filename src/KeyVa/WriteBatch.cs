@@ -16,11 +16,21 @@ public sealed class WriteBatch : IDisposable
     /// <summary>Bytes of all keys and values.</summary>
     public long Bytes => Commands.DataBytes;
 
+    /// <summary>
+    /// When the batch is to be answered; below <see cref="KeyVa.Acknowledgement.Sync"/> it has puts and removals without conditions alone.
+    /// </summary>
+    public Acknowledgement Acknowledgement
+    {
+        get => Commands.Acknowledgement;
+        set => Commands.Acknowledgement = value;
+    }
+
     internal CommandBuilder Commands { get; } = new();
 
     /// <summary>Adds a put.</summary>
     public WriteBatch Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, WriteOptions options = default)
     {
+        Refuse(options);
         Commands.Put(key, value, options);
         return this;
     }
@@ -32,6 +42,7 @@ public sealed class WriteBatch : IDisposable
     public WriteBatch Merge(ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, WriteOptions options = default)
     {
         ArgumentNullException.ThrowIfNull(function);
+        Refuse(options);
         Commands.Merge(key, function, operand, options);
         return this;
     }
@@ -75,9 +86,17 @@ public sealed class WriteBatch : IDisposable
         return this;
     }
 
-    /// <summary>Empties the batch and keeps its memory.</summary>
+    /// <summary>Empties the batch, its <see cref="Acknowledgement"/> too, and keeps its memory.</summary>
     public void Clear() => Commands.Clear();
 
     /// <summary>Gives the memory back.</summary>
     public void Dispose() => Commands.Dispose();
+
+    private static void Refuse(in WriteOptions options)
+    {
+        if (options.Acknowledgement.Class != AcknowledgementClass.Default)
+        {
+            throw new ArgumentException("a batch is acknowledged as a whole: set WriteBatch.Acknowledgement", nameof(options));
+        }
+    }
 }

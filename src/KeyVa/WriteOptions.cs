@@ -8,4 +8,7 @@ public readonly struct WriteOptions
 
     /// <summary>Under which condition to write.</summary>
     public Condition Condition { get; init; }
+
+    /// <summary>When to answer. A write inside a batch or a transaction has none of its own: see <see cref="WriteBatch.Acknowledgement"/>.</summary>
+    public Acknowledgement Acknowledgement { get; init; }
 }

@@ -33,6 +33,12 @@ public readonly struct WriteResult
     /// <summary>What the first merge came to as a whole number: a counter after an increment. 0 if there is none or it is no whole number.</summary>
     public long MergedNumber => Merged.Count > 0 && DecimalText.TryReadWhole(Merged[0].Span, out long number) ? number : 0;
 
+    /// <summary>
+    /// Where it stands in its partition's log, and how many nodes have it. Also after <see cref="Status.Unknown"/> of a write that asked for more
+    /// replicas than have it in time: then it says how far it came.
+    /// </summary>
+    public WriteReceipt Receipt { get; init; }
+
     /// <summary>For a person: what was refused and what to do; null when done.</summary>
     public string? Detail { get; init; }
 

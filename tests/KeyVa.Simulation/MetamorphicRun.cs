@@ -293,7 +293,7 @@ internal sealed class MetamorphicRun : IDisposable
             Time = _time,
             Background = _work,
             Engine = options.Apply,
-            Journal = static journal => journal with { ReuseFromGroupBytes = 0 },
+            Journal = static journal => journal with { ReuseFromGroupBytes = 0, ReadAheadFrom = 0 },
         });
     }
 

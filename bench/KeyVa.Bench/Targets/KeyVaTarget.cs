@@ -31,6 +31,9 @@ internal sealed class KeyVaTarget(BenchOptions options, EngineKind engine, bool 
         Volatile = isVolatile,
         BlockCacheBytes = options.BlockCacheBytes,
         MemtableBytes = options.MemtableBytes,
+
+        // Where a memtable is to hold more than the journal may, the journal would be what has it flushed.
+        JournalBudgetBytes = Math.Max(new StoreOptions().JournalBudgetBytes, options.MemtableBytes),
         BackgroundThreads = 2,
         SeparateValuesFrom = options.SeparateValuesFrom,
         Compression = options.Compression == Compression.Lz4 ? KeyVa.Compression.Lz4 : KeyVa.Compression.None,

@@ -74,6 +74,9 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     /// <summary>The groups, by partition; fixed once the store is open. Their state is the loop's: ask by <see cref="Post(long, Action{Replica, long})"/>.</summary>
     public IReadOnlyDictionary<long, Replica> Replicas => _replicas;
 
+    /// <summary>What the groups write to; for a simulation, which waits for its thread.</summary>
+    internal Journal? Journal => _journal;
+
     /// <summary>Frames that made no sense, or were of another cluster.</summary>
     public long BadFrames { get; private set; }
 
@@ -236,6 +239,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     public void Send(Replica replica, in Message message)
     {
+        _options.Sent?.Invoke(replica.Partition, message);
         if (message.Kind == MessageKind.InstallSnapshot)
         {
             _snapshots!.Send(replica, message);
@@ -247,7 +251,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     }
 
     /// <summary>Hands a group to the leader; the number of the frame that it goes with. <see cref="Replica.NotSent"/> is told if that cannot be sent.</summary>
-    public ulong Forward(long leader, long partition, long term, long group, ReadOnlySpan<byte> payload)
+    public ulong Forward(long leader, long partition, long term, long group, byte early, ReadOnlySpan<byte> payload)
     {
         FrameWriter frame = Frame(leader);
         if (frame.IsFull)
@@ -255,9 +259,18 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             Flush(leader, frame);
         }
 
-        frame.AddForward(partition, term, group, payload);
+        frame.AddForward(partition, term, group, early, payload);
         return frame.Number;
     }
+
+    /// <summary>Tells a node of a group of its callers that is in the log.</summary>
+    public void Tell(long peer, long partition, in EarlyReply reply) => Frame(peer).AddTold(partition, reply);
+
+    /// <summary>Asks a leader how far the voters are.</summary>
+    public void Ask(long leader, long partition, long term) => Frame(leader).AddAsk(partition, term);
+
+    /// <summary>Tells a node how far the voters are.</summary>
+    public void TellMatches(long peer, long partition, MatchIndexes matches) => Frame(peer).AddMatches(partition, matches);
 
     /// <summary>The loop's: sends a book to a peer.</summary>
     public void SendBook(long peer, ReadOnlySpan<byte> book)
@@ -424,6 +437,15 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
                 break;
             case FrameFormat.Refused:
                 replica.ForwardRefused(peer, item, now);
+                break;
+            case FrameFormat.Told:
+                replica.Told(peer, item.Reply);
+                break;
+            case FrameFormat.Ask:
+                replica.Asked(peer);
+                break;
+            case FrameFormat.Matches:
+                replica.MatchesTold(item);
                 break;
             default:
                 replica.Step(item.Message, now);

@@ -32,4 +32,28 @@ internal enum DriverDefects
 
     /// <summary>A forward that comes twice is done twice.</summary>
     TakesForwardsTwice = 128,
+
+    /// <summary>After a restart the first entry behind the applied index is taken for applied: the index ran ahead of the data.</summary>
+    SkipsAnEntry = 256,
+
+    /// <summary>A snapshot's files take the partition's place before what they stand for is on the disk.</summary>
+    InstallsUnsynced = 512,
+
+    /// <summary>What is written of a snapshot that was installed has the membership of before.</summary>
+    InstallsWithoutMembership = 1024,
+
+    /// <summary>What the partition's files stand for is written with the newest membership, not that of their index.</summary>
+    StandsOnNewestMembership = 2048,
+
+    /// <summary>The journal lets go of what was applied, though the partition's files do not have it yet.</summary>
+    ReleasesUnflushed = 4096,
+
+    /// <summary>A record for which the disk had no room counts as written.</summary>
+    TakesFullForWritten = 8192,
+
+    /// <summary>A record that failed to be written or synced counts as written.</summary>
+    TakesFailedForWritten = 16384,
+
+    /// <summary>An entry that could not be applied, since what it depends on cannot be read, is passed over.</summary>
+    PassesOverDamage = 32768,
 }

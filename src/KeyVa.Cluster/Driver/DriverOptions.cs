@@ -39,6 +39,9 @@ internal sealed record DriverOptions
     /// <summary>Hears of each entry that is applied, by partition; for tests.</summary>
     internal Action<long, Entry>? Applied { get; init; }
 
+    /// <summary>Hears of each message that leaves, by partition; for tests.</summary>
+    internal Action<long, Message>? Sent { get; init; }
+
     internal bool Has(DriverDefects defect) => (Defects & defect) != 0;
 
     internal RaftOptions ToRaft(long partition) => new()

@@ -62,10 +62,11 @@ internal sealed class RecoveredLog(long partition)
 
     private void StandOn(SnapshotMetadata stand)
     {
-        // A base beyond the log, or over an entry of another term, is a snapshot that took the place of the log; one inside it is what was flushed.
+        // A base beyond the log, or over an entry of another term, is a snapshot that took the place of the log; one inside it is what was flushed. One before it is
+        // old: what was between went with its segments, so a later state stands further on, or the end will show that it is missing.
         int at = _entries.FindIndex(entry => entry.Index == stand.Index);
         bool isInside = at >= 0 && _entries[at].Term == stand.Term;
-        bool isBefore = _entries.Count > 0 && _entries[0].Index == stand.Index + 1;
+        bool isBefore = _entries.Count > 0 && _entries[0].Index > stand.Index;
         if (isInside)
         {
             _entries.RemoveRange(0, at + 1);

@@ -26,6 +26,8 @@ internal sealed class Replica
     private readonly ReplicaLog _log;
     private readonly ReplicaJournal _journal;
     private readonly PendingReads _reads;
+    private readonly Acknowledgements _acknowledgements;
+    private readonly Action<long, EarlyReply> _told;
     private readonly Work _work = new();
 
     // Another's once a snapshot has taken the place of the partition's state.
@@ -57,16 +59,22 @@ internal sealed class Replica
         _options = options;
         _writer = writer;
         _log = new ReplicaLog(stand, entries);
-        _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { ForgetsState = options.Has(DriverDefects.ForgetsState) };
+        _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { Options = options };
+        _acknowledgements = new Acknowledgements(driver, options, writer.PartitionId);
+        _told = (from, reply) => Told(from, reply);
         _reads = new PendingReads(options.RequestTimeout, MaxReads);
         long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
         _durableIndex = stand.Index;
         applied -= options.Has(DriverDefects.RepeatsAnEntry) && applied > stand.Index ? 1 : 0;
+        applied += options.Has(DriverDefects.SkipsAnEntry) && applied < _log.LastIndex ? 1 : 0;
         _group = new RaftGroup(options.ToRaft(writer.PartitionId), _log, state, applied, now);
         _appliedTerm = _log.TermAt(applied);
     }
 
     public long Partition => _writer.PartitionId;
+
+    /// <summary>Nodes that count when replicas are asked for: the voters. 0: this node does not know them yet.</summary>
+    private int Voters => _group.Membership.Voters.Length;
 
     /// <summary>Before something that could not be done now is tried again.</summary>
     private long Pause => Math.Max(1, _options.HeartbeatInterval / 10);
@@ -128,6 +136,41 @@ internal sealed class Replica
         }
     }
 
+    /// <summary>Tells a waiter when so many voters beside the leader have an entry, and everything before it, on disk.</summary>
+    public void Count(ICountWaiter waiter, long term, long index, byte others, long deadline)
+    {
+        if (Failure is not null || _driver.IsStopping || !_acknowledgements.TryCount(waiter, term, index, others, deadline))
+        {
+            waiter.Complete(0);
+        }
+    }
+
+    /// <summary>A peer wants to know how far the voters are.</summary>
+    public void Asked(long from)
+    {
+        if (Failure is null)
+        {
+            _acknowledgements.Asked(from, _group);
+        }
+    }
+
+    /// <summary>The leader has told how far the voters are.</summary>
+    public void MatchesTold(in FrameItem item) => _acknowledgements.Told(item);
+
+    /// <summary>The leader has told of a group that it took.</summary>
+    public void Told(long from, in EarlyReply reply)
+    {
+        if (_underWay.TryGetValue(reply.Group, out OwnGroup? own) && own.Holder == from && own.Term == reply.Term)
+        {
+            own.Reached = reply;
+            if (own.Early > 0 && reply.IsOnLeader && reply.Others + 1 >= own.Early)
+            {
+                _underWay.Remove(own.Number);
+                own.Requests.CompleteEarly(reply.Version, reply.ToReceipt(Partition));
+            }
+        }
+    }
+
     /// <summary>Does everything that there is to do now.</summary>
     public void Drive(long now)
     {
@@ -148,6 +191,7 @@ internal sealed class Replica
 
         if (Failure is null)
         {
+            _acknowledgements.Advance(_group, _told, now);
             Trim();
             Expire(now);
         }
@@ -162,7 +206,7 @@ internal sealed class Replica
     /// <summary>A record of this replica's is in the journal, or is not.</summary>
     public void Completed(ReplicaRecord record, long now)
     {
-        if (record.Outcome == AppendOutcome.Failed)
+        if (record.Outcome == AppendOutcome.Failed && !_options.Has(DriverDefects.TakesFailedForWritten))
         {
             Stop(new StoreException(string.Create(CultureInfo.InvariantCulture, $"the journal has stopped, and with it this node's replica of partition {Partition}")));
             return;
@@ -182,7 +226,7 @@ internal sealed class Replica
 
         if (record.Base is { } stand)
         {
-            _driver.Release(Partition, stand);
+            _driver.Release(Partition, _options.Has(DriverDefects.ReleasesUnflushed) ? _group.AppliedIndex : stand);
         }
     }
 
@@ -192,7 +236,7 @@ internal sealed class Replica
         if (Failure is null && index > _durableIndex && index >= _log.FirstIndex - 1)
         {
             _durableIndex = index;
-            _journal.Stand(new SnapshotMetadata(index, _log.TermAt(index), _group.MembershipAt(index)));
+            _journal.Stand(new SnapshotMetadata(index, _log.TermAt(index), _options.Has(DriverDefects.StandsOnNewestMembership) ? _group.Membership : _group.MembershipAt(index)));
         }
     }
 
@@ -211,10 +255,16 @@ internal sealed class Replica
             return;
         }
 
+        if (item.Early > Voters)
+        {
+            _driver.Refuse(from, Partition, item, ForwardRefusal.TooFewReplicas, _group.Leader);
+            return;
+        }
+
         byte[] data = new byte[CommandEntry.HeadBytes + item.Bytes.Length];
         CommandEntry.WriteHead(data, from, item.Group);
         item.Bytes.Span.CopyTo(data.AsSpan(CommandEntry.HeadBytes));
-        if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, now))
+        if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, from, item.Group, item.Early, now))
         {
             _driver.Refuse(from, Partition, item, ForwardRefusal.NotNow, _group.Leader);
         }
@@ -232,6 +282,12 @@ internal sealed class Replica
         if (item.Reason == ForwardRefusal.Malformed)
         {
             own.Requests.Complete(ReplicaRefusals.Malformed(Partition, from));
+            return;
+        }
+
+        if (item.Reason == ForwardRefusal.TooFewReplicas)
+        {
+            own.Requests.Complete(ReplicaRefusals.TooFew(own.Early - 1, Voters - 1));
             return;
         }
 
@@ -297,10 +353,11 @@ internal sealed class Replica
         _waiting.Clear();
         foreach (OwnGroup own in _underWay.Values)
         {
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
         }
 
         _underWay.Clear();
+        _acknowledgements.End(_group);
         _reads.EndAll(Status.Unavailable);
     }
 
@@ -328,6 +385,12 @@ internal sealed class Replica
                 continue;
             }
 
+            if (requests.Early > 1 && requests.Early > Voters && Voters > 0)
+            {
+                requests.Complete(ReplicaRefusals.TooFew(requests.Early - 1, Voters - 1));
+                continue;
+            }
+
             _waiting.AddLast(new OwnGroup(requests, _driver.NextNumber(), now + _options.RequestTimeout));
         }
     }
@@ -339,7 +402,7 @@ internal sealed class Replica
             return long.MaxValue;
         }
 
-        long next = Math.Min(_group.NextDeadline, _writeAgainAt);
+        long next = Math.Min(Math.Min(_group.NextDeadline, _writeAgainAt), _acknowledgements.NextDeadline(now + Pause));
         if (!_committed.IsEmpty)
         {
             next = Math.Min(next, _applyAt);
@@ -366,7 +429,7 @@ internal sealed class Replica
     {
         if (_group.Role == Role.Leader)
         {
-            if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), now))
+            if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), _options.Node, own.Number, own.Early, now))
             {
                 return false;
             }
@@ -386,9 +449,10 @@ internal sealed class Replica
 
             own.Holder = leader;
             _group.Wake(now);
-            own.Frame = _driver.Forward(leader, Partition, _group.Term, own.Number, Encode(own).AsSpan(CommandEntry.HeadBytes));
+            own.Frame = _driver.Forward(leader, Partition, _group.Term, own.Number, own.Early, Encode(own).AsSpan(CommandEntry.HeadBytes));
         }
 
+        own.Reached = default;
         own.Term = _group.Term;
         return true;
     }
@@ -401,8 +465,14 @@ internal sealed class Replica
     }
 
     /// <summary>The log has the bytes from here on; they get versions and stamp before anybody looks at them.</summary>
-    private bool TryPropose(byte[] data, long now)
+    private bool TryPropose(byte[] data, long node, long group, byte early, long now)
     {
+        if (early > 0 && _acknowledgements.IsFull)
+        {
+            _retryAt = now + Pause;
+            return false;
+        }
+
         Proposed proposed = _group.Propose(data, now);
         if (proposed.Refusal != Refusal.None)
         {
@@ -412,6 +482,12 @@ internal sealed class Replica
 
         _writer.Seal(data.AsSpan(CommandEntry.HeadBytes));
         _proposed.Enqueue(proposed.Index);
+        if (early > 0)
+        {
+            long version = ReplicatedWriter.VersionOf(data.AsSpan(CommandEntry.HeadBytes));
+            _acknowledgements.Proposed(_group.Term, proposed.Index, version, node, group, early, now);
+        }
+
         return true;
     }
 
@@ -508,7 +584,7 @@ internal sealed class Replica
         foreach (OwnGroup own in _underWay.Values)
         {
             // Whether it is in the snapshot, nobody can say.
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
         }
 
         _underWay.Clear();
@@ -552,8 +628,11 @@ internal sealed class Replica
         }
         catch (StoreException failure)
         {
-            Stop(failure);
-            return false;
+            if (!_options.Has(DriverDefects.PassesOverDamage))
+            {
+                Stop(failure);
+                return false;
+            }
         }
 
         _group.Applied(committed.Span[^1].Index);
@@ -590,6 +669,7 @@ internal sealed class Replica
         }
 
         OwnGroup? own = null;
+        byte certain = 0;
         if (entry.Kind != EntryKind.Command)
         {
             _writer.Skip(entry.Index);
@@ -601,7 +681,9 @@ internal sealed class Replica
                 _underWay.Remove(number, out own);
             }
 
-            _writer.Apply(entry.Index, payload, own?.Requests);
+            certain = own is null ? (byte)0 : ReplicaCounts.Certain(_group.MembershipAt(entry.Index));
+            var receipt = new WriteReceipt { Partition = Partition, Term = entry.Term, Index = entry.Index, Class = AcknowledgementClass.Sync, Replicas = certain };
+            _writer.Apply(receipt, payload, own?.Requests);
         }
         else
         {
@@ -614,7 +696,15 @@ internal sealed class Replica
             _writer.EndSealed();
         }
 
-        own?.Requests.Complete();
+        if (own is null)
+        {
+            return;
+        }
+
+        if (own.Early <= certain || !_acknowledgements.TryCount(own, entry.Term, entry.Index, (byte)(own.Early - 1), own.Deadline))
+        {
+            own.Requests.Complete();
+        }
     }
 
     /// <summary>
@@ -643,8 +733,9 @@ internal sealed class Replica
     /// <summary>Nothing of it was done: it is tried again, in the order in which it came.</summary>
     private void WaitAgain(OwnGroup own)
     {
+        own.Number = _driver.NextNumber();
         LinkedListNode<OwnGroup>? behind = _waiting.First;
-        while (behind is not null && behind.Value.Number < own.Number)
+        while (behind is not null && behind.Value.Order < own.Order)
         {
             behind = behind.Next;
         }
@@ -694,7 +785,7 @@ internal sealed class Replica
             if (now >= own.Deadline)
             {
                 _underWay.Remove(own.Number);
-                own.Requests.Complete(ReplicaRefusals.Unknown(Partition));
+                own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
             }
         }
     }

@@ -28,8 +28,8 @@ internal sealed class ReplicaJournal
         Base = stand;
     }
 
-    /// <summary>See <see cref="DriverDefects.ForgetsState"/>.</summary>
-    public bool ForgetsState { get; init; }
+    /// <summary>For the defects in them.</summary>
+    public required DriverOptions Options { get; init; }
 
     /// <summary>What the log stands on, as the newest state says that was or is being written.</summary>
     public SnapshotMetadata Base { get; private set; }
@@ -63,14 +63,14 @@ internal sealed class ReplicaJournal
             number = work.Number;
             if (work.State is { } state)
             {
-                _state = ForgetsState ? _state : state;
+                _state = Options.Has(DriverDefects.ForgetsState) ? _state : state;
                 _isStateDue = true;
             }
 
             if (work.Snapshot is { } snapshot)
             {
                 _merged.Clear();
-                Base = snapshot;
+                Base = Options.Has(DriverDefects.InstallsWithoutMembership) ? snapshot with { Membership = Base.Membership } : snapshot;
                 _isStateDue = true;
             }
 
@@ -86,7 +86,7 @@ internal sealed class ReplicaJournal
     /// <summary>The record is done: the number of the newest work in it, if it is durable; null: the disk is full, and it is to be written again.</summary>
     public long? End(AppendOutcome outcome)
     {
-        if (outcome != AppendOutcome.Appended)
+        if (!IsWritten(outcome))
         {
             return null;
         }
@@ -97,6 +97,13 @@ internal sealed class ReplicaJournal
 
     /// <summary>Writes the record once more.</summary>
     public void WriteAgain() => _write(_record);
+
+    private bool IsWritten(AppendOutcome outcome) => outcome switch
+    {
+        AppendOutcome.Appended => true,
+        AppendOutcome.Full => Options.Has(DriverDefects.TakesFullForWritten),
+        _ => Options.Has(DriverDefects.TakesFailedForWritten),
+    };
 
     private long Merge(ReadOnlySpan<Entry> entries)
     {

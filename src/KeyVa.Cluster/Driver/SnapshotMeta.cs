@@ -69,8 +69,8 @@ internal static class SnapshotMeta
             : throw new CorruptionException(path, 0, "what stands beside the partition's folder cannot be read: it is damaged, or of another cluster");
     }
 
-    /// <summary>Gives files that have arrived the place of the partition's: durably, and in one step, the renaming.</summary>
-    public static void Install(IFileSystem files, string directory, long partition, string arrived, byte[] meta)
+    /// <summary>Gives files that have arrived the place of the partition's: durably, unless a defect says otherwise, and in one step, the renaming.</summary>
+    public static void Install(IFileSystem files, string directory, long partition, string arrived, byte[] meta, bool isSynced = true)
     {
         string folder = PartitionFolders.Next(files, directory, partition);
         string path = folder + PartitionFolders.MetaSuffix;
@@ -82,11 +82,18 @@ internal static class SnapshotMeta
         using (StorageFile file = files.Create(path))
         {
             file.Write(0, meta);
-            file.Sync();
+            if (isSynced)
+            {
+                file.Sync();
+            }
         }
 
         string partitions = StoreContext.PartitionsDirectoryOf(directory);
-        files.SyncDirectory(partitions);
+        if (isSynced)
+        {
+            files.SyncDirectory(partitions);
+        }
+
         files.Rename(arrived, folder);
         files.SyncDirectory(partitions);
     }

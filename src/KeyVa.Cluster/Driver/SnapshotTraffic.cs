@@ -117,7 +117,7 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
     /// <summary>Makes the files that have arrived the partition's, and gives the writer of what they hold.</summary>
     public ReplicatedWriter Install(long partition, string directory, byte[] head)
     {
-        SnapshotMeta.Install(Files, context.Directory, partition, directory, head);
+        SnapshotMeta.Install(Files, context.Directory, partition, directory, head, isSynced: !driver.Options.Has(DriverDefects.InstallsUnsynced));
         return registry.Replace(partition, driver);
     }
 
@@ -134,9 +134,17 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
         }
 
         SnapshotMetadata snapshot = new(index, replica.Log.TermAt(index), replica.Group.MembershipAt(index));
-        SnapshotFile[] files = [.. Files.List(directory).Select(name => new SnapshotFile(name, Path.Combine(directory, name)))];
         byte[] head = SnapshotMeta.Encode(driver.Options.Cluster, replica.Partition, term, snapshot);
-        transport.Snapshots.Send((ulong)to, head, files, arrived => driver.Post(replica.Partition, (one, _) => Sent(one, to, snapshot, directory, arrived)));
+        try
+        {
+            SnapshotFile[] files = [.. Files.List(directory).Select(name => new SnapshotFile(name, Path.Combine(directory, name)))];
+            transport.Snapshots.Send((ulong)to, head, files, arrived => driver.Post(replica.Partition, (one, _) => Sent(one, to, snapshot, directory, arrived)));
+        }
+        catch (StorageException)
+        {
+            // A copy that cannot be read is none. What is wrong with the disk shows elsewhere, and another copy may be made.
+            Sent(replica, to, asked, directory, arrived: false);
+        }
     }
 
     private void Sent(Replica replica, long to, SnapshotMetadata snapshot, string directory, bool arrived)

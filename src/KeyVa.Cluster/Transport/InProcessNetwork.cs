@@ -13,10 +13,14 @@ internal sealed class InProcessNetwork
     /// <param name="from">The sender.</param>
     /// <param name="to">The receiver.</param>
     /// <param name="delivery">The delivery; it does nothing if the receiver is gone by then.</param>
-    public delegate void Scheduling(ulong from, ulong to, Action delivery);
+    /// <param name="lost">What the sender is told when it has waited too long, in its surroundings; it does nothing if the delivery was answered. Null: nobody waits.</param>
+    public delegate void Scheduling(ulong from, ulong to, Action delivery, Action? lost);
 
     /// <summary>See <see cref="Scheduling"/>; at once, unless told otherwise.</summary>
-    public Scheduling Schedule { get; set; } = static (_, _, delivery) => delivery();
+    public Scheduling Schedule { get; set; } = static (_, _, delivery, _) => delivery();
+
+    /// <summary>Which frames are lost on their way, from a node to another; null: none.</summary>
+    public Func<ulong, ulong, ReadOnlyMemory<byte>, bool>? Loses { get; set; }
 
     /// <summary>A node's way into the network. A number that is taken is taken over, as by a process that was started anew.</summary>
     public InProcessTransport Join(ulong node, Io.IFileSystem fileSystem)

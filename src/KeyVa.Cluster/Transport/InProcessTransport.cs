@@ -29,7 +29,12 @@ internal sealed class InProcessTransport(InProcessNetwork network, ulong id, IFi
         }
 
         byte[] copy = frame.ToArray();
-        network.Schedule(id, peer, () => network.Find(peer)?.Take(id, copy));
+        if (network.Loses?.Invoke(id, peer, copy) == true)
+        {
+            return true;
+        }
+
+        network.Schedule(id, peer, () => network.Find(peer)?.Take(id, copy), lost: null);
         return true;
     }
 
@@ -50,17 +55,25 @@ internal sealed class InProcessTransport(InProcessNetwork network, ulong id, IFi
             return;
         }
 
-        network.Schedule(id, peer, () =>
-        {
-            bool arrived = network.Find(peer)?.TakeFiles(id, headCopy, set) ?? false;
-            network.Schedule(peer, id, () =>
+        bool isOver = false;
+        network.Schedule(
+            id,
+            peer,
+            () =>
             {
-                if (!_closed)
-                {
-                    done(arrived);
-                }
-            });
-        });
+                bool arrived = network.Find(peer)?.TakeFiles(id, headCopy, set) ?? false;
+                network.Schedule(peer, id, () => End(arrived), lost: null);
+            },
+            lost: () => End(arrived: false));
+
+        void End(bool arrived)
+        {
+            if (!_closed && !isOver)
+            {
+                isOver = true;
+                done(arrived);
+            }
+        }
     }
 
     public ValueTask DisposeAsync()

@@ -10,9 +10,14 @@ namespace KeyVa.Cluster.Wire;
 ///             kind 5 (append) goes on: count 4, then each entry: term 8, kind 1, length 4, bytes
 ///   body of 32 (forward):   term 8 | group 8 | length 4 | payload of a group without version and stamp
 ///   body of 33 (refused):   term 8 | group 8 | reason 1 | leader 8
+///   body of 34 (told):      term 8 | group 8 | index 8 | version 8 | on the leader's disk 1 | other voters' 1
+///   body of 35 (ask):       term 8
+///   body of 36 (matches):   term 8 | the leader's durable index 8 | count 1 | the other voters' match indexes 8 each, the furthest first
 ///   body of 48 (book):      length 4 | bytes (AddressBook)
 /// </code>
-/// Flags: bit 0 reject, bit 1 force, bit 2 quiesce. One frame carries what is to be said to a peer at one moment, of all partitions: so the
+/// Flags: bit 0 reject, bit 1 force, bit 2 quiesce; of a forward: 0, or one more than the voters beside the leader that must have the group on disk
+/// before the leader tells so (34), which a node that does not know this leaves out: then the group is answered when it is applied. Kinds 34 to 36 go only to nodes
+/// that ask for them. One frame carries what is to be said to a peer at one moment, of all partitions: so the
 /// heartbeats of many groups are one frame. A sender's frames are numbered, upwards from 1 in each life of its process: what must not be done twice
 /// (a forward) is passed over in a frame that does not come behind all that came before.
 /// </summary>
@@ -26,7 +31,12 @@ internal static class FrameFormat
 
     public const byte Forward = 32;
     public const byte Refused = 33;
+    public const byte Told = 34;
+    public const byte Ask = 35;
+    public const byte Matches = 36;
     public const byte Book = 48;
+
+    public const int ToldBytes = 34;
 
     /// <summary>Bytes of a frame after which it is sent; one larger item has a frame of its own.</summary>
     public const int FullBytes = 1 << 20;
@@ -43,4 +53,7 @@ internal enum ForwardRefusal : byte
 
     /// <summary>The bytes make no sense.</summary>
     Malformed = 3,
+
+    /// <summary>It asks for more replicas than the partition has voters beside the leader.</summary>
+    TooFewReplicas = 4,
 }

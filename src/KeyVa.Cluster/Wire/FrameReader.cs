@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Cluster.Driver;
 using KeyVa.Raft;
 
 namespace KeyVa.Cluster.Wire;
@@ -17,6 +18,18 @@ internal struct FrameItem
 
     /// <summary>Of a forward and its refusal: the sender's number of the group.</summary>
     public long Group;
+
+    /// <summary>Of a forward: 0, or one more than the voters that must have it before the leader tells so.</summary>
+    public byte Early;
+
+    /// <summary>Of what a leader tells of a group.</summary>
+    public EarlyReply Reply;
+
+    /// <summary>Of match indexes: what the leader has on disk.</summary>
+    public long Index;
+
+    /// <summary>Of match indexes: the other voters'.</summary>
+    public ReadOnlyMemory<long> Matches;
 
     /// <summary>Of a refusal.</summary>
     public ForwardRefusal Reason;
@@ -92,8 +105,11 @@ internal struct FrameReader
         _rest = _rest[FrameFormat.ItemHeadBytes..];
         return item.Kind switch
         {
-            FrameFormat.Forward => TryReadForward(ref item),
+            FrameFormat.Forward => TryReadForward(ref item, flags),
             FrameFormat.Refused => TryReadRefused(ref item),
+            FrameFormat.Told => TryReadTold(ref item),
+            FrameFormat.Ask => TryReadAsk(ref item),
+            FrameFormat.Matches => TryReadMatches(ref item),
             FrameFormat.Book => TryReadBytes(ref item),
             >= (byte)MessageKind.PreVote and <= (byte)MessageKind.ReadReply and not (byte)MessageKind.InstallSnapshot => TryReadMessage(ref item, flags),
             _ => false,
@@ -188,8 +204,62 @@ internal struct FrameReader
         _ => data.Length >= Driver.CommandEntry.HeadBytes,
     };
 
-    private bool TryReadForward(ref FrameItem item)
+    private bool TryReadTold(ref FrameItem item)
     {
+        ReadOnlySpan<byte> body = _rest.Span;
+        if (body.Length < FrameFormat.ToldBytes || body[32] > 1)
+        {
+            return false;
+        }
+
+        item.Reply = new EarlyReply(
+            BinaryPrimitives.ReadInt64LittleEndian(body),
+            BinaryPrimitives.ReadInt64LittleEndian(body[8..]),
+            BinaryPrimitives.ReadInt64LittleEndian(body[16..]),
+            BinaryPrimitives.ReadInt64LittleEndian(body[24..]),
+            body[32] == 1,
+            body[33]);
+        _rest = _rest[FrameFormat.ToldBytes..];
+        return item.Reply.Others < byte.MaxValue;
+    }
+
+    private bool TryReadAsk(ref FrameItem item)
+    {
+        if (_rest.Length < sizeof(long))
+        {
+            return false;
+        }
+
+        item.Term = BinaryPrimitives.ReadInt64LittleEndian(_rest.Span);
+        _rest = _rest[sizeof(long)..];
+        return true;
+    }
+
+    private bool TryReadMatches(ref FrameItem item)
+    {
+        ReadOnlySpan<byte> body = _rest.Span;
+        const int Head = 17;
+        if (body.Length < Head || body[16] > (body.Length - Head) / sizeof(long))
+        {
+            return false;
+        }
+
+        item.Term = BinaryPrimitives.ReadInt64LittleEndian(body);
+        item.Index = BinaryPrimitives.ReadInt64LittleEndian(body[8..]);
+        long[] matches = new long[body[16]];
+        for (int i = 0; i < matches.Length; i++)
+        {
+            matches[i] = BinaryPrimitives.ReadInt64LittleEndian(body[(Head + (i * sizeof(long)))..]);
+        }
+
+        item.Matches = matches;
+        _rest = _rest[(Head + (matches.Length * sizeof(long)))..];
+        return true;
+    }
+
+    private bool TryReadForward(ref FrameItem item, byte early)
+    {
+        item.Early = early;
         if (_rest.Length < 16)
         {
             return false;
@@ -214,7 +284,7 @@ internal struct FrameReader
         item.Reason = (ForwardRefusal)body[16];
         item.Leader = BinaryPrimitives.ReadInt64LittleEndian(body[17..]);
         _rest = _rest[25..];
-        return item.Reason is >= ForwardRefusal.NotLeader and <= ForwardRefusal.Malformed;
+        return item.Reason is >= ForwardRefusal.NotLeader and <= ForwardRefusal.TooFewReplicas;
     }
 
     private bool TryReadBytes(ref FrameItem item)

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Cluster.Driver;
 using KeyVa.Raft;
 
 namespace KeyVa.Cluster.Wire;
@@ -71,9 +72,9 @@ internal sealed class FrameWriter
         }
     }
 
-    public void AddForward(long partition, long term, long group, ReadOnlySpan<byte> payload)
+    public void AddForward(long partition, long term, long group, byte early, ReadOnlySpan<byte> payload)
     {
-        Span<byte> to = Item(FrameFormat.Forward, 0, partition, 20 + payload.Length);
+        Span<byte> to = Item(FrameFormat.Forward, early, partition, 20 + payload.Length);
         BinaryPrimitives.WriteInt64LittleEndian(to, term);
         BinaryPrimitives.WriteInt64LittleEndian(to[8..], group);
         BinaryPrimitives.WriteInt32LittleEndian(to[16..], payload.Length);
@@ -87,6 +88,32 @@ internal sealed class FrameWriter
         BinaryPrimitives.WriteInt64LittleEndian(to[8..], group);
         to[16] = (byte)reason;
         BinaryPrimitives.WriteInt64LittleEndian(to[17..], leader);
+    }
+
+    public void AddTold(long partition, in EarlyReply reply)
+    {
+        Span<byte> to = Item(FrameFormat.Told, 0, partition, FrameFormat.ToldBytes);
+        BinaryPrimitives.WriteInt64LittleEndian(to, reply.Term);
+        BinaryPrimitives.WriteInt64LittleEndian(to[8..], reply.Group);
+        BinaryPrimitives.WriteInt64LittleEndian(to[16..], reply.Index);
+        BinaryPrimitives.WriteInt64LittleEndian(to[24..], reply.Version);
+        to[32] = reply.IsOnLeader ? (byte)1 : (byte)0;
+        to[33] = reply.Others;
+    }
+
+    public void AddAsk(long partition, long term) => BinaryPrimitives.WriteInt64LittleEndian(Item(FrameFormat.Ask, 0, partition, sizeof(long)), term);
+
+    public void AddMatches(long partition, MatchIndexes matches)
+    {
+        int count = Math.Min(matches.Others.Count, byte.MaxValue);
+        Span<byte> to = Item(FrameFormat.Matches, 0, partition, 17 + (count * sizeof(long)));
+        BinaryPrimitives.WriteInt64LittleEndian(to, matches.Term);
+        BinaryPrimitives.WriteInt64LittleEndian(to[8..], matches.Stable);
+        to[16] = (byte)count;
+        for (int i = 0; i < count; i++)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(to[(17 + (i * sizeof(long)))..], matches.Others[i]);
+        }
     }
 
     public void AddBook(ReadOnlySpan<byte> book)

@@ -18,6 +18,8 @@ internal sealed class ConnectionLimits(int most, int mostPerAddress, int mostInF
     private int _connections;
     private int _inFlight;
     private long _refused;
+    private readonly TaskCompletionSource _quiet = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _isStopping;
 
     /// <summary>Connections open now.</summary>
     public int Connections => Volatile.Read(ref _connections);
@@ -79,7 +81,7 @@ internal sealed class ConnectionLimits(int most, int mostPerAddress, int mostInF
     /// <summary>Begins a request; false: too many are under way. Whoever began one ends it by <see cref="EndRequest"/>.</summary>
     public bool TryBeginRequest(AddressEntry entry)
     {
-        if (Interlocked.Increment(ref _inFlight) <= mostInFlight)
+        if (Interlocked.Increment(ref _inFlight) <= mostInFlight && Volatile.Read(ref _isStopping) == 0)
         {
             if (Interlocked.Increment(ref entry.InFlight) <= mostInFlightPerAddress)
             {
@@ -89,15 +91,35 @@ internal sealed class ConnectionLimits(int most, int mostPerAddress, int mostInF
             Interlocked.Decrement(ref entry.InFlight);
         }
 
-        Interlocked.Decrement(ref _inFlight);
+        EndOne();
         Interlocked.Increment(ref _refused);
         return false;
     }
 
     public void EndRequest(AddressEntry entry)
     {
-        Interlocked.Decrement(ref _inFlight);
         Interlocked.Decrement(ref entry.InFlight);
+        EndOne();
+    }
+
+    /// <summary>Lets no request begin any more; ends when none is under way.</summary>
+    public Task StopAsync()
+    {
+        Interlocked.Exchange(ref _isStopping, 1);
+        if (Volatile.Read(ref _inFlight) == 0)
+        {
+            _quiet.TrySetResult();
+        }
+
+        return _quiet.Task;
+    }
+
+    private void EndOne()
+    {
+        if (Interlocked.Decrement(ref _inFlight) == 0 && Volatile.Read(ref _isStopping) == 1)
+        {
+            _quiet.TrySetResult();
+        }
     }
 
     /// <summary>What an address is called where it is counted.</summary>

@@ -17,7 +17,7 @@ internal sealed partial class AuditLog(ILoggerFactory logs)
     {
         string name = caller.Name.Length == 0 ? "-" : caller.Name;
         string milliseconds = took.TotalMilliseconds.ToString("F1", CultureInfo.InvariantCulture);
-        LogCall(name, caller.Address, permission.Operation, target.Length == 0 ? "-" : target, outcome, milliseconds);
+        LogCall(name, caller.Address, permission.Operation, target.Length == 0 ? "-" : target.Replace('"', '\''), outcome, milliseconds);
     }
 
     [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "audit user={User} address={Address} operation=\"{Operation}\" target=\"{Target}\" outcome={Outcome} ms={Milliseconds}")]

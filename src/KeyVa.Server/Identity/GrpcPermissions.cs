@@ -63,6 +63,7 @@ internal static class GrpcPermissions
         Control(Methods.RemoveUser, Level.Admin, static request => $"user {Shown(request.Name)}"),
         Control(Methods.SetUserGrants, Level.Admin, static request => $"user {Shown(request.Name)} to {string.Join(' ', request.Grants.Select(static one => Shown(one)))}"),
         Control(Methods.SetUserPassword, Level.Admin, static request => $"user {Shown(request.Name)}"),
+        Control(Methods.ChangeOwnPassword, Level.None, static _ => "its own password"),
         Control(Methods.SetUserCertificates, Level.Admin, static request => $"user {Shown(request.Name)} to {Shown(string.Join(' ', request.Certificates))}"),
         Control(Methods.AddUserToken, Level.Admin, static request => $"user {Shown(request.Name)} token {Shown(request.Token)}"),
         Control(Methods.RemoveUserToken, Level.Admin, static request => $"user {Shown(request.Name)} token {Shown(request.Token)}"),

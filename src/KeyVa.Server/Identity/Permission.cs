@@ -40,10 +40,13 @@ internal sealed class Permission
     /// <summary>Whether each use leaves a line in the audit log.</summary>
     public bool IsAudited { get; init; }
 
+    /// <summary>Under the limits of which plane its requests come: what is noted in the audit log, under those of the control plane.</summary>
+    public Plane CountedOn => IsAudited ? Plane.Control : Plane;
+
     /// <summary>Of a message of gRPC: checks its keys; null: it has none.</summary>
     public KeyCheck? Keys { get; init; }
 
-    /// <summary>Of a message: what it is done to, for the audit log. Never a secret.</summary>
+    /// <summary>Of a message, or a command of the Redis protocol: what it is done to, for the audit log. Never a secret.</summary>
     public Func<object, string>? Target { get; init; }
 
     public static string NameOfGrpc(string path) => "grpc " + path;

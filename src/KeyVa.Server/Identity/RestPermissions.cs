@@ -52,6 +52,7 @@ internal static class RestPermissions
         Control("DELETE", RestRoutes.User, Level.Admin),
         Control("PUT", RestRoutes.UserPassword, Level.Admin),
         Control("DELETE", RestRoutes.UserPassword, Level.Admin),
+        Control("PUT", RestRoutes.OwnPassword, Level.None),
         Control("PUT", RestRoutes.UserToken, Level.Admin),
         Control("DELETE", RestRoutes.UserToken, Level.Admin),
 

@@ -28,6 +28,12 @@ internal abstract record UserChange(string Name)
         public override string ToString() => $"SetPassword {Name}";
     }
 
+    /// <summary>In place of one that the user has shown that it knows; if that is still the one it has.</summary>
+    public sealed record SetOwnPassword(string Name, string Password, PasswordHash Known) : UserChange(Name)
+    {
+        public override string ToString() => $"SetOwnPassword {Name}";
+    }
+
     /// <summary>These, in place of those it has.</summary>
     public sealed record SetCertificates(string Name, IReadOnlyList<string> Certificates) : UserChange(Name);
 
@@ -37,13 +43,16 @@ internal abstract record UserChange(string Name)
 }
 
 /// <summary>How a change of the users ended.</summary>
-/// <param name="Status">Ok, NotFound, ConditionFailed (it is there already, or the last administrator would go), Invalid, TooLarge.</param>
+/// <param name="Status">Ok, NotFound, ConditionFailed (it is there already, or the last administrator would go), Invalid, TooLarge; of one's own password also PermissionDenied and RateLimited.</param>
 /// <param name="Detail">For people.</param>
 /// <param name="User">As it is now.</param>
 /// <param name="Secret">A new token, to be shown once.</param>
 /// <param name="IsNew">The user was made by it.</param>
 internal readonly record struct UserResult(Status Status, string? Detail = null, User? User = null, string? Secret = null, bool IsNew = false)
 {
+    /// <summary>Of RateLimited: when to come back.</summary>
+    public TimeSpan RetryAfter { get; init; }
+
     // A record prints its members, and a secret must not be.
     public override string ToString() => $"{Status}: {Detail}";
 }

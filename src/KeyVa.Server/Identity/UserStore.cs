@@ -124,6 +124,10 @@ internal sealed class UserStore
                 return Publish(old, user, new User(user.Name, user.Grants) { Tokens = user.Tokens, Certificates = user.Certificates });
             case UserChange.SetPassword password:
                 return Publish(old, user, user.With(password: Hash(password.Password)));
+            case UserChange.SetOwnPassword own:
+                return ReferenceEquals(user.Password, own.Known)
+                    ? Publish(old, user, user.With(password: Hash(own.Password)))
+                    : new UserResult(Status.ConditionFailed, "the password was changed by somebody else meanwhile");
             case UserChange.SetCertificates certificates:
                 return Publish(old, user, user.With(certificates: certificates.Certificates));
             case UserChange.AddToken token:
@@ -220,6 +224,7 @@ internal sealed class UserStore
         UserChange.Put put => InvalidGrants(put.Grants ?? []) ?? InvalidPassword(put.Password) ?? InvalidCertificates(put.Certificates ?? []),
         UserChange.SetGrants set => InvalidGrants(set.Grants),
         UserChange.SetPassword set => InvalidPassword(set.Password),
+        UserChange.SetOwnPassword set => InvalidPassword(set.Password),
         UserChange.SetCertificates set => InvalidCertificates(set.Certificates),
         UserChange.AddToken add when !User.IsName(add.Token) => $"'{add.Token}' is no name of a token; it takes {User.NameForms}",
         _ => null,

@@ -5,12 +5,14 @@ using KeyVa.Server.Identity;
 namespace KeyVa.Server.Resp;
 
 /// <summary>
-/// ACL: who there is and what they may do, in Redis's words as far as it has some. Users are changed over the control plane and REST; here they are shown.
-/// Stateless.
+/// ACL: who there is and what they may do, in Redis's words as far as it has some. Users are changed over the control plane and REST; here they are shown,
+/// and may change their own passwords. Stateless.
 /// </summary>
 internal static class AclCommands
 {
     private static readonly string[] Categories = ["keyspace", "read", "write", "string", "pubsub", "admin", "fast", "slow", "dangerous", "connection", "transaction"];
+
+    private const string ChangedElsewhere = "ERR users are changed by 'keyva admin user', over gRPC or over REST, which know all that they may do";
 
     private static readonly string[] Lines =
     [
@@ -20,6 +22,8 @@ internal static class AclCommands
         "    when no category is specified.",
         "GETUSER <username>",
         "    Get the user's details.",
+        "SETUSER <username> <<old password> ><new password>",
+        "    Change your own password.",
         "LIST",
         "    Show users details in config file format.",
         "USERS",
@@ -43,8 +47,8 @@ internal static class AclCommands
             new() { Name = "acl|list", Arity = 2, Flags = CommandFlags.Admin, Session = List },
             new() { Name = "acl|users", Arity = 2, Flags = CommandFlags.Admin, Session = Names },
             new() { Name = "acl|getuser", Arity = 3, Flags = CommandFlags.Admin, Session = Describe },
-            new() { Name = "acl|setuser", Arity = -3, Flags = CommandFlags.Admin, Session = Change },
-            new() { Name = "acl|deluser", Arity = -3, Flags = CommandFlags.Admin, Session = Change },
+            new() { Name = "acl|setuser", Arity = -3, Flags = CommandFlags.Admin | CommandFlags.NoMulti, Session = SetUser },
+            new() { Name = "acl|deluser", Arity = -3, Flags = CommandFlags.Admin, Session = static (session, _) => session.Output.Error(ChangedElsewhere) },
         ],
     };
 
@@ -138,8 +142,43 @@ internal static class AclCommands
         session.Output.Array(0);
     }
 
-    private static void Change(RespSession session, RespCommand command) =>
-        session.Output.Error("ERR users are changed by 'keyva admin user', over gRPC or over REST, which know all that they may do");
+    /// <summary>Redis's words for another password in place of one, <c>&lt;old &gt;new</c> in either order, of oneself.</summary>
+    private static void SetUser(RespSession session, RespCommand command)
+    {
+        bool isOwn = command.Count == 5 && session.Caller.User is { } user && Encoding.UTF8.GetString(command[2]) == user.Name;
+        int removed = isOwn && command[3].StartsWith("<"u8) ? 3 : 4;
+        int added = 7 - removed;
+        if (!isOwn || !command[removed].StartsWith("<"u8) || !command[added].StartsWith(">"u8))
+        {
+            session.Output.Error($"{ChangedElsewhere}; your own password is changed by ACL SETUSER NAME <OLD >NEW");
+            return;
+        }
+
+        session.Start(ChangePasswordAsync(session, Encoding.UTF8.GetString(command[removed][1..]), Encoding.UTF8.GetString(command[added][1..])));
+    }
+
+    private static async Task ChangePasswordAsync(RespSession session, string old, string next)
+    {
+        Caller caller = session.Caller;
+        UserResult result = await session.Door.OwnPassword.ChangeAsync(caller, old, next);
+        switch (result.Status)
+        {
+            case Status.Ok:
+                // Whoever came in by the old one has to come in anew; this connection has shown the new one.
+                session.Identity.Become(Caller.Of(session.Door.Users, result.User!, result.User!.Password!, caller.Address));
+                session.Output.Ok();
+                break;
+            case Status.RateLimited:
+                session.Output.Error(RespErrors.ComeBack(result.RetryAfter));
+                break;
+            case Status.PermissionDenied:
+                session.Output.Error(RespErrors.WrongPassword);
+                break;
+            default:
+                session.Output.Error("ERR " + result.Detail);
+                break;
+        }
+    }
 
     private static string Line(User user)
     {

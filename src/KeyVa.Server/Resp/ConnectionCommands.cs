@@ -98,7 +98,7 @@ internal static class ConnectionCommands
         else if (credentials > 0)
         {
             byte[] called = name > 0 ? command[name].ToArray() : [];
-            session.Prove(Text(command[credentials]), Text(command[credentials + 1]), () => Greet(session, version, called, name > 0));
+            session.Identity.Prove(Text(command[credentials]), Text(command[credentials + 1]), () => Greet(session, version, called, name > 0));
         }
         else if (!session.Caller.IsKnown)
         {
@@ -150,7 +150,7 @@ internal static class ConnectionCommands
             // A token says by itself whose it is; a password alone is that of the user 'default', as with Redis.
             string secret = Text(command[command.Count - 1]);
             string name = command.Count == 3 ? Text(command[1]) : AccessToken.LooksLikeOne(secret) ? "" : "default";
-            session.Prove(name, secret, session.Output.Ok);
+            session.Identity.Prove(name, secret, session.Output.Ok);
         }
         else if (command.Count == 2)
         {

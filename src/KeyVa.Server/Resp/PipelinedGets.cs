@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Partitions;
+using KeyVa.Protocol.Resp;
 
 namespace KeyVa.Server.Resp;
 
@@ -61,7 +62,7 @@ internal sealed class PipelinedGets
 
         for (int i = 0; i < count; i++)
         {
-            session.ReplyGet(_keys[i].Span);
+            Reply(session, _keys[i].Span);
             if (session.Output.Length > most && i + 1 < count)
             {
                 place = _places[i + 1];
@@ -72,6 +73,33 @@ internal sealed class PipelinedGets
 
         Observe(session, began, count);
         return true;
+    }
+
+    /// <summary>Replies what a key holds now.</summary>
+    private static void Reply(RespSession session, ReadOnlySpan<byte> key)
+    {
+        RespOutput output = session.Output;
+        int place = output.Length;
+        try
+        {
+            using ValueLease lease = session.Door.Store.Get(key);
+            if (lease.Found)
+            {
+                output.Bulk(lease.Value);
+            }
+            else if (lease.Status is Status.NotFound or Status.Invalid or Status.TooLarge)
+            {
+                output.Null();
+            }
+            else
+            {
+                output.Error(RespErrors.Of(lease.Status, null));
+            }
+        }
+        catch (StoreException failure)
+        {
+            session.Refuse(failure, place);
+        }
     }
 
     private void Observe(RespSession session, long began, int count)

@@ -131,6 +131,11 @@ internal sealed class PipelinedSets
             output.Ok();
         }
 
+        for (int i = 0; i < _started; i++)
+        {
+            session.Receipts?.Note(_batches[i].Take().Receipt);
+        }
+
         Observe(session);
         Clear();
         return true;
@@ -155,6 +160,7 @@ internal sealed class PipelinedSets
         {
             int batch = _batchOf[i];
             WriteResult result = _batches[batch].ResultOf(next[batch]++);
+            session.Receipts?.Note(result.Receipt);
             if (result.IsOk)
             {
                 output.Ok();

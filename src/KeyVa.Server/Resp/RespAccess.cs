@@ -11,7 +11,7 @@ internal static class RespAccess
     {
         Caller caller = session.Caller;
         Permission permission = info.Permission;
-        string? refusal = Authority.Decide(caller, permission) switch
+        return Authority.Decide(caller, permission) switch
         {
             Verdict.Unknown => RespErrors.NoAuthentication,
             Verdict.Denied => RespErrors.NoPermission(info),
@@ -19,12 +19,6 @@ internal static class RespAccess
                 : !AllowsChannels(caller.Data, info, command) ? RespErrors.NoChannelPermission
                 : null,
         };
-        if (permission.IsAudited)
-        {
-            session.Door.Audit.Note(caller, permission, "", refusal is null ? "allowed" : "permission-denied", TimeSpan.Zero);
-        }
-
-        return refusal;
     }
 
     private static bool AllowsKeys(Rights rights, CommandInfo info, RespCommand command)

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using KeyVa.Cluster;
 using KeyVa.Partitions;
 using KeyVa.Protocol.Resp;
 using KeyVa.Server.Admission;
@@ -29,6 +30,7 @@ internal sealed class RespDoor : IAsyncDisposable
     private int _maxClients;
     private int _pendingWrites;
     private long _idleTicks;
+    private long _latencySince;
 
     private readonly UserStore _users;
     private readonly ConnectionLimits _connections;
@@ -36,10 +38,11 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public RespDoor(
         Store store, ServerOptions options, FailureLog failures, RequestObserver observer, RequestMeter meter, LiveConfiguration configuration,
-        Authenticator authenticator, UserStore users, RateLimits rates, AuditLog audit)
+        Authenticator authenticator, UserStore users, OwnPassword ownPassword, RateLimits rates, AuditLog audit)
     {
         _users = users;
         Authenticator = authenticator;
+        OwnPassword = ownPassword;
         Rates = rates;
         Audit = audit;
         _connections = new ConnectionLimits(options.RespMaxClients, options.MaxAddressConnections, int.MaxValue, int.MaxValue);
@@ -60,7 +63,15 @@ internal sealed class RespDoor : IAsyncDisposable
 
     public Store Store { get; }
 
+    /// <summary>The node's part in a cluster; null: it is alone.</summary>
+    public ClusterNode? Cluster { get; init; }
+
+    /// <summary>Whether reads wait until this node has everything that was acknowledged anywhere before they came.</summary>
+    public bool ConfirmsReads { get; init; }
+
     public Authenticator Authenticator { get; }
+
+    public OwnPassword OwnPassword { get; }
 
     public RateLimits Rates { get; }
 
@@ -100,6 +111,13 @@ internal sealed class RespDoor : IAsyncDisposable
     public ScanCursors Cursors { get; } = new();
 
     public SlowLog SlowLog => Observer.Slow;
+
+    /// <summary>The first entry of the slow log that LATENCY tells of.</summary>
+    public long LatencySince
+    {
+        get => Interlocked.Read(ref _latencySince);
+        set => Interlocked.Exchange(ref _latencySince, value);
+    }
 
     public IEnumerable<RespSession> Sessions => _sessions.Values;
 

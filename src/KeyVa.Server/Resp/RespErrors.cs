@@ -16,6 +16,7 @@ internal static class RespErrors
     public const string NoAuthentication = "NOAUTH Authentication required.";
     public const string NoKeyPermission = "NOPERM this user has no permissions to access one of the keys used as arguments";
     public const string NoChannelPermission = "NOPERM this user has no permissions to access one of the channels used as arguments";
+    public const string NotInTransaction = "ERR Command not allowed inside a transaction";
     public const string NoCursor = "ERR invalid cursor";
 
     private const int MostShown = 128;

@@ -30,6 +30,9 @@ internal sealed class RespSession : IDisposable
     private PipelinedSets? _sets;
     private volatile bool _isKilled;
 
+    // Bytes of the conversation that are done.
+    private long _taken;
+
     // Of the command that is being done: when it began, what it is where a pipeline may go on behind it, whether one did, and Store.Detours before it.
     private long _began;
     private RespCommand? _pipelined;
@@ -42,14 +45,7 @@ internal sealed class RespSession : IDisposable
     // Where the time of the command's write went, if that was noted.
     private WriteTimes? _times;
 
-    private RateSet _rates = RateSet.None;
-    private bool _readsAll;
-    private bool _writesAll;
-    private int _paid;
-    private bool _isPaid;
-    private TimeSpan _retryAfter;
-    private volatile Caller _caller;
-    private (string Fingerprint, string Subject)? _certificate;
+    private readonly SessionRates _rates;
 
     public RespSession(RespDoor door, long id, EndPoint? peer, AddressEntry address, Action wake)
     {
@@ -58,16 +54,18 @@ internal sealed class RespSession : IDisposable
         Id = id;
         Peer = peer?.ToString() ?? "";
         _reader = new RespReader(door.Limits);
+        _rates = new SessionRates(door.Rates);
         Call = new DataCall(door, Output);
         _transaction = new SessionTransaction(this);
         Outbox = new Outbox(wake);
         Subscriptions = new Subscriptions(this);
         Pending = new PendingWrites(this);
+        Reads = new ConfirmedReads(this);
+        Receipts = door.Cluster is null ? null : new WrittenReceipts();
         Wake = wake;
         Created = door.Now();
         LastCommand = CommandTable.Get;
-        _caller = Caller.Anonymous(door.Users, address.Text);
-        Become(_caller);
+        Identity = new SessionIdentity(this, Became);
     }
 
     public RespDoor Door { get; }
@@ -79,7 +77,9 @@ internal sealed class RespSession : IDisposable
     public AddressEntry Address { get; }
 
     /// <summary>Who speaks; from any thread.</summary>
-    public Caller Caller => _caller;
+    public Caller Caller => Identity.Caller;
+
+    public SessionIdentity Identity { get; }
 
     public RespOutput Output { get; } = new();
 
@@ -87,6 +87,12 @@ internal sealed class RespSession : IDisposable
     public DataCall Call { get; }
 
     public SessionTransaction Transaction => _transaction;
+
+    /// <summary>Which commands may read where they stand.</summary>
+    public ConfirmedReads Reads { get; }
+
+    /// <summary>Where this connection's writes stand, for WAIT; null: there are no replicas to wait for.</summary>
+    public WrittenReceipts? Receipts { get; }
 
     /// <summary>Writes of the pipeline that are on their way to the disk.</summary>
     public PendingWrites Pending { get; }
@@ -109,7 +115,7 @@ internal sealed class RespSession : IDisposable
 
     public string Name { get; set; } = "";
 
-    public string User => _caller.Name.Length > 0 ? _caller.Name : "(none)";
+    public string User => Caller.Name.Length > 0 ? Caller.Name : "(none)";
 
     public long Created { get; }
 
@@ -138,20 +144,52 @@ internal sealed class RespSession : IDisposable
     /// </summary>
     public void Process(byte[] buffer, ref int start, int end)
     {
-        NeedsInput = false;
-        if (_caller.AsOf(Door.Users) is var now && !ReferenceEquals(now, _caller))
-        {
-            Become(now.IsKnown ? now : Nobody());
-        }
+        int begin = start;
+        ProcessFrom(buffer, ref start, end, _taken - begin);
+        _taken += start - begin;
+    }
 
+    /// <summary><paramref name="origin"/>: what is added to a place of the buffer to have its place in the conversation.</summary>
+    private void ProcessFrom(byte[] buffer, ref int start, int end, long origin)
+    {
+        NeedsInput = false;
+        Identity.Refresh();
         PipelinedGets gets = PipelinedGets.OfThisThread;
         long began = Stopwatch.GetTimestamp();
         while (!IsClosing)
         {
             RespRead read = _reader.Read(buffer, start, end);
-            if (_rates.IsLimited && read == RespRead.Complete && !_isPaid && _reader.Command.Count > 0)
+            if (read == RespRead.Complete && _reader.Command.Count > 0)
             {
-                Pay();
+                _rates.Pay();
+            }
+
+            if (Door.ConfirmsReads && read == RespRead.Complete && !Reads.Allows(origin + start) && _transaction.IsIdle && ConfirmedReads.Concerns(_reader.Command))
+            {
+                if ((!gets.IsEmpty && !gets.TryReply(this, HighWater, ref start)) || !TryFinishWrites())
+                {
+                    _reader.Restart();
+                    return;
+                }
+
+                if (!Reads.IsAsked(origin + start))
+                {
+                    // Nothing more is received before it is answered.
+                    _reader.Restart();
+                    Start(Reads.AskAsync(origin + end));
+                    if (Busy is not null)
+                    {
+                        return;
+                    }
+
+                    continue;
+                }
+
+                Output.Error(Reads.Refusal);
+                start += _reader.Consumed;
+                _isPaid = false;
+                _reader.Command.Clear();
+                continue;
             }
 
             if (read == RespRead.Complete && IsPlainGet(_reader))
@@ -163,7 +201,7 @@ internal sealed class RespSession : IDisposable
 
                 gets.Add(Door.Store, _reader.Command.Memory(1), start);
                 start += _reader.Consumed;
-                _isPaid = false;
+                _rates.End();
                 if (gets.IsFull && (!gets.TryReply(this, HighWater, ref start) || Output.Length > HighWater))
                 {
                     return;
@@ -187,7 +225,7 @@ internal sealed class RespSession : IDisposable
                 }
 
                 start += _reader.Consumed;
-                _isPaid = false;
+                _rates.End();
                 _reader.Command.Clear();
                 bool isGathered = _sets is not null || !Pending.IsEmpty;
                 if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
@@ -260,6 +298,7 @@ internal sealed class RespSession : IDisposable
 
         WriteResult result = write.Result;
         _times = result.Times;
+        Receipts?.Note(result.Receipt);
         reply(Output, result);
         needed?.Dispose();
     }
@@ -267,9 +306,20 @@ internal sealed class RespSession : IDisposable
     /// <summary>A command has ended that began at a timestamp and whose reply stands at a place.</summary>
     public void Observe(CommandInfo info, RespCommand command, long began, int place, WriteTimes? times)
     {
+        NoteAudit(info, command, began, Output.WrittenFrom(place));
         bool failed = Output.Length > place && Output.WrittenFrom(place)[0] == (byte)'-';
         RespObservation request = new(this, command, failed, times);
         Door.Observer.End(Door.Meter, info.Operation, began, ref request);
+    }
+
+    /// <summary>A command has ended that began at a timestamp: if it is one of the control plane, that is noted, and counted there.</summary>
+    public void NoteAudit(CommandInfo info, RespCommand command, long began, ReadOnlySpan<byte> reply)
+    {
+        if (info.Permission.IsAudited)
+        {
+            _rates.MoveToControl(command.Bytes + reply.Length);
+            RespAudit.Done(this, info, command, reply, Stopwatch.GetElapsedTime(began));
+        }
     }
 
     /// <summary>Where the time of the write went that the command has made; null: that was not noted.</summary>
@@ -290,90 +340,19 @@ internal sealed class RespSession : IDisposable
     }
 
     /// <summary>Counts bytes that were received or sent.</summary>
-    public void Count(int bytes)
+    public void Count(int bytes) => _rates.Count(bytes);
+
+    private void Became(Caller caller)
     {
-        if (_rates.CountsBytes)
-        {
-            _rates.Owe(bytes);
-        }
-    }
-
-    /// <summary>Has a name and a secret proved, and goes on as that user; what fails is replied.</summary>
-    public void Prove(string name, string secret, Action accepted)
-    {
-        if (Door.Authenticator.TryProve(name, secret, Address.Text) is { } known)
-        {
-            EndProof(known, accepted);
-        }
-        else
-        {
-            // The hash takes longer than others of this thread can wait.
-            Start(ProveAsync(name, secret, accepted));
-        }
-    }
-
-    private async Task ProveAsync(string name, string secret, Action accepted) =>
-        EndProof(await Door.Authenticator.ProveAsync(name, secret, Address.Text), accepted);
-
-    private void EndProof(in ProofResult result, Action accepted)
-    {
-        switch (result.Proof)
-        {
-            case Proof.Accepted:
-                Become(result.Caller!);
-                accepted();
-                break;
-            case Proof.TooMany:
-                Output.Error(RespErrors.ComeBack(result.RetryAfter));
-                break;
-            default:
-                Output.Error(RespErrors.WrongPassword);
-                break;
-        }
-    }
-
-    /// <summary>Who it is without having said so: whoever its certificate names.</summary>
-    private Caller Nobody() =>
-        (_certificate is { } names ? CertificateCaller.Find(Door.Users, names, Address.Text) : null) ?? Caller.Anonymous(Door.Users, Address.Text);
-
-    private void Become(Caller caller)
-    {
-        _caller = caller;
         Call.Rights = caller.Data;
-        _rates = Door.Rates.Of(Plane.Data, caller);
-        _paid = 0;
-        _retryAfter = TimeSpan.Zero;
-        _readsAll = caller.Data.Everywhere >= Level.Read;
-        _writesAll = caller.Data.Everywhere >= Level.Write;
+        _rates.Become(caller);
         _reader.Limits = caller.IsKnown ? Door.Limits : RespLimits.OfStrangers;
-    }
-
-    /// <summary>Pays for the command that is there, some at once; or notes when to come back.</summary>
-    private void Pay()
-    {
-        _isPaid = true;
-        _retryAfter = TimeSpan.Zero;
-        if (--_paid >= 0)
-        {
-            return;
-        }
-
-        int portion = _rates.Portion;
-        _paid = _rates.TryEnter(portion, out _retryAfter) ? portion - 1 : 0;
-        if (_retryAfter > TimeSpan.Zero && portion > 1)
-        {
-            _rates.TryEnter(1, out _retryAfter);
-        }
-
-        if (_retryAfter > TimeSpan.Zero)
-        {
-            Door.Rates.NoteRefused();
-        }
     }
 
     /// <summary>As a new connection.</summary>
     public void Reset()
     {
+        Receipts?.Clear();
         _transaction.Discard();
         Subscriptions.Clear();
         Name = "";
@@ -381,14 +360,7 @@ internal sealed class RespSession : IDisposable
         SkippedReplies = 0;
         TakeMessages();
         Output.Version = 2;
-        Become(Nobody());
-    }
-
-    /// <summary>The client has shown a certificate that its authority vouches for.</summary>
-    public void Show((string Fingerprint, string Subject) certificate)
-    {
-        _certificate = certificate;
-        Become(Nobody());
+        Identity.Forget();
     }
 
     /// <summary>What others have published until now is sent before what is written next: of a channel that was left nothing comes after the reply that says so.</summary>
@@ -411,8 +383,8 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
-            && (_writesAll || (command.Count > 1 && _caller.Data.Allows(Level.Write, command[1])));
+        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
+            && (Identity.WritesAll || (command.Count > 1 && Caller.Data.Allows(Level.Write, command[1])));
         if (isSet && TryGather(command))
         {
             return true;
@@ -472,34 +444,8 @@ internal sealed class RespSession : IDisposable
     /// <summary>A GET that is answered where it stands, whose bytes stay where they are meanwhile.</summary>
     private bool IsPlainGet(RespReader reader) =>
         reader.Command.Count == 2 && !reader.IsInline && CommandTable.Find(reader.Command[0]) == CommandTable.Get
-        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _retryAfter == TimeSpan.Zero
-        && (_readsAll || _caller.Data.Allows(Level.Read, reader.Command[1]));
-
-    /// <summary>Replies what a key holds now.</summary>
-    public void ReplyGet(ReadOnlySpan<byte> key)
-    {
-        int place = Output.Length;
-        try
-        {
-            using ValueLease lease = Door.Store.Get(key);
-            if (lease.Found)
-            {
-                Output.Bulk(lease.Value);
-            }
-            else if (lease.Status is Status.NotFound or Status.Invalid or Status.TooLarge)
-            {
-                Output.Null();
-            }
-            else
-            {
-                Output.Error(RespErrors.Of(lease.Status, null));
-            }
-        }
-        catch (StoreException failure)
-        {
-            Refuse(failure, place);
-        }
-    }
+        && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
+        && (Identity.ReadsAll || Caller.Data.Allows(Level.Read, reader.Command[1]));
 
     private bool TryGather(RespCommand command)
     {
@@ -596,27 +542,10 @@ internal sealed class RespSession : IDisposable
             info = subcommand;
         }
 
-        if (!info.TakesArguments(command.Count))
+        if (Refusal(info, command) is { } refusal)
         {
-            Reject(RespErrors.WrongArity(info));
-            return;
-        }
-
-        if (_retryAfter > TimeSpan.Zero && !info.Permission.IsOpen)
-        {
-            Reject(RespErrors.ComeBack(_retryAfter));
-            return;
-        }
-
-        if (RespAccess.Refusal(this, info, command) is { } refusal)
-        {
+            RespAudit.Refused(this, info, command, refusal);
             Reject(refusal);
-            return;
-        }
-
-        if (Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed))
-        {
-            Reject($"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context");
             return;
         }
 
@@ -625,7 +554,8 @@ internal sealed class RespSession : IDisposable
         {
             if (info.Is(CommandFlags.NoMulti) || (info.Permission.IsOpen && !Door.Users.IsOpen))
             {
-                Reject("ERR Command not allowed inside a transaction");
+                RespAudit.Refused(this, info, command, RespErrors.NotInTransaction);
+                Reject(RespErrors.NotInTransaction);
             }
             else
             {
@@ -654,6 +584,30 @@ internal sealed class RespSession : IDisposable
         {
             Busy = ObserveLaterAsync(Busy, info, command.Copy(), _began, place);
         }
+    }
+
+    /// <summary>Why a command is not begun; null: it is.</summary>
+    private string? Refusal(CommandInfo info, RespCommand command)
+    {
+        if (!info.TakesArguments(command.Count))
+        {
+            return RespErrors.WrongArity(info);
+        }
+
+        if (info.Permission.CountedOn == Plane.Control)
+        {
+            _rates.PayControl();
+        }
+
+        if (_rates.RetryAfter > TimeSpan.Zero && !info.Permission.IsOpen)
+        {
+            return RespErrors.ComeBack(_rates.RetryAfter);
+        }
+
+        return RespAccess.Refusal(this, info, command) is { } refusal ? refusal
+            : Subscriptions.Restrict(Output) && !info.Is(CommandFlags.WhileSubscribed)
+            ? $"ERR Can't execute '{info.Name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            : null;
     }
 
     private void Run(CommandInfo info, RespCommand command)
@@ -705,6 +659,7 @@ internal sealed class RespSession : IDisposable
         {
             WriteResult result = await write;
             _times = result.Times;
+            Receipts?.Note(result.Receipt);
             reply(Output, result);
         }
         catch (StoreException failure)

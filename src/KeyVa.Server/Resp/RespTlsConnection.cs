@@ -51,7 +51,7 @@ internal sealed class RespTlsConnection : IAsyncDisposable
 
             if (_stream.RemoteCertificate is X509Certificate2 certificate)
             {
-                session.Show(CertificateName.Of(certificate));
+                session.Identity.Show(CertificateName.Of(certificate));
             }
 
             await ServeAsync(session);

@@ -24,17 +24,7 @@ internal static class ServerCommands
                 new() { Name = "slowlog|reset", Arity = 2, Flags = CommandFlags.Admin, Session = ForgetSlowCommands },
             ],
         },
-        new()
-        {
-            Name = "latency", Arity = -2, Flags = CommandFlags.Admin,
-            Subcommands =
-            [
-                new() { Name = "latency|latest", Arity = 2, Flags = CommandFlags.Admin, Session = static (session, _) => session.Output.Array(0) },
-                new() { Name = "latency|history", Arity = 3, Flags = CommandFlags.Admin, Session = static (session, _) => session.Output.Array(0) },
-                new() { Name = "latency|reset", Arity = -2, Flags = CommandFlags.Admin, Session = static (session, _) => session.Output.Integer(0) },
-                new() { Name = "latency|doctor", Arity = 2, Flags = CommandFlags.Admin, Session = LatencyDoctor },
-            ],
-        },
+        LatencyCommands.Latency,
     ];
 
     public static void MemoryDoctor(RespSession session, RespCommand command) => session.Output.Verbatim(
@@ -113,8 +103,4 @@ internal static class ServerCommands
         session.Door.SlowLog.Clear();
         session.Output.Ok();
     }
-
-    /// <summary>As of a Redis whose latency-monitor-threshold is 0: nothing is recorded. Metrics have the latencies.</summary>
-    private static void LatencyDoctor(RespSession session, RespCommand command) => session.Output.Verbatim(
-        "Latencies are kept as histograms: 'keyva metrics' shows them, and SLOWLOG the commands that took long.");
 }

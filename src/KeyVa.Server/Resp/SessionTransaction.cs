@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KeyVa.Protocol.Resp;
 using KeyVa.Transactions.Locks;
 
@@ -29,6 +30,9 @@ internal sealed class SessionTransaction(RespSession session)
 
     /// <summary>Whether MULTI has begun.</summary>
     public bool IsQueuing { get; private set; }
+
+    /// <summary>Whether the replies of a transaction that is done are being put together.</summary>
+    public bool IsReplying { get; private set; }
 
     /// <summary>Whether commands are done as they come.</summary>
     public bool IsIdle => !IsQueuing;
@@ -134,6 +138,11 @@ internal sealed class SessionTransaction(RespSession session)
         else if (_queue.Exists(one => RespAccess.Refusal(session, one.Info, one.Command) is not null))
         {
             // The users have changed since the commands came.
+            foreach ((CommandInfo info, RespCommand command) in _queue)
+            {
+                RespAudit.Refused(session, info, command, RespErrors.NoPermission(info));
+            }
+
             Discard();
             Output.Error("EXECABORT Transaction discarded because this user has no permissions any more to run one of its commands.");
         }
@@ -215,16 +224,24 @@ internal sealed class SessionTransaction(RespSession session)
             _lengths.AddRange(_queue.Select(static _ => 0));
         }
 
+        if (!isDone || !holds)
+        {
+            foreach ((CommandInfo info, RespCommand command) in _queue)
+            {
+                RespAudit.Undone(session, info, command);
+            }
+
+            Discard();
+        }
+
         if (!isDone)
         {
-            Discard();
             return;
         }
 
         if (!holds)
         {
             Output.Truncate(place);
-            Discard();
             Output.NullArray();
             return;
         }
@@ -240,19 +257,27 @@ internal sealed class SessionTransaction(RespSession session)
         (CommandInfo Info, RespCommand Command)[] queue = [.. _queue];
         Discard();
         Output.Array(queue.Length);
+        IsReplying = true;
         int at = 0;
         for (int i = 0; i < queue.Length; i++)
         {
             (CommandInfo info, RespCommand command) = queue[i];
+            int before = Output.Length;
+            long began = Stopwatch.GetTimestamp();
             if (info.Data is null)
             {
                 info.Session!(session, command);
-                continue;
+            }
+            else
+            {
+                Output.Raw(replies.AsSpan(at, _lengths[i]));
+                at += _lengths[i];
             }
 
-            Output.Raw(replies.AsSpan(at, _lengths[i]));
-            at += _lengths[i];
+            session.NoteAudit(info, command, began, Output.WrittenFrom(before));
         }
+
+        IsReplying = false;
     }
 
     private async ValueTask RunQueueAsync(Transaction transaction)
@@ -324,6 +349,14 @@ internal sealed class SessionTransaction(RespSession session)
     {
         try
         {
+            // What is read and not written is not looked at again when it commits.
+            if (await session.Reads.AwaitAsync() is not Status.Ok and var behind)
+            {
+                Output.Truncate(place);
+                Output.Error(RespErrors.Of(behind, ConsistentReads.Detail(behind)));
+                return false;
+            }
+
             CommitResult result;
             do
             {
@@ -332,6 +365,7 @@ internal sealed class SessionTransaction(RespSession session)
             while (result.Status is Status.Conflict or Status.Deadlock);
 
             session.NoteTimes(result.Times);
+            session.Receipts?.Note(result.Receipt);
 
             if (!result.IsOk)
             {

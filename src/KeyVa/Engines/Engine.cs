@@ -85,6 +85,19 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// </summary>
     public abstract TimeSpan Admit(long bytes);
 
+    /// <summary>
+    /// While opening: the log is about to be replayed. Until <see cref="EndReplay"/> the writer's thread alone uses the engine, but for its own
+    /// background work; reads are right at any time, but cost more, so that writes cost less.
+    /// </summary>
+    public virtual void BeginReplay()
+    {
+    }
+
+    /// <summary>The log is replayed; any thread may read from here on.</summary>
+    public virtual void EndReplay()
+    {
+    }
+
     /// <summary>Writes a key. <paramref name="stamp"/>: when it was first accepted; <paramref name="expiresAt"/>: 0 for never; both in Unix milliseconds.</summary>
     public abstract void Put(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value);
 

@@ -39,6 +39,13 @@ internal static unsafe class Epochs
     [ThreadStatic]
     private static SlotOwner? _owner;
 
+    /// <summary>
+    /// Whether what this thread unlinks can be seen by no other, so that only its own stay holds it up. For simulations, which run beside each other and
+    /// must not see each other's pace.
+    /// </summary>
+    [ThreadStatic]
+    internal static bool IsAlone;
+
     /// <summary>The present epoch.</summary>
     public static long Current => Volatile.Read(ref _epoch);
 
@@ -84,6 +91,11 @@ internal static unsafe class Epochs
     public static long OldestActive()
     {
         long oldest = Current;
+        if (IsAlone)
+        {
+            return IsInside ? *_slot : oldest;
+        }
+
         Interlocked.MemoryBarrierProcessWide();
         int chunks = Volatile.Read(ref _chunkCount);
         for (int c = 0; c < chunks; c++)

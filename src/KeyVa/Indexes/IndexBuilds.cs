@@ -17,6 +17,7 @@ internal sealed class IndexBuilds : IDisposable
 
     private readonly PartitionRegistry _registry;
     private readonly StoreContext _context;
+    private readonly Action<StoredIndex, IndexResult> _givingUp;
     private readonly Action<StoredIndex, IndexResult> _ended;
     private readonly ManualResetEventSlim _stopping = new();
     private readonly Lock _gate = new();
@@ -25,11 +26,13 @@ internal sealed class IndexBuilds : IDisposable
 
     /// <param name="registry">The partitions.</param>
     /// <param name="context">The store.</param>
+    /// <param name="givingUp">Told that an index is about to be given up, while the catalog still has it. May be told again.</param>
     /// <param name="ended">Told when an index is ready, or was given up and dropped.</param>
-    public IndexBuilds(PartitionRegistry registry, StoreContext context, Action<StoredIndex, IndexResult> ended)
+    public IndexBuilds(PartitionRegistry registry, StoreContext context, Action<StoredIndex, IndexResult> givingUp, Action<StoredIndex, IndexResult> ended)
     {
         _registry = registry;
         _context = context;
+        _givingUp = givingUp;
         _ended = ended;
     }
 
@@ -118,9 +121,7 @@ internal sealed class IndexBuilds : IDisposable
         IndexResult result = Fill(index);
         if (result.Status is Status.Ok or Status.NotUnique)
         {
-            bool changed = _registry.ChangeIndexes((all, _) => all.Any(other => other.Id == index.Id && other.State != IndexState.Dropping)
-                ? [.. all.Select(other => other.Id != index.Id ? other : other with { State = result.IsOk ? IndexState.Ready : IndexState.Dropping })]
-                : null);
+            bool changed = _registry.ChangeIndexes((all, _) => End(all, index, result));
             _ended(index, changed ? result : new IndexResult { Status = Status.NotFound, Detail = $"the index '{index.Definition.Name}' was dropped" });
             if (changed && !result.IsOk)
             {
@@ -131,6 +132,22 @@ internal sealed class IndexBuilds : IDisposable
         {
             _ended(index, result);
         }
+    }
+
+    /// <summary>All indexes with one that has ended; null if it was dropped meanwhile.</summary>
+    private IReadOnlyList<StoredIndex>? End(IReadOnlyList<StoredIndex> all, StoredIndex index, IndexResult result)
+    {
+        if (!all.Any(other => other.Id == index.Id && other.State != IndexState.Dropping))
+        {
+            return null;
+        }
+
+        if (!result.IsOk)
+        {
+            _givingUp(index, result);
+        }
+
+        return [.. all.Select(other => other.Id != index.Id ? other : other with { State = result.IsOk ? IndexState.Ready : IndexState.Dropping })];
     }
 
     private IndexResult Fill(StoredIndex index)

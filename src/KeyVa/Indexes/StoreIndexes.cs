@@ -18,15 +18,17 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
     private readonly Lock _gate = new();
     private volatile bool _closed;
 
-    // Guarded by the gate; by index number, while somebody waits or may wait. Of indexes that were given up, the newest few.
+    // Guarded by the gate; by index number, while somebody waits or may wait.
     private readonly Dictionary<long, TaskCompletionSource<IndexResult>> _ends = [];
-    private readonly Dictionary<string, IndexResult> _givenUp = new(StringComparer.Ordinal);
+
+    // Guarded by the gate. A reason stands here before the catalog says that the index is gone, so whoever does not find the index finds the reason.
+    private readonly GivenUpIndexes _givenUp = new();
 
     public StoreIndexes(PartitionRegistry registry, StoreContext context)
     {
         _registry = registry;
         _context = context;
-        _builds = new IndexBuilds(registry, context, Ended);
+        _builds = new IndexBuilds(registry, context, GivingUp, Ended);
         Guard = new UniqueGuard(registry, context);
         Guard.Refresh();
     }
@@ -76,7 +78,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         {
             if (Find(name) is not { } index)
             {
-                return _givenUp.TryGetValue(name, out IndexResult? result) ? result : NotFound(name);
+                return _givenUp.Find(name) ?? NotFound(name);
             }
 
             if (IsReady(index))
@@ -141,6 +143,15 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         Find(query.Index) is { } index
             ? await IndexQueries.OpenAsync(_registry, _context, index, query, at, scan).ConfigureAwait(false)
             : Unknown(query, at);
+
+    /// <summary>Why the newest index of this name was given up; null if none was, or there is one again.</summary>
+    public IndexResult? ReasonOf(string name)
+    {
+        lock (_gate)
+        {
+            return _givenUp.Find(name);
+        }
+    }
 
     /// <summary>The name of an index; null if there is none of this number any more.</summary>
     public string? NameOf(long id) => _registry.Indexes.FirstOrDefault(index => index.Id == id && index.State != IndexState.Dropping)?.Definition.Name;
@@ -228,7 +239,7 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
 
         lock (_gate)
         {
-            _givenUp.Remove(copy.Name);
+            _givenUp.Forget(copy.Name);
         }
 
         // From here on the catalog has it: a partition that is added now opens it by itself.
@@ -290,21 +301,19 @@ internal sealed class StoreIndexes : IIndexes, IDisposable
         return new IndexResult { Status = forgotten.Status, Detail = forgotten.Detail };
     }
 
+    private void GivingUp(StoredIndex index, IndexResult reason)
+    {
+        lock (_gate)
+        {
+            _givenUp.Note(index.Definition.Name, reason);
+        }
+    }
+
     private void Ended(StoredIndex index, IndexResult result)
     {
         Guard.Refresh();
         lock (_gate)
         {
-            if (!result.IsOk && result.Status != Status.Failed)
-            {
-                if (_givenUp.Count >= MaxIndexes)
-                {
-                    _givenUp.Clear();
-                }
-
-                _givenUp[index.Definition.Name] = result;
-            }
-
             if (_ends.Remove(index.Id, out TaskCompletionSource<IndexResult>? end))
             {
                 end.TrySetResult(result);

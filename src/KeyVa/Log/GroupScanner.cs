@@ -19,7 +19,7 @@ internal sealed class GroupScanner : IDisposable
     private long _limit;
     private long _windowAt;
     private int _groupLength;
-    private LogPosition[] _positions = new LogPosition[1];
+    private readonly RecordReader _records = new();
 
     /// <summary>Where in the file the next group is expected.</summary>
     public long Position { get; private set; }
@@ -65,6 +65,9 @@ internal sealed class GroupScanner : IDisposable
         return true;
     }
 
+    /// <summary>The bytes of the group that <see cref="TryNext"/> found; valid until it is called again.</summary>
+    public ReadOnlySpan<byte> GroupBytes => View(Position - _groupLength, _groupLength);
+
     /// <summary>Hands the group's records to a reader, those with a position that it asks for.</summary>
     public void ReadRecords<TReader>(ref TReader reader)
         where TReader : IRecordVisitor, allows ref struct =>
@@ -72,16 +75,8 @@ internal sealed class GroupScanner : IDisposable
 
     /// <summary>As above, for a group that <see cref="TryGroup"/> found.</summary>
     public void ReadRecords<TReader>(long groupAt, in GroupHeader header, ref TReader reader)
-        where TReader : IRecordVisitor, allows ref struct
-    {
-        ReadOnlySpan<byte> group = View(groupAt, header.Length);
-        for (int at = HeaderBytes(header.Version); at < group.Length;)
-        {
-            TryReadHead(group[at..], header.Version, out RecordHead head);
-            Visit(group.Slice(at, head.Length), header.Version, head, ref reader);
-            at += head.Length;
-        }
-    }
+        where TReader : IRecordVisitor, allows ref struct =>
+        _records.ReadGroup(View(groupAt, header.Length), header.Version, ref reader);
 
     /// <summary>The header that stands at a place, if it is one of a group or something near it; nothing of it was checked.</summary>
     public bool TryPeek(long at, out GroupHeader header, out bool hasMagic)
@@ -111,6 +106,10 @@ internal sealed class GroupScanner : IDisposable
     public static int HeaderBytes(uint version) =>
         version == JournalFormat1.Version ? JournalFormat1.GroupHeaderBytes : JournalFormat.GroupHeaderBytesOf(version);
 
+    /// <summary>Bytes of the group that begins here, which was found intact.</summary>
+    public static int LengthOf(ReadOnlySpan<byte> group, uint version) =>
+        (version == JournalFormat1.Version ? JournalFormat1.ReadGroupHeader(group) : JournalFormat.ReadGroupHeader(group, version)).Length;
+
     /// <summary>
     /// Hands over the one record at a place, if its checksum fits, whatever its group is like. <paramref name="length"/>:
     /// the bytes it says it has, checked or not; 0 if what is there cannot be a record.
@@ -119,7 +118,7 @@ internal sealed class GroupScanner : IDisposable
         where TReader : IRecordVisitor, allows ref struct
     {
         length = 0;
-        if (!TryReadHead(View(at, (int)Math.Clamp(_limit - at, 0, JournalFormat.MaxRecordHeadBytes)), _version, out RecordHead head)
+        if (!RecordReader.TryReadHead(View(at, (int)Math.Clamp(_limit - at, 0, JournalFormat.MaxRecordHeadBytes)), _version, out RecordHead head)
             || head.Length > _limit - at)
         {
             return false;
@@ -134,36 +133,8 @@ internal sealed class GroupScanner : IDisposable
             return false;
         }
 
-        Visit(record, _version, head, ref reader);
+        _records.Visit(record, _version, head, ref reader);
         return true;
-    }
-
-    private static bool TryReadHead(ReadOnlySpan<byte> from, uint version, out RecordHead head) =>
-        version == JournalFormat1.Version ? JournalFormat1.TryReadRecordHead(from, out head) : JournalFormat.TryReadRecordHead(from, out head);
-
-    private void Visit<TReader>(ReadOnlySpan<byte> record, uint version, in RecordHead head, ref TReader reader)
-        where TReader : IRecordVisitor, allows ref struct
-    {
-        if (_positions.Length < head.Positions)
-        {
-            _positions = new LogPosition[head.Positions];
-        }
-
-        if (version == JournalFormat1.Version)
-        {
-            JournalFormat1.ReadPositions(record, head, _positions);
-        }
-        else
-        {
-            JournalFormat.ReadPositions(record, head, _positions);
-        }
-
-        reader.Visit(new JournalRecord
-        {
-            Kind = head.Kind,
-            Positions = _positions.AsSpan(0, head.Positions),
-            Payload = record.Slice(head.PayloadAt, head.PayloadLength),
-        });
     }
 
     /// <summary>

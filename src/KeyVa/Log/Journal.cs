@@ -88,6 +88,18 @@ internal sealed class Journal : IDisposable
     /// <summary>Gate held: there is a flusher.</summary>
     internal bool IsBusy { get; set; }
 
+    /// <summary>Whether nothing is under way or left to do, on any thread: for a simulation, whose next step must find everything in its place.</summary>
+    internal bool IsAtRest
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return !IsBusy && _syncThread.IsAtRest;
+            }
+        }
+    }
+
     /// <summary>Opens or creates the journal in a folder: finds its end, cuts a torn tail, refuses earlier damage.</summary>
     public static Journal Open(IFileSystem fileSystem, string directory, JournalOptions options, TimeProvider time)
     {
@@ -95,7 +107,7 @@ internal sealed class Journal : IDisposable
             options.SegmentBytes,
             JournalFormat.SegmentHeaderBytes + JournalFormat.GroupHeaderBytes);
         JournalRecovery.CreateDirectory(fileSystem, directory);
-        JournalScan scan = JournalScan.Run(fileSystem, directory);
+        JournalScan scan = JournalScan.Run(fileSystem, directory, options.ReadAheadFrom / options.SegmentBytes);
         if (scan.Damage is { } damage)
         {
             throw damage;
@@ -134,7 +146,6 @@ internal sealed class Journal : IDisposable
         long end = _segments.Pin(0, pinned);
         try
         {
-            using var scanner = new GroupScanner();
             var visitor = new ReplayVisitor { Reader = reader };
             if (pinned[0].Reached.Count > 0)
             {
@@ -142,9 +153,18 @@ internal sealed class Journal : IDisposable
                 reader.Reach([.. pinned[0].Reached.Select(static reached => new LogPosition(reached.Key, 0, reached.Value))]);
             }
 
-            foreach (JournalSegment segment in pinned)
+            if (end - pinned[0].Header.Base >= _options.ReadAheadFrom)
             {
-                SegmentReading.Read(segment, end, scanner, ref visitor);
+                using var ahead = new GroupsAhead(pinned, end, reader.PrepareAhead);
+                ahead.Read(ref visitor);
+            }
+            else
+            {
+                using var scanner = new GroupScanner();
+                foreach (JournalSegment segment in pinned)
+                {
+                    SegmentReading.Read(segment, end, scanner, ref visitor);
+                }
             }
         }
         finally

@@ -31,6 +31,9 @@ internal sealed record JournalOptions
     /// <summary>After so long without a new segment, files that wait to become one are deleted: slower writers gain nothing by them.</summary>
     public TimeSpan ReuseWithin { get; init; } = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>A journal of so many bytes or more is read by two threads when it is opened and replayed.</summary>
+    public long ReadAheadFrom { get; init; } = 32L << 20;
+
     /// <summary>
     /// Called on the sync thread, outside all locks, with the partitions that hold the oldest segment when the budget is
     /// exceeded; once per new segment. Must not wait for an append.

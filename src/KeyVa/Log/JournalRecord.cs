@@ -19,6 +19,14 @@ internal interface IJournalReader
     void Reach(ReadOnlySpan<LogPosition> positions)
     {
     }
+
+    /// <summary>
+    /// Where a second thread reads ahead (<see cref="GroupsAhead"/>): called on it now and then. What it does there, the reader need not
+    /// do. Must not throw.
+    /// </summary>
+    void PrepareAhead()
+    {
+    }
 }
 
 /// <summary>How <see cref="Journal.Read"/> ended.</summary>

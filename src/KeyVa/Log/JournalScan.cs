@@ -87,12 +87,15 @@ internal sealed class JournalScan : IDisposable
 
     public long Records { get; private set; }
 
-    public static JournalScan Run(IFileSystem fileSystem, string directory)
+    /// <param name="fileSystem">Where it is.</param>
+    /// <param name="directory">Its folder.</param>
+    /// <param name="aheadFrom">So many segments or more are read by two threads.</param>
+    public static JournalScan Run(IFileSystem fileSystem, string directory, long aheadFrom = long.MaxValue)
     {
         var scan = new JournalScan(fileSystem, directory);
         using (scan)
         {
-            scan.ReadAll();
+            scan.ReadAll(aheadFrom);
         }
 
         return scan;
@@ -100,7 +103,7 @@ internal sealed class JournalScan : IDisposable
 
     public void Dispose() => _scanner.Dispose();
 
-    private void ReadAll()
+    private void ReadAll(long aheadFrom)
     {
         var sequences = new List<long>();
         foreach (string name in _fileSystem.List(_directory))
@@ -118,9 +121,12 @@ internal sealed class JournalScan : IDisposable
         }
 
         int good = 0;
-        while (good < sequences.Count && Damage is null && ReadSegment(sequences, good))
+        using (SegmentScans scans = new(_fileSystem, sequences.Select(sequence => (sequence, PathOf(sequence))), _beginning, _scanner, ahead: sequences.Count >= aheadFrom))
         {
-            good++;
+            while (good < sequences.Count && Damage is null && ReadSegment(sequences, good, scans))
+            {
+                good++;
+            }
         }
 
         if (Damage is null)
@@ -177,7 +183,7 @@ internal sealed class JournalScan : IDisposable
     private string PathOf(long sequence) => $"{_directory}/{JournalFormat.SegmentName(sequence)}";
 
     // False where the journal ends before this segment.
-    private bool ReadSegment(List<long> sequences, int index)
+    private bool ReadSegment(List<long> sequences, int index, SegmentScans scans)
     {
         long sequence = sequences[index];
         string path = PathOf(sequence);
@@ -188,32 +194,24 @@ internal sealed class JournalScan : IDisposable
             return false;
         }
 
-        using StorageFile file = _fileSystem.Open(path, writable: false);
-        bool begins = index == 0 && _beginning is { } beginning && beginning.Header.Sequence == sequence;
-        bool lost = !TryReadHeader(file, out SegmentHeader header) || header.Sequence < sequence;
-        if (lost)
-        {
-            if (!begins)
-            {
-                // None yet, or that of the segment that the file was before.
-                return false;
-            }
-
-            header = _beginning!.Header;
-        }
-
-        if (header.Sequence != sequence)
-        {
-            Damage = new CorruptionException(path, 16, $"the header says segment {header.Sequence}: the file was renamed or copied");
-            return false;
-        }
-
-        if (index > 0 && !Follows(path, header))
+        SegmentScan scan = scans.Take(index);
+        if (scan.HeaderLost && _beginning?.Header.Sequence != sequence)
         {
             return false;
         }
 
-        ReadGroups(path, file, header, lost, begins ? new Dictionary<long, long>(_beginning!.Reached) : []);
+        if (scan.Header.Sequence != sequence)
+        {
+            Damage = new CorruptionException(path, 16, $"the header says segment {scan.Header.Sequence}: the file was renamed or copied");
+            return false;
+        }
+
+        if (index > 0 && !Follows(path, scan.Header))
+        {
+            return false;
+        }
+
+        Add(path, scan);
         return true;
     }
 
@@ -232,23 +230,15 @@ internal sealed class JournalScan : IDisposable
         return header.Base == End && Damage is null;
     }
 
-    private void ReadGroups(string path, StorageFile file, in SegmentHeader header, bool lost, Dictionary<long, long> reached)
+    private void Add(string path, SegmentScan scan)
     {
-        var visitor = new RangeVisitor { Segment = [], Reached = reached };
-        _scanner.Begin(file, header, file.Length);
-        Synced = Math.Max(Synced, header.Synced);
-        while (_scanner.TryNext())
-        {
-            Groups++;
-            EndsInMark = _scanner.Group.Records == 0;
-            Synced = Math.Max(Synced, _scanner.Group.Synced);
-            _scanner.ReadRecords(ref visitor);
-        }
-
-        Records += visitor.Records;
-        End = _scanner.Offset;
-        Previous = _scanner.Previous;
-        Segments.Add(new ScannedSegment(path, header, End, visitor.Segment, visitor.Reached) { HeaderLost = lost });
+        Groups += scan.Groups;
+        Records += scan.Records;
+        EndsInMark = scan.Groups > 0 ? scan.EndsInMark : EndsInMark;
+        Synced = Math.Max(Synced, scan.Synced);
+        End = scan.End;
+        Previous = scan.Previous;
+        Segments.Add(new ScannedSegment(path, scan.Header, End, scan.Ranges, scan.Reached) { HeaderLost = scan.HeaderLost });
     }
 
     private void ReadTail()
@@ -266,7 +256,7 @@ internal sealed class JournalScan : IDisposable
         foreach (string path in Remains)
         {
             using StorageFile file = _fileSystem.Open(path, writable: false);
-            if (TryReadHeader(file, out SegmentHeader header) && header.Sequence == JournalFormat.SequenceOf(Path.GetFileName(path)))
+            if (SegmentScan.TryReadHeader(file, out SegmentHeader header) && header.Sequence == JournalFormat.SequenceOf(Path.GetFileName(path)))
             {
                 if (Segments.Count == 0 || header.Synced > End)
                 {
@@ -362,31 +352,5 @@ internal sealed class JournalScan : IDisposable
         Damage = _endsInZeros && _headerUnreadable
             ? new CorruptionException(Remains[0], 0, $"the segment's header is unreadable, but {evidence}")
             : new CorruptionException(last.Path, offset, $"no intact group begins here, but {evidence}");
-    }
-
-    private static bool TryReadHeader(StorageFile file, out SegmentHeader header)
-    {
-        Span<byte> bytes = stackalloc byte[JournalFormat.SegmentHeaderBytes];
-        int read = file.Read(0, bytes);
-        return JournalFormat.TryReadSegmentHeader(bytes[..read], file.Path, out header);
-    }
-
-    private struct RangeVisitor : IRecordVisitor
-    {
-        public required Dictionary<long, IndexRange> Segment;
-        public required Dictionary<long, long> Reached;
-        public long Records;
-
-        public void Visit(in JournalRecord record)
-        {
-            if (record.Kind == RecordKind.Reached)
-            {
-                ReachedEntry.Note(Reached, record.Positions);
-                return;
-            }
-
-            Records++;
-            JournalSegment.Note(Segment, record.Positions);
-        }
     }
 }

@@ -37,6 +37,7 @@ internal sealed class JournalSyncThread
     private bool _retirementArmed;
     private bool _retirementOver;
     private long _segmentsAtRetirement;
+    private bool _isWaiting;
 
     // The thread's own.
     private long _endAtTick = -1;
@@ -72,6 +73,11 @@ internal sealed class JournalSyncThread
 
     /// <summary>Gate held: nothing is done any more.</summary>
     public bool HasEnded { get; private set; }
+
+    /// <summary>Gate held: the thread waits, and nothing is left for it to do.</summary>
+    public bool IsAtRest => _isWaiting && !HasWork;
+
+    private bool HasWork => Leads || _doneHead is not null || _ticked || _spareWanted || _budgetPassed || _retirementOver;
 
     public void Start() => _thread.Start();
 
@@ -230,7 +236,7 @@ internal sealed class JournalSyncThread
     {
         lock (_gate)
         {
-            while (!Leads && _doneHead is null && !_ticked && !_spareWanted && !_budgetPassed && !_retirementOver)
+            while (!HasWork)
             {
                 if (IsClosing && !_journal.IsBusy)
                 {
@@ -239,7 +245,9 @@ internal sealed class JournalSyncThread
                     return false;
                 }
 
+                _isWaiting = true;
                 Monitor.Wait(_gate);
+                _isWaiting = false;
             }
 
             work = new Work

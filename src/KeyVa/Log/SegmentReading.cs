@@ -10,13 +10,26 @@ internal static class SegmentReading
     public static void Read<TVisitor>(JournalSegment segment, long committed, GroupScanner scanner, ref TVisitor visitor)
         where TVisitor : IRecordVisitor, allows ref struct
     {
-        long end = Math.Min(segment.End, committed);
-        scanner.Begin(segment.File, segment.Header, segment.FileOffset(end));
+        long end = Begin(segment, committed, scanner);
         while (scanner.TryNext())
         {
             scanner.ReadRecords(ref visitor);
         }
 
+        CheckEnd(segment, end, scanner);
+    }
+
+    /// <summary>Begins with a segment's groups below an absolute offset; returns where they end.</summary>
+    public static long Begin(JournalSegment segment, long committed, GroupScanner scanner)
+    {
+        long end = Math.Min(segment.End, committed);
+        scanner.Begin(segment.File, segment.Header, segment.FileOffset(end));
+        return end;
+    }
+
+    /// <summary>No group begins where the scanner stands: it must be the end.</summary>
+    public static void CheckEnd(JournalSegment segment, long end, GroupScanner scanner)
+    {
         if (scanner.Offset < end)
         {
             throw new CorruptionException(segment.Path, scanner.Position, "a group that was intact when written is not any more");

@@ -56,6 +56,23 @@ internal sealed class LatencyHistogram
         return new LatencySummary(total, Percentile(counts, total, 0.5), Percentile(counts, total, 0.99), Percentile(counts, total, 0.999), Volatile.Read(ref _max) / 1000.0);
     }
 
+    /// <summary>How many took up to 1, 2, 4, ... microseconds, each counted once, in the first of these that it fits.</summary>
+    public long[] ByMicroseconds()
+    {
+        // 2^53 microseconds are more than a long has in nanoseconds.
+        var powers = new long[54];
+        for (int i = 0; i < Buckets; i++)
+        {
+            if (Volatile.Read(ref _counts[i]) is > 0 and var count)
+            {
+                double microseconds = MiddleOf(i) / 1000;
+                powers[microseconds <= 1 ? 0 : (int)Math.Ceiling(Math.Log2(microseconds))] += count;
+            }
+        }
+
+        return powers;
+    }
+
     private static int BucketOf(long value)
     {
         if (value < SubBuckets)

@@ -65,6 +65,15 @@ internal sealed class CommandBuilder : IDisposable
     /// <summary>The second place of a key that stands in the batch twice; -1 if none does.</summary>
     public int DuplicateKey { get; private set; } = -1;
 
+    /// <summary>When it is to be answered, as its caller says.</summary>
+    public Acknowledgement Acknowledgement { get; set; }
+
+    /// <summary>The same as it counts (<see cref="KeyVa.Acknowledgement.Early"/>), once the store has accepted the command; 0: when it is applied.</summary>
+    public byte Early { get; set; }
+
+    /// <summary>Whether what it does depends on what is there: then nothing can be said before it is applied.</summary>
+    public bool NeedsOutcome { get; private set; }
+
     /// <summary>Gets what rolling back came to; null: the command does not roll back.</summary>
     public RollBackTally? Tally { get; private set; }
 
@@ -77,6 +86,7 @@ internal sealed class CommandBuilder : IDisposable
         OnlyRemovals = false;
         DataBytes += key.Length + value.Length;
         LongestValue = Math.Max(LongestValue, value.Length);
+        NeedsOutcome |= options.Condition.Kind != ConditionKind.None;
         OperationEncoding.AppendPut(Buffer, key, value, options);
         Count++;
     }
@@ -86,6 +96,7 @@ internal sealed class CommandBuilder : IDisposable
         Note(key);
         HasRemovals = true;
         DataBytes += key.Length;
+        NeedsOutcome |= condition.Kind != ConditionKind.None;
         OperationEncoding.AppendRemove(Buffer, key, condition, blind);
         Count++;
     }
@@ -152,6 +163,7 @@ internal sealed class CommandBuilder : IDisposable
     public void Check(ReadOnlySpan<byte> key, in Condition condition)
     {
         Note(key);
+        NeedsOutcome = true;
         Format = GroupEntry.ExtendedFormat;
         DataBytes += key.Length;
         CheckEncoding.AppendKey(Buffer, key, condition);
@@ -163,6 +175,7 @@ internal sealed class CommandBuilder : IDisposable
     {
         NoteOffset(NoKey);
         LongestKey = Math.Max(LongestKey, Math.Max(check.From.Length, check.To.Length));
+        NeedsOutcome = true;
         Format = GroupEntry.ExtendedFormat;
         DataBytes += check.From.Length + check.To.Length;
         CheckEncoding.AppendRange(Buffer, check);
@@ -173,6 +186,7 @@ internal sealed class CommandBuilder : IDisposable
     public void Check(in IndexCheck check)
     {
         NoteOffset(NoKey);
+        NeedsOutcome = true;
         Format = GroupEntry.ExtendedFormat;
         DataBytes += check.From.Length + check.To.Length;
         CheckEncoding.AppendIndex(Buffer, check);
@@ -185,6 +199,7 @@ internal sealed class CommandBuilder : IDisposable
         NoteOffset(NoKey);
         LongestKey = Math.Max(LongestKey, Math.Max(from.Length, to.Length));
         OnlyRemovals = false;
+        NeedsOutcome = true;
         Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         Tally = new RollBackTally();
         OperationEncoding.AppendRollBack(Buffer, from, to, version);
@@ -196,6 +211,7 @@ internal sealed class CommandBuilder : IDisposable
     {
         NoteOffset(NoKey);
         OnlyRemovals = false;
+        NeedsOutcome = true;
         Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         OperationEncoding.AppendIndex(Buffer, action, index, from);
         Count++;
@@ -204,6 +220,9 @@ internal sealed class CommandBuilder : IDisposable
     public void Clear()
     {
         Tally = null;
+        Acknowledgement = default;
+        Early = 0;
+        NeedsOutcome = false;
         Buffer.Clear(KeptBytes);
         if (_buckets.Length > 4096)
         {
@@ -243,6 +262,7 @@ internal sealed class CommandBuilder : IDisposable
         Note(key);
         OnlyRemovals = false;
         HasMerges = true;
+        NeedsOutcome = true;
         Format = GroupEntry.ExtendedFormat;
         DataBytes += key.Length + operandBytes;
         LongestValue = Math.Max(LongestValue, operandBytes);

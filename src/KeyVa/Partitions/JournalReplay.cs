@@ -17,6 +17,9 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
     /// <summary>See <see cref="Defects.ForgetsPartOfCommit"/>.</summary>
     public bool ForgetsParts { get; init; }
 
+    /// <summary>What memtables take their memory from; null: there are none that the log is replayed into.</summary>
+    public ArenaChunks? Chunks { get; init; }
+
     /// <summary>Records applied.</summary>
     public long Applied { get; private set; }
 
@@ -35,6 +38,8 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
     /// <summary>What is said where neither the journal nor a partition's files hold what the journal's oldest segment stands on.</summary>
     public static CorruptionException MissingSegment(string path, long partition, long reached, long end) =>
         new(path, 0, $"the segment is missing: the log of partition {partition} had reached index {reached} before the next one, its files end at {end} (or files of the partition are missing or cut)");
+
+    public void PrepareAhead() => Chunks?.Prepare();
 
     public void Read(in JournalRecord record)
     {

@@ -48,8 +48,17 @@ internal sealed class PartitionMap
 
     public bool TryFind(long id, [NotNullWhen(true)] out Partition? partition)
     {
-        partition = Array.Find(_partitions, p => p.Id == id);
-        return partition is not null;
+        foreach (Partition each in _partitions)
+        {
+            if (each.Id == id)
+            {
+                partition = each;
+                return true;
+            }
+        }
+
+        partition = null;
+        return false;
     }
 
     public bool TryFind(KeyRange range, [NotNullWhen(true)] out Partition? partition)

@@ -608,12 +608,20 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         }
 
         long version = round.Version;
+        var receipt = new WriteReceipt
+        {
+            Partition = PartitionId,
+            Term = Term,
+            Index = round.Index,
+            Class = AcknowledgementClass.Sync,
+            Replicas = _pacing.Syncs && _journal is not null ? (byte)1 : (byte)0,
+        };
         long logged = round.Formed != 0 ? Stopwatch.GetTimestamp() : 0;
         try
         {
             for (WriteRequest? request = round.Group.First; request is not null; request = request.Next)
             {
-                ApplyOne(request, version++, round.Stamp);
+                ApplyOne(request, version++, round.Stamp, receipt);
             }
 
             State.EndGroup(round.Index, version - 1, round.Stamp);
@@ -650,7 +658,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     }
 
     /// <summary>Role held: evaluates and applies a request's command, and sets its result.</summary>
-    public void ApplyOne(WriteRequest request, long version, long stamp)
+    public void ApplyOne(WriteRequest request, long version, long stamp, in WriteReceipt receipt)
     {
         CommandBuilder command = request.Command!;
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
@@ -662,7 +670,7 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             CommandApplier.Write(State, bytes, version, stamp, removed, ref outcome);
         }
 
-        request.Result = Refusals.FromOutcome(outcome, command, version, removed);
+        request.Result = Refusals.FromOutcome(outcome, command, version, removed, receipt);
         if (command.HasMerges && request.Result.IsOk)
         {
             request.Result = request.Result with { Merged = State.Merges.Copy() };

@@ -145,7 +145,7 @@ internal static class Refusals
         return Status.Unsupported;
     }
 
-    public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed)
+    public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed, in WriteReceipt receipt)
     {
         if (outcome.Status != Status.Ok)
         {
@@ -159,6 +159,7 @@ internal static class Refusals
             Version = nothingRemoved ? 0 : version,
             FailedOperation = -1,
             Removed = removed,
+            Receipt = receipt,
         };
     }
 

@@ -38,12 +38,15 @@ internal struct WriteGroup(RequestQueue queue)
         _queued = false;
     }
 
-    /// <summary>A group of what is queued, up to the next exclusive request or the byte bound; empty if such a one is next.</summary>
+    /// <summary>
+    /// A group of what is queued, up to the next exclusive request, the byte bound, or the next request that is to be answered at another moment;
+    /// empty if an exclusive one is next.
+    /// </summary>
     public void TakeQueued()
     {
         Clear();
         _queued = true;
-        while (_queue.Peek() is { Command: { } command } request && (IsEmpty || Bytes + command.Weight <= MaxBytes))
+        while (_queue.Peek() is { Command: { } command } request && (IsEmpty || (Bytes + command.Weight <= MaxBytes && command.Early == First!.Command!.Early)))
         {
             _queue.Dequeue();
             Add(request);

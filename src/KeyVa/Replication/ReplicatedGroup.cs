@@ -1,3 +1,4 @@
+using System.Globalization;
 using KeyVa.Partitions;
 
 namespace KeyVa.Replication;
@@ -19,6 +20,9 @@ internal sealed class ReplicatedGroup
             Format = Math.Max(Format, request.Command.Format);
         }
     }
+
+    /// <summary>When its callers are answered; see <see cref="CommandBuilder.Early"/>. The same for all.</summary>
+    public byte Early => First?.Command!.Early ?? 0;
 
     /// <summary>Its commands.</summary>
     public int Count { get; }
@@ -58,6 +62,40 @@ internal sealed class ReplicatedGroup
 
     /// <summary>Ends all of them with the results that they have.</summary>
     public void Complete() => _requests.Complete();
+
+    /// <summary>Ends all of them before they are applied: they are in the log, from a version on, and as many replicas have them as they asked for.</summary>
+    public void CompleteEarly(long version, in WriteReceipt receipt)
+    {
+        for (WriteRequest? request = First; request is not null; request = request.Next)
+        {
+            request.Result = new WriteResult { Status = Status.Ok, Version = version++, FailedOperation = -1, Receipt = receipt };
+        }
+
+        _requests.Complete();
+    }
+
+    /// <summary>Ends all of them after they are applied: so many replicas have them, which are as many as were asked for, or not.</summary>
+    public void CompleteCounted(byte replicas, bool isReached)
+    {
+        for (WriteRequest? request = First; request is not null; request = request.Next)
+        {
+            WriteReceipt receipt = request.Result.Receipt;
+            if (receipt.IsSet)
+            {
+                request.Result = request.Result with { Receipt = receipt with { Replicas = Math.Max(receipt.Replicas, replicas) } };
+                if (!isReached)
+                {
+                    request.Result = request.Result with
+                    {
+                        Status = Status.Unknown,
+                        Detail = string.Create(CultureInfo.InvariantCulture, $"the write is committed and applied, but only {request.Result.Receipt.Replicas} of the {Early} nodes that were asked for have it on disk after the request timeout; do not write it again"),
+                    };
+                }
+            }
+        }
+
+        _requests.Complete();
+    }
 
     /// <summary>Ends all of them with one result.</summary>
     public void Complete(in WriteResult result) => _requests.Complete(result);

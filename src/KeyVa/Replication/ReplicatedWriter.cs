@@ -132,8 +132,11 @@ internal sealed class ReplicatedWriter
         return left == 0 && bytes == payload.Length;
     }
 
-    /// <summary>Applies a group. <paramref name="own"/>: the callers of this node who wait for it; they get their results, and are not completed yet.</summary>
-    public void Apply(long index, ReadOnlySpan<byte> payload, ReplicatedGroup? own)
+    /// <summary>Of a payload that is sealed: the version of its first command.</summary>
+    public static long VersionOf(ReadOnlySpan<byte> payload) => BinaryPrimitives.ReadInt64LittleEndian(payload[1..]);
+
+    /// <summary>Applies a group. <paramref name="own"/>: the callers of this node who wait for it; they get their results, and are not completed yet. The receipt is theirs.</summary>
+    public void Apply(in WriteReceipt receipt, ReadOnlySpan<byte> payload, ReplicatedGroup? own)
     {
         bool opened = GroupReader.TryOpen(payload, out GroupReader group);
         Debug.Assert(opened, "what is in the log was looked at before");
@@ -149,14 +152,14 @@ internal sealed class ReplicatedWriter
                 }
                 else
                 {
-                    _writer.ApplyOne(request, version, group.Stamp);
+                    _writer.ApplyOne(request, version, group.Stamp, receipt);
                     request = request.Next;
                 }
 
                 version++;
             }
 
-            End(index, Math.Max(version - 1, Engine.VisibleVersion), Math.Max(group.Stamp, Engine.VisibleStamp));
+            End(receipt.Index, Math.Max(version - 1, Engine.VisibleVersion), Math.Max(group.Stamp, Engine.VisibleStamp));
         }
         catch (StoreException failure)
         {

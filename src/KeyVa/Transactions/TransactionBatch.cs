@@ -11,6 +11,11 @@ internal static class TransactionBatch
 {
     public static async ValueTask<WriteResult> ApplyAsync(Transaction transaction, TransactionBody body, WriteBatch batch, CancellationToken cancellation)
     {
+        if (batch.Acknowledgement.Early > 0)
+        {
+            return AcknowledgementRules.InTransaction;
+        }
+
         WriteSet.Mark before = body.Writes.Here();
         try
         {

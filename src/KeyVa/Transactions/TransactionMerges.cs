@@ -17,6 +17,11 @@ internal static class TransactionMerges
 
     public static WriteResult Merge(TransactionBody body, ReadOnlySpan<byte> key, MergeFunction function, ReadOnlySpan<byte> operand, in WriteOptions options)
     {
+        if (options.Acknowledgement.Early > 0)
+        {
+            return AcknowledgementRules.InTransaction;
+        }
+
         LiveTransactions live = body.Live;
         if (!live.MergeFunctions.Knows(function))
         {

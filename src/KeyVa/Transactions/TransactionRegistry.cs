@@ -4,8 +4,8 @@ using System.Security.Cryptography;
 namespace KeyVa.Transactions;
 
 /// <summary>
-/// The transactions that a server holds for its clients, by an identity of 128 random bits that nobody can guess: who knows it
-/// may use the transaction.
+/// The transactions that a server holds for its clients, by an identity of 128 random bits that nobody can guess, and by who began
+/// each: to everybody else it is not there.
 /// </summary>
 /// <remarks>
 /// Thread-safe. Calls of one transaction are put in a row: <see cref="RentAsync"/> waits until the one before is through. What is
@@ -22,13 +22,10 @@ internal sealed class TransactionRegistry(Store store)
     /// <summary>Transactions that are held, some of which may have ended.</summary>
     public int Count => _entries.Count;
 
-    /// <summary>Begins a transaction.</summary>
-    public Guid Begin(TransactionOptions options) => Begin(options, out _);
-
-    /// <summary>Begins a transaction; throws <see cref="RefusedException"/> as <see cref="Store.Begin"/> does.</summary>
-    public Guid Begin(TransactionOptions options, out long number)
+    /// <summary>Begins a transaction of an owner; throws <see cref="RefusedException"/> as <see cref="Store.Begin"/> does.</summary>
+    public Guid Begin(TransactionOptions options, string owner, out long number)
     {
-        var entry = new Entry(store.Begin(options));
+        var entry = new Entry(store.Begin(options), owner);
         number = entry.Transaction.Number;
         Span<byte> random = stackalloc byte[16];
         RandomNumberGenerator.Fill(random);
@@ -43,12 +40,12 @@ internal sealed class TransactionRegistry(Store store)
     }
 
     /// <summary>
-    /// The transaction, for one call; dispose the rental. Its <see cref="Rental.Transaction"/> is null if there is none of this identity, or its
-    /// owner has ended it.
+    /// The transaction, for one call; dispose the rental. Its <see cref="Rental.Transaction"/> is null if the owner has none of this identity, or
+    /// has ended it.
     /// </summary>
-    public async ValueTask<Rental> RentAsync(Guid id, CancellationToken cancellation)
+    public async ValueTask<Rental> RentAsync(Guid id, string owner, CancellationToken cancellation)
     {
-        if (!_entries.TryGetValue(id, out Entry? entry))
+        if (!_entries.TryGetValue(id, out Entry? entry) || entry.Owner != owner)
         {
             return default;
         }
@@ -73,10 +70,10 @@ internal sealed class TransactionRegistry(Store store)
         }
     }
 
-    /// <summary>Commits a transaction, when the calls before are through, and forgets it; null if there is none of this identity.</summary>
-    public async ValueTask<CommitResult?> CommitAsync(Guid id, CancellationToken cancellation)
+    /// <summary>Commits a transaction, when the calls before are through, and forgets it; null if the owner has none of this identity.</summary>
+    public async ValueTask<CommitResult?> CommitAsync(Guid id, string owner, CancellationToken cancellation)
     {
-        using Rental rental = await RentAsync(id, cancellation).ConfigureAwait(false);
+        using Rental rental = await RentAsync(id, owner, cancellation).ConfigureAwait(false);
         if (rental.Transaction is not { } transaction)
         {
             return null;
@@ -92,10 +89,10 @@ internal sealed class TransactionRegistry(Store store)
         }
     }
 
-    /// <summary>Rolls a transaction back, when the calls before are through, and forgets it; false if there is none of this identity.</summary>
-    public async ValueTask<bool> RollbackAsync(Guid id, CancellationToken cancellation)
+    /// <summary>Rolls a transaction back, when the calls before are through, and forgets it; false if the owner has none of this identity.</summary>
+    public async ValueTask<bool> RollbackAsync(Guid id, string owner, CancellationToken cancellation)
     {
-        using Rental rental = await RentAsync(id, cancellation).ConfigureAwait(false);
+        using Rental rental = await RentAsync(id, owner, cancellation).ConfigureAwait(false);
         End(id, rental);
         return rental.Transaction is not null;
     }
@@ -132,9 +129,11 @@ internal sealed class TransactionRegistry(Store store)
         public void Dispose() => _entry?.Turn.Release();
     }
 
-    internal sealed class Entry(Transaction transaction)
+    internal sealed class Entry(Transaction transaction, string owner)
     {
         public Transaction Transaction { get; } = transaction;
+
+        public string Owner { get; } = owner;
 
         // Never disposed: it holds nothing but memory while its wait handle is not asked for.
         public SemaphoreSlim Turn { get; } = new(1, 1);

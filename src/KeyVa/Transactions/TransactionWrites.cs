@@ -9,6 +9,11 @@ internal static class TransactionWrites
 {
     public static WriteResult Put(TransactionBody body, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
+        if (options.Acknowledgement.Early > 0)
+        {
+            return AcknowledgementRules.InTransaction;
+        }
+
         if (!MayWrite(body, key, value, options.Condition, out WriteResult refusal))
         {
             return refusal;

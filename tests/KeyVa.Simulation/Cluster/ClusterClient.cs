@@ -1,13 +1,16 @@
 using System.Buffers.Binary;
 using KeyVa.Cluster.Driver;
 using KeyVa.Histories;
+using KeyVa.Merges;
 using KeyVa.Partitions;
 
 namespace KeyVa.Simulation.Cluster;
 
 /// <summary>A client: one operation on a register at a time, at a node of its choice, recorded.</summary>
-internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log)
+internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log, int number)
 {
+    private const int MaxCounterBytes = 100;
+
     private RegisterRequest _request;
     private SimulatedNode? _node;
     private long _operation;
@@ -15,6 +18,14 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
     public int Answered { get; private set; }
 
     public int AnsweredWrites { get; private set; }
+
+    /// <summary>Where plain writes are counted.</summary>
+    public static byte[] Counter { get; } = [(byte)'n'];
+
+    /// <summary>Plain writes that were acknowledged, and those of which nobody knows.</summary>
+    public int Counted { get; private set; }
+
+    public int Uncertain { get; private set; }
 
     public bool IsStopped { get; set; }
 
@@ -43,6 +54,7 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
 
         _request = workload.Next();
         Record();
+        world.Trace.Note(TracedEvent.Ask, number, node.Id, (long)_request.Action);
         _node = node;
         node.Await(this);
         long operation = ++_operation;
@@ -62,7 +74,10 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         switch (_request.Action)
         {
             case RegisterAction.Write:
+                // Beside each write a number is counted up: what is done twice, or half, shows at the end.
                 command.Put(key, Bytes(_request.Value!.Value), default);
+                command.Merge(Counter, MergeFunction.Increment, "1"u8, default);
+                command.AdmitMerges(MaxCounterBytes, MergeRegistry.OfBuiltIn, out _, out _);
                 break;
             case RegisterAction.CompareAndSet when _request.Value is { } value:
                 command.Put(key, Bytes(value), new WriteOptions { Condition = Expected() });
@@ -109,8 +124,15 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         RegisterReply reply = RegisterReply.Fail;
         if (status == Status.Ok)
         {
-            using ValueLease lease = node.Store.Get(key);
-            reply = new RegisterReply(Outcome.Ok, lease.Found ? BinaryPrimitives.ReadInt32LittleEndian(lease.Value) : null);
+            try
+            {
+                using ValueLease lease = node.Store.Get(key);
+                reply = new RegisterReply(Outcome.Ok, lease.Found ? BinaryPrimitives.ReadInt32LittleEndian(lease.Value) : null);
+            }
+            catch (StoreException) when (node.MayFail)
+            {
+                // The disk could not be read, or not what stands there.
+            }
         }
 
         node.Leave(this);
@@ -144,14 +166,21 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         _operation++;
         _node = null;
         log.End(reply);
+        world.Trace.Note(TracedEvent.Answer, number, (long)reply.Outcome, reply.Value ?? -1);
         workload.Learn(_request, reply);
         Answered += reply.Outcome == Outcome.Ok ? 1 : 0;
+        if (_request.Action == RegisterAction.Write)
+        {
+            Counted += reply.Outcome == Outcome.Ok ? 1 : 0;
+            Uncertain += reply.Outcome == Outcome.Unknown ? 1 : 0;
+        }
+
         Begin();
     }
 
-    private static byte[] Bytes(int value)
+    private byte[] Bytes(int value)
     {
-        byte[] bytes = new byte[sizeof(int)];
+        byte[] bytes = new byte[world.Plan.ValueBytes];
         BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
         return bytes;
     }

@@ -8,10 +8,28 @@ internal sealed record ClusterPlan
     public const long ElectionTimeout = 300;
     public const long HeartbeatInterval = 40;
 
+    /// <summary>How long a sender waits for a snapshot's arrival.</summary>
+    public const long StreamTimeout = 10 * ElectionTimeout;
+
+    /// <summary>Clocks go by this much faster or slower than time, in thousandths.</summary>
+    public const int MostDrift = 50;
+
+    private static readonly Fault[] AlwaysPossible =
+    [
+        Fault.Restart, Fault.Restart, Fault.Restart, Fault.RestartAll, Fault.PowerLossWithin, Fault.PowerLossWithin, Fault.Pause, Fault.Split, Fault.CutOff, Fault.CutOneWay,
+        Fault.Heal, Fault.WallClock,
+    ];
+
     public required int Voters { get; init; }
 
     /// <summary>Nodes that join later, if at all.</summary>
     public required int Blank { get; init; }
+
+    /// <summary>Nodes that take the place of those whose data is damaged or gone.</summary>
+    public required int Spares { get; init; }
+
+    /// <summary>What may go wrong, each as often as it stands here.</summary>
+    public required Fault[] Faults { get; init; }
 
     public required int Clients { get; init; }
 
@@ -34,6 +52,9 @@ internal sealed record ClusterPlan
 
     public required int SlowDisk { get; init; }
 
+    /// <summary>Bytes of a value.</summary>
+    public required int ValueBytes { get; init; }
+
     public required StoreOptions Store { get; init; }
 
     public required EngineOptions Engine { get; init; }
@@ -50,14 +71,16 @@ internal sealed record ClusterPlan
             MemtableBytes = 1 << random.Next(12, 15),
             JournalSegmentBytes = 1 << random.Next(14, 17),
             JournalBudgetBytes = 1 << 19,
-            BlockCacheBytes = 1 << 16,
+            BlockCacheBytes = 1 << random.Next(10, 17),
         };
         return new ClusterPlan
         {
             Voters = random.Next(5) == 0 ? 5 : 3,
             Blank = random.Next(3),
+            Spares = 2,
+            Faults = DrawFaults(random),
             Clients = random.Next(2, 6),
-            Keys = random.Next(1, 5),
+            Keys = random.Next(3) == 0 ? random.Next(5, 20) : random.Next(1, 5),
             Duration = random.Next(3_000, 15_000),
             FaultInterval = random.Next(150, 1500),
             Loss = isLossy ? random.NextDouble() * 0.2 : 0,
@@ -65,6 +88,7 @@ internal sealed record ClusterPlan
             Slow = random.Next(3) == 0 ? random.NextDouble() * 0.2 : 0,
             Delay = random.Next(2, 12),
             SlowDisk = random.Next(2, 30),
+            ValueBytes = random.Next(2) == 0 ? sizeof(int) : random.Next(sizeof(int), 2000),
             Store = store,
             Engine = new EngineOptions
             {
@@ -78,5 +102,25 @@ internal sealed record ClusterPlan
             },
             RetainedBytes = 1 << random.Next(8, 16),
         };
+    }
+
+    private static Fault[] DrawFaults(Random random)
+    {
+        List<Fault> faults = [.. AlwaysPossible];
+        Add(2, Fault.LongPause, Fault.LongPause);
+        Add(3, Fault.RollingRestart);
+        Add(3, Fault.Clock, Fault.Clock);
+        Add(3, Fault.FullDisk, Fault.FullDisk);
+        Add(3, Fault.DiskErrors, Fault.DiskErrors);
+        Add(2, Fault.FlippedBit, Fault.LostNode);
+        return [.. faults];
+
+        void Add(int oneIn, params ReadOnlySpan<Fault> some)
+        {
+            if (random.Next(oneIn) == 0)
+            {
+                faults.AddRange(some);
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Transport;
+using KeyVa.Engines;
 using KeyVa.Histories;
 using KeyVa.Raft;
 using KeyVa.Simulation.Raft;
-using Refusal = KeyVa.Raft.Refusal;
 
 namespace KeyVa.Simulation.Cluster;
 
@@ -16,24 +16,28 @@ internal sealed class ClusterSimulation
 {
     private const long SettleTime = 40 * ClusterPlan.ElectionTimeout;
 
+    private const int MostShown = 60;
+
     private readonly SimulatedNode[] _nodes;
     private readonly ClusterClient[] _clients;
     private readonly RegisterRecorder _recorder;
-    private readonly HashSet<(ulong From, ulong To)> _cut = [];
-    private int _cuts;
 
-    public ClusterSimulation(int seed, RaftDefects raftDefects = RaftDefects.None, DriverDefects defects = DriverDefects.None)
+    public ClusterSimulation(int seed, RaftDefects raftDefects = RaftDefects.None, DriverDefects defects = DriverDefects.None, string? onlyProperty = null)
     {
         RaftDefects = raftDefects;
         Defects = defects;
         Random = new Random(seed);
         Plan = ClusterPlan.Draw(Random);
         Network = new InProcessNetwork { Schedule = Deliver };
-        Ids = [.. Enumerable.Range(1, Plan.Voters + Plan.Blank).Select(static id => (long)id)];
+        Ids = [.. Enumerable.Range(1, Plan.Voters + Plan.Blank + Plan.Spares).Select(static id => (long)id)];
         Addresses = Ids.ToDictionary(static id => (ulong)id, static id => new PeerAddress("simulated", (int)id));
+        FirstMembership = new Membership(Ids.Take(Plan.Voters));
         _nodes = [.. Ids.Select(id => new SimulatedNode(this, id))];
+        Checker = new ClusterChecker(_nodes) { Only = onlyProperty };
+        Nemesis = new ClusterNemesis(this);
+        Operator = new ClusterOperator(this);
         _recorder = new RegisterRecorder(Plan.Clients, new HistoryClock(() => Events.Steps));
-        _clients = [.. RegisterRun.Workloads(seed, Plan.Clients, Plan.Keys).Select((workload, i) => new ClusterClient(this, workload, _recorder[i]))];
+        _clients = [.. RegisterRun.Workloads(seed, Plan.Clients, Plan.Keys).Select((workload, i) => new ClusterClient(this, workload, _recorder[i], i))];
     }
 
     public Random Random { get; }
@@ -46,38 +50,61 @@ internal sealed class ClusterSimulation
 
     public EventQueue Events { get; } = new();
 
+    public EventTrace Trace { get; } = new();
+
     public InProcessNetwork Network { get; }
 
-    public ClusterChecker Checker { get; } = new();
+    public ClusterChecker Checker { get; }
+
+    public ClusterNemesis Nemesis { get; }
+
+    public ClusterOperator Operator { get; }
 
     public IReadOnlyList<long> Ids { get; }
 
+    public IReadOnlyList<SimulatedNode> Nodes => _nodes;
+
+    /// <summary>Nodes that are there to take the place of others.</summary>
+    public IEnumerable<SimulatedNode> Spares => _nodes.Skip(Plan.Voters + Plan.Blank);
+
     public IReadOnlyDictionary<ulong, PeerAddress> Addresses { get; }
+
+    public Membership FirstMembership { get; }
 
     public bool IsHealed { get; private set; }
 
     public int Answered => _clients.Sum(static client => client.Answered);
 
-    /// <summary>Changes of the membership that were begun.</summary>
-    public int Changes { get; private set; }
-
     /// <summary>Snapshots that took the place of a node's state.</summary>
     public int Snapshots => _nodes.Sum(static node => node.Installed);
 
-    public int Restarts => _nodes.Sum(static node => node.Starts - 1);
+    public int Restarts => _nodes.Sum(static node => Math.Max(0, node.Starts - 1));
+
+    /// <summary>Replicas that stopped by themselves, and stores that could not be opened.</summary>
+    public int Stopped { get; set; }
+
+    public int Unopened { get; set; }
+
+    /// <summary>Records for which a disk had no room.</summary>
+    public int FullRecords { get; set; }
 
     public RegisterHistory History => _recorder.ToHistory();
 
-    public IReadOnlyList<long> FirstVoters(long node) => node <= Plan.Voters ? [.. Ids.Take(Plan.Voters)] : [];
+    public SimulatedNode Node(long id) => _nodes[id - 1];
 
     /// <summary>Any node; once all is healed, one that belongs to the group: the others can serve nobody.</summary>
-    public SimulatedNode AnyNode() => IsHealed && Members() is { Count: > 0 } members ? members[Random.Next(members.Count)] : _nodes[Random.Next(_nodes.Length)];
+    public SimulatedNode AnyNode() => IsHealed && Members() is { Length: > 0 } members ? members[Random.Next(members.Length)] : _nodes[Random.Next(_nodes.Length)];
+
+    /// <summary>Who leads in the newest term that anybody leads in, or another.</summary>
+    public SimulatedNode LeaderOr(SimulatedNode other) =>
+        _nodes.Where(static node => node.IsUp && node.Replica.Group.Role == Role.Leader).MaxBy(static node => node.Replica.Group.Term) ?? other;
 
     public void Run()
     {
+        Epochs.IsAlone = true;
         try
         {
-            foreach (SimulatedNode node in _nodes)
+            foreach (SimulatedNode node in _nodes.Take(Plan.Voters + Plan.Blank))
             {
                 node.Start();
             }
@@ -87,12 +114,13 @@ internal sealed class ClusterSimulation
                 client.Begin();
             }
 
-            PlanFault();
-            PlanOperation();
+            Nemesis.Begin();
+            Operator.Begin();
             Events.RunUntil(Plan.Duration);
             Heal();
             CheckServes();
             CheckAgreement();
+            CheckCount();
             CheckHistory();
         }
         finally
@@ -101,10 +129,12 @@ internal sealed class ClusterSimulation
             {
                 node.Close();
             }
+
+            Epochs.IsAlone = false;
         }
     }
 
-    public string Describe() => string.Join("; ", _nodes.Select(static node => node.IsUp
+    public string Describe() => $"{Plan.Voters} + {Plan.Blank} nodes, {Plan.Store.Engine}, loss {Plan.Loss:F2}, duplication {Plan.Duplication:F2}, slow {Plan.Slow:F2}; {Nemesis.Recent}; " + string.Join("; ", _nodes.Select(static node => node.IsUp
         ? $"{node.Id}: {node.Replica.Group.Role} of {node.Replica.Group.Leader} in term {node.Replica.Group.Term}, log from {node.Replica.Log.FirstIndex} to {node.Replica.Group.Last}, commit {node.Replica.Group.CommitIndex}, applied {node.Store.Partitions.List()[0].AppliedIndex}"
         : $"{node.Id}: down"));
 
@@ -112,23 +142,31 @@ internal sealed class ClusterSimulation
 
     private bool Happens(double share) => !IsHealed && share > 0 && Random.NextDouble() < share;
 
-    private SimulatedNode LeaderOr(SimulatedNode other) =>
-        _nodes.Where(static node => node.IsUp && node.Replica.Group.Role == Role.Leader).MaxBy(static node => node.Replica.Group.Term) ?? other;
-
-    private void Deliver(ulong from, ulong to, Action delivery)
+    private void Deliver(ulong from, ulong to, Action delivery, Action? lost)
     {
-        if (_nodes[from - 1].IsDoomed || _cut.Contains((from, to)) || Happens(Plan.Loss))
+        SimulatedNode sender = _nodes[from - 1];
+        if (sender.IsDoomed)
         {
             return;
         }
 
-        int copies = Happens(Plan.Duplication) ? 2 : 1;
+        if (lost is not null)
+        {
+            Events.After(ClusterPlan.StreamTimeout, () => sender.Run(lost));
+        }
+
+        if (Nemesis.IsCut((long)from, (long)to) || Happens(Plan.Loss))
+        {
+            return;
+        }
+
+        int copies = lost is null && Happens(Plan.Duplication) ? 2 : 1;
         for (int i = 0; i < copies; i++)
         {
             int delay = 1 + Random.Next(Happens(Plan.Slow) ? 200 : IsHealed ? 4 : Plan.Delay);
             Events.After(delay, () =>
             {
-                if (!_cut.Contains((from, to)))
+                if (!Nemesis.IsCut((long)from, (long)to))
                 {
                     _nodes[to - 1].Run(delivery);
                 }
@@ -136,149 +174,12 @@ internal sealed class ClusterSimulation
         }
     }
 
-    private void PlanFault() => Events.After(Random.Next(2 * Plan.FaultInterval), () =>
-    {
-        if (!IsHealed)
-        {
-            Act();
-            PlanFault();
-        }
-    });
-
-    private void Act()
-    {
-        SimulatedNode any = AnyNode();
-        SimulatedNode leader = LeaderOr(any);
-        switch (Random.Next(12))
-        {
-            case 0 or 1:
-                Restart(any, 5 + Random.Next(400));
-                break;
-            case 2:
-                Restart(leader, 5 + Random.Next(400));
-                break;
-            case 3:
-                foreach (SimulatedNode node in _nodes)
-                {
-                    Restart(node, 1 + Random.Next(60));
-                }
-
-                break;
-            case 4 or 5:
-                if (any.IsUp)
-                {
-                    any.Doom(1 + Random.Next(40));
-                }
-
-                break;
-            case 6:
-                Pause(Random.Next(2) == 0 ? any : leader);
-                break;
-            case 7:
-                Split([.. Ids.Where(_ => Random.Next(2) == 0)]);
-                break;
-            case 8:
-                Split([leader.Id]);
-                break;
-            case 9:
-                _cut.Add(((ulong)leader.Id, (ulong)any.Id));
-                PlanHealing();
-                break;
-            case 10:
-                any.Time.Skew = Random.Next(3) == 0 ? 0 : Random.Next(-100_000, 100_000);
-                break;
-            default:
-                _cuts++;
-                _cut.Clear();
-                break;
-        }
-    }
-
-    /// <summary>What operators ask for, faults or not.</summary>
-    private void PlanOperation() => Events.After(Random.Next(800), () =>
-    {
-        if (IsHealed)
-        {
-            return;
-        }
-
-        SimulatedNode any = AnyNode();
-        SimulatedNode leader = LeaderOr(any);
-        if (leader.IsUp)
-        {
-            int what = Random.Next(3);
-            Membership next = NextMembership();
-            leader.Run(() => leader.Driver!.Post(1, (replica, now) =>
-            {
-                if (what == 0)
-                {
-                    replica.Group.Transfer(any.Id, now);
-                }
-                else
-                {
-                    Changes += replica.Group.Change(next, now).Refusal == Refusal.None ? 1 : 0;
-                }
-            }));
-        }
-
-        PlanOperation();
-    });
-
-    private Membership NextMembership()
-    {
-        long[] shuffled = [.. Ids];
-        Random.Shuffle(shuffled);
-        int voters = Math.Min(shuffled.Length, 2 + Random.Next(shuffled.Length - 1));
-        int learners = Math.Min(shuffled.Length - voters, Random.Next(2));
-        return new Membership(shuffled[..voters], shuffled[voters..(voters + learners)]);
-    }
-
-    private void Restart(SimulatedNode node, int downFor)
-    {
-        node.Crash(losesPower: Random.Next(3) != 0);
-        Events.After(downFor, node.Start);
-    }
-
-    private void Pause(SimulatedNode node)
-    {
-        node.Pause();
-        Events.After(10 + Random.Next(1500), node.Resume);
-    }
-
-    private void Split(long[] side)
-    {
-        foreach (long one in side)
-        {
-            foreach (long other in Ids.Except(side))
-            {
-                _cut.Add(((ulong)one, (ulong)other));
-                _cut.Add(((ulong)other, (ulong)one));
-            }
-        }
-
-        PlanHealing();
-    }
-
-    private void PlanHealing()
-    {
-        int cuts = ++_cuts;
-        Events.After(50 + Random.Next(2000), () =>
-        {
-            if (cuts == _cuts)
-            {
-                _cut.Clear();
-            }
-        });
-    }
-
     private void Heal()
     {
         IsHealed = true;
-        _cut.Clear();
-        foreach (SimulatedNode node in _nodes)
+        Nemesis.EndAll();
+        foreach (SimulatedNode node in _nodes.Where(static node => node.Starts > 0))
         {
-            node.Files.Faults.Before = null;
-            node.Resume();
             node.Start();
         }
     }
@@ -316,29 +217,54 @@ internal sealed class ClusterSimulation
     /// <summary>All members have the same state, once nothing is under way.</summary>
     private void CheckAgreement()
     {
-        if (!RunUntil(() => Members() is { Count: > 0 } all && all.All(one => one.IsUp && one.Replica.Group.AppliedIndex == all[0].Replica.Group.Last.Index)))
+        if (!RunUntil(() => Members() is { Length: > 0 } all && all.All(one => one.IsUp && one.Replica.Group.AppliedIndex == all[0].Replica.Group.Last.Index)))
         {
             Fail($"liveness: not everybody has everything after everything was healed; {Describe()}");
         }
 
-        IReadOnlyList<SimulatedNode> members = Members();
-        string state = members[0].Describe();
+        SimulatedNode[] members = Members();
+        (SimulatedNode Node, IReadOnlyList<string> State)? first = null;
         foreach (SimulatedNode node in members)
         {
-            if (node.Describe() is { } other && other != state)
+            if (node.TryDescribe() is not { } state)
             {
-                Fail($"agreement: node {node.Id} holds {other}, node {members[0].Id} {state}, though both applied everything");
+                continue;
+            }
+
+            first ??= (node, state);
+            if (!state.SequenceEqual(first.Value.State))
+            {
+                string some = state.Concat(first.Value.State).First(line => !state.Contains(line) || !first.Value.State.Contains(line));
+                Fail($"agreement: nodes {node.Id} and {first.Value.Node.Id} hold different records, though both applied everything; {some[..Math.Min(some.Length, MostShown)]} is on one of them alone");
             }
         }
     }
 
     /// <summary>The leader, and whoever belongs to its group; nobody while nobody leads.</summary>
-    private IReadOnlyList<SimulatedNode> Members()
+    private SimulatedNode[] Members()
     {
         SimulatedNode leader = LeaderOr(_nodes[0]);
-        return leader.Replica.Group is { Role: Role.Leader } group && !group.Membership.IsJoint
-            ? [leader, .. group.Membership.All().Where(id => id != leader.Id).Select(id => _nodes[id - 1])]
-            : [];
+        if (!leader.IsLeading || leader.Replica.Group.Membership is not { IsJoint: false } membership)
+        {
+            return [];
+        }
+
+        SimulatedNode[] members = [leader, .. membership.All().Where(id => id != leader.Id).Select(Node)];
+        return members.Any(static node => node.IsLost || node.Failure is not null) ? [] : members;
+    }
+
+    /// <summary>Each plain write was done once, if it was acknowledged; at most once, if nobody knows.</summary>
+    private void CheckCount()
+    {
+        int least = _clients.Sum(static client => client.Counted);
+        int most = least + _clients.Sum(static client => client.Uncertain);
+        foreach (SimulatedNode node in Members())
+        {
+            if (node.TryCount(ClusterClient.Counter) is { } count && (count < least || count > most))
+            {
+                Fail($"exactly once: {count} writes were done on node {node.Id}, and {least} were acknowledged, {most - least} perhaps done");
+            }
+        }
     }
 
     private void CheckHistory()

@@ -18,20 +18,22 @@ internal sealed class SimulatedNode
     private readonly VirtualTime _time;
     private readonly List<ClusterClient> _callers = [];
     private readonly List<Action> _deferred = [];
-    private MemoryFileSystem _files = new();
     private MemoryFileSystem? _afterLoss;
+    private long _lastGroupAt;
     private DeterministicWork _work;
     private Store? _store;
     private InProcessTransport? _transport;
     private int _life;
     private long _planned = long.MaxValue;
+    private long _rememberedAt;
 
     public SimulatedNode(ClusterSimulation world, long id)
     {
         _world = world;
         Id = id;
         _time = new VirtualTime(world.Events);
-        _work = new DeterministicWork(world.Random);
+        _work = new DeterministicWork(new Random(world.Random.Next()));
+        Disk = new NodeDisk(new Random(world.Random.Next()));
     }
 
     public long Id { get; }
@@ -47,9 +49,23 @@ internal sealed class SimulatedNode
     /// <summary>Power was lost in the middle of something: what happens before the world notices, never happened.</summary>
     public bool IsDoomed => _afterLoss is not null;
 
-    public MemoryFileSystem Files => _files;
+    /// <summary>Power, data and number are gone for good: another node may take its place, under another number.</summary>
+    public bool IsLost { get; private set; }
+
+    /// <summary>Why the replica takes no part any more, or the store cannot be opened.</summary>
+    public StoreException? Failure { get; private set; }
+
+    public NodeDisk Disk { get; }
 
     public Replica Replica => Driver!.Replicas[1];
+
+    public bool IsLeading => IsUp && !IsDoomed && Replica.Group.Role == Role.Leader;
+
+    /// <summary>The memberships that this node goes by, or would if it came back: the one at its commit index, and the newest.</summary>
+    public Membership[] Memberships { get; private set; } = [];
+
+    /// <summary>What the group begins with.</summary>
+    public Membership FirstMembership => _world.FirstMembership;
 
     public VirtualTime Time => _time;
 
@@ -60,7 +76,7 @@ internal sealed class SimulatedNode
 
     public void Start()
     {
-        if (IsUp)
+        if (IsUp || IsLost)
         {
             return;
         }
@@ -68,13 +84,15 @@ internal sealed class SimulatedNode
         int life = ++_life;
         Starts++;
         _planned = long.MaxValue;
-        _transport = _world.Network.Join((ulong)Id, _files);
+        Failure = null;
+        Disk.HasFailed = false;
+        _transport = _world.Network.Join((ulong)Id, Disk.Files);
         Driver = new ClusterDriver(
             new DriverOptions
             {
                 Node = Id,
                 Cluster = 1,
-                FirstVoters = _world.FirstVoters(Id),
+                FirstVoters = Id <= _world.Plan.Voters ? FirstMembership.Voters.ToArray() : [],
                 ElectionTimeout = ClusterPlan.ElectionTimeout,
                 HeartbeatInterval = ClusterPlan.HeartbeatInterval,
                 RequestTimeout = ClusterPlan.ElectionTimeout * 10,
@@ -82,22 +100,51 @@ internal sealed class SimulatedNode
                 Seed = (ulong)_world.Random.NextInt64(),
                 RaftDefects = _world.RaftDefects,
                 Defects = _world.Defects,
-                Applied = (partition, entry) => _world.Checker.Applies(Id, partition, entry),
+                Applied = (_, entry) =>
+                {
+                    _world.Trace.Note(TracedEvent.Apply, Id, entry.Index, entry.Term);
+                    _world.Checker.Applies(this, entry);
+                },
+                Sent = (_, message) =>
+                {
+                    if (!IsDoomed)
+                    {
+                        _world.Trace.Note(TracedEvent.Message, Id, ((long)message.Kind << 32) | message.To, (message.Term << 32) | message.Index);
+                        _world.Checker.Sent(this, message);
+                    }
+                },
             },
             _transport,
-            () => _world.Events.Now,
+            () => _time.Now,
             () => Plan(life, 0),
             Write);
         var environment = new StoreEnvironment
         {
-            FileSystem = _files,
+            FileSystem = Disk.Files,
             Time = _time,
             Background = _work,
             Engine = _ => _world.Plan.Engine,
             Replication = Driver,
         };
         Driver.Installing = () => Installed++;
-        _store = Store.Open(Directory, _world.Plan.Store, environment);
+        try
+        {
+            _store = Store.Open(Directory, _world.Plan.Store, environment);
+        }
+        catch (StoreException failure) when (MayFail)
+        {
+            Failure = failure;
+            _world.Unopened++;
+            _world.Trace.Note(TracedEvent.Stop, Id);
+            Abandon(_afterLoss ?? Disk.Files.Kill());
+            return;
+        }
+
+        Settle(Driver.Journal!);
+        _lastGroupAt = 0;
+        _world.Trace.Note(TracedEvent.Start, Id, Replica.Group.Last.Index, Replica.Group.Term);
+        _world.Checker.Started(this);
+        Remember();
         _transport.SetPeers(_world.Addresses);
         _transport.Start(Driver);
         Plan(life, 0);
@@ -112,16 +159,28 @@ internal sealed class SimulatedNode
             return;
         }
 
-        MemoryFileSystem left = losesPower ? _files.Crash(_world.Random.Next()) : _files.Kill();
+        _world.Trace.Note(TracedEvent.Stop, Id);
+        MemoryFileSystem left = losesPower ? Disk.Files.Crash(_world.Random.Next()) : Disk.Files.Kill();
         Abandon(_afterLoss ?? left);
     }
+
+    /// <summary>The machine is gone with all that it had.</summary>
+    public void Lose()
+    {
+        Crash(losesPower: true);
+        IsLost = true;
+        Memberships = [];
+    }
+
+    /// <summary>Flips a bit of what is durable; false: there was none to flip.</summary>
+    public bool TryDamage() => IsUp && !IsDoomed && Disk.TryDamage(Directory, _lastGroupAt);
 
     /// <summary>Power will be lost at one of the next operations on files.</summary>
     public void Doom(int operations)
     {
         int thread = Environment.CurrentManagedThreadId;
         int seed = _world.Random.Next();
-        MemoryFileSystem files = _files;
+        MemoryFileSystem files = Disk.Files;
         files.Faults.Before = (_, _) =>
         {
             if (Environment.CurrentManagedThreadId == thread && --operations == 0)
@@ -130,7 +189,7 @@ internal sealed class SimulatedNode
                 _afterLoss = files.AfterPowerLoss(seed);
                 _world.Events.After(0, () =>
                 {
-                    if (_files == files)
+                    if (Disk.Files == files)
                     {
                         Crash(losesPower: true);
                         _world.Events.After(1 + _world.Random.Next(200), Start);
@@ -191,8 +250,35 @@ internal sealed class SimulatedNode
         }
     }
 
-    /// <summary>Every key with its version and value, one behind the other.</summary>
-    public string Describe()
+    /// <summary>A number that is counted up; null if it cannot be read.</summary>
+    public long? TryCount(byte[] key)
+    {
+        try
+        {
+            using ValueLease lease = _store!.Get(key);
+            return lease.Found ? long.Parse(lease.Value, System.Globalization.CultureInfo.InvariantCulture) : 0;
+        }
+        catch (StoreException) when (MayFail)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>See <see cref="Describe"/>; null if the disk does not let it be read, and says so.</summary>
+    public IReadOnlyList<string>? TryDescribe()
+    {
+        try
+        {
+            return Describe();
+        }
+        catch (StoreException) when (MayFail)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Every key with its version and value.</summary>
+    private List<string> Describe()
     {
         using ScanCursor cursor = ((PartitionRegistry)_store!.Partitions).Map.TryFind(1, out Partition? partition) && partition.Engine.IsOrdered
             ? _store.Scan(new ScanOptions())
@@ -204,14 +290,14 @@ internal sealed class SimulatedNode
         }
 
         lines.Sort(StringComparer.Ordinal);
-        return string.Join(' ', lines);
+        return lines;
     }
 
     public void Close()
     {
         if (IsUp)
         {
-            Abandon(_files.Kill());
+            Abandon(Disk.Files.Kill());
         }
     }
 
@@ -246,18 +332,43 @@ internal sealed class SimulatedNode
         {
             if (replica.Failure is { } failure && !IsDoomed)
             {
-                throw new Raft.SafetyViolationException($"node {Id} stopped by itself: {failure}");
+                _world.Stopped += Failure is null ? 1 : 0;
+                Failure = MayFail ? failure : throw new Raft.SafetyViolationException($"node {Id} stopped by itself: {failure}");
             }
-
-            if (replica.Group.Role == Role.Leader && !IsDoomed)
+            else if (!IsDoomed)
             {
-                _world.Checker.Leads(Id, replica.Group.Term);
+                _world.Checker.Stepped(this);
+                Remember();
             }
         }
 
         if (next != long.MaxValue)
         {
-            Plan(life, Math.Max(1, next - _world.Events.Now));
+            Plan(life, _time.Until(next));
+        }
+    }
+
+    /// <summary>Whether the disk has been such that the node may stop by itself.</summary>
+    public bool MayFail => IsDoomed || Disk.HasFailed || Disk.Damage is not null || (Disk.IsFull && !IsUp);
+
+    private void Remember()
+    {
+        RaftGroup group = Replica.Group;
+        Membership newest = group.Membership;
+        if (Memberships.Length != 2 || !ReferenceEquals(Memberships[1], newest) || _rememberedAt != group.CommitIndex)
+        {
+            _rememberedAt = group.CommitIndex;
+            Memberships = [group.MembershipAt(group.CommitIndex), newest];
+        }
+    }
+
+    /// <summary>What the journal's own thread was left to do is done: what comes next finds every file in its place.</summary>
+    private static void Settle(Journal journal)
+    {
+        SpinWait wait = default;
+        while (!journal.IsAtRest)
+        {
+            wait.SpinOnce();
         }
     }
 
@@ -272,7 +383,11 @@ internal sealed class SimulatedNode
             {
                 Run(() =>
                 {
+                    _lastGroupAt = journal.EndOffset;
                     record.Outcome = journal.Append(record);
+                    Settle(journal);
+                    _world.FullRecords += record.Outcome == AppendOutcome.Full ? 1 : 0;
+                    _world.Trace.Note(TracedEvent.Record, Id, record.Number, (long)record.Outcome);
                     driver.Completed(record);
                 });
             }
@@ -290,7 +405,7 @@ internal sealed class SimulatedNode
 
     private void Abandon(MemoryFileSystem left)
     {
-        Store store = _store!;
+        Store? store = _store;
         ClusterDriver driver = Driver!;
         _life++;
         _store = null;
@@ -307,6 +422,17 @@ internal sealed class SimulatedNode
 
         _transport!.DisposeAsync().AsTask().Wait();
         driver.BeginStop();
+        if (store is not null)
+        {
+            Close(store, driver);
+        }
+
+        Disk.Become(left);
+        _work = new DeterministicWork(new Random(_world.Random.Next()));
+    }
+
+    private static void Close(Store store, ClusterDriver driver)
+    {
         Task closing = Task.Run(async () => await store.DisposeAsync());
         while (!closing.IsCompleted)
         {
@@ -318,8 +444,5 @@ internal sealed class SimulatedNode
         {
             throw failure;
         }
-
-        _files = left;
-        _work = new DeterministicWork(_world.Random);
     }
 }

@@ -48,6 +48,20 @@ public sealed class UserCommandTests : IAsyncLifetime
         await Expect(0, "user ada: may data:read control:read\n", "", "", ["admin", "user", "whoami", .. ada]);
         await Expect(0, "user ada: has another password; may data:read control:read\n", "", "other\n", ["admin", "user", "passwd", "ada", .. root]);
         Assert.Equal(ExitCode.Refused, (await Run("", ["get", "a/1", .. ada])).Code);
+
+        // Its own, for the old one.
+        ada = ["--user", "ada", "--password-file", Secret("ada", "other")];
+        (code, _, error) = await Run("mine\n", ["admin", "user", "passwd", "--old-password-file", Secret("old", "wrong"), .. ada]);
+        Assert.Equal(ExitCode.Refused, code);
+        Assert.Contains("the old password is wrong", error);
+        await Expect(0, "user ada: has another password; may data:read control:read\n", "", "mine\n", ["admin", "user", "passwd", "--old-password-file", Secret("old", "other"), .. ada]);
+        Assert.Equal(ExitCode.Refused, (await Run("", ["get", "a/1", .. ada])).Code);
+        await Expect(0, "x", "", "", ["get", "a/1", "--user", "ada", "--password-file", Secret("ada", "mine")]);
+        Assert.Equal(ExitCode.Usage, (await Run("", ["admin", "user", "passwd", "--none", .. root])).Code);
+        Assert.Equal(ExitCode.Usage, (await Run("", ["admin", "user", "passwd", "ada", "--old-password-file", rootFile, .. root])).Code);
+        (code, _, error) = await Run("mine\n", ["admin", "user", "passwd", .. root]);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Contains("--old-password-file", error);
         (_, string table, _) = await Run("", ["admin", "user", "list", .. root]);
         Assert.Matches("^USER +GRANTS +PASSWORD +TOKENS +CERTIFICATES *\nada +data:read control:read +yes +- +- *\nroot +data:admin control:admin +yes +- +- *\n$", table);
         await Expect(0, "user ada: removed\n", "", "", ["admin", "user", "remove", "ada", .. root]);

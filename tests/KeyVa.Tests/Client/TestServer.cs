@@ -37,6 +37,9 @@ internal sealed class TestServer : IAsyncDisposable
             ControlListen = new IPEndPoint(IPAddress.Loopback, 0),
             RespListen = new IPEndPoint(IPAddress.Loopback, 0),
             LogLevel = LogLevel.None,
+
+            // Tests do in a second what an operator does in a day.
+            ControlLimits = new PlaneLimits(),
             Telemetry = telemetry ?? new TelemetryOptions(),
             Logs = logs,
         };

@@ -1,4 +1,5 @@
 using KeyVa.Cluster;
+using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Wire;
 using KeyVa.Raft;
 using Xunit;
@@ -18,14 +19,18 @@ public sealed class FrameTests
         Assert.Equal((5ul, 1ul), (reader.Life, reader.Number));
         List<FrameItem> items = ReadAll(ref reader);
         Assert.True(reader.IsIntact);
-        Assert.Equal([5, 7, 10, 32, 33, 48], items.Select(static item => (int)item.Kind));
+        Assert.Equal([5, 7, 10, 32, 33, 34, 35, 36, 48], items.Select(static item => (int)item.Kind));
         Message append = items[0].Message;
         Assert.Equal((MessageKind.Append, 2L, 1L, 4L, 3L, 10L, 9L), (append.Kind, append.From, append.To, append.Term, append.LogTerm, append.Index, append.Commit));
         Assert.Equal([(11L, EntryKind.Command), (12L, EntryKind.Empty), (13L, EntryKind.Membership)], append.Entries.ToArray().Select(static entry => (entry.Index, entry.Kind)));
         Assert.Equal(Data(), append.Entries.Span[0].Data.ToArray());
         Assert.Equal((true, 6L, 8L), (items[1].Message.Quiesce, items[1].Message.Context, items[1].Message.Index));
-        Assert.Equal((4L, 99L, "payload"), (items[3].Term, items[3].Group, System.Text.Encoding.ASCII.GetString(items[3].Bytes.Span)));
+        Assert.Equal((4L, 99L, 3, "payload"), (items[3].Term, items[3].Group, items[3].Early, System.Text.Encoding.ASCII.GetString(items[3].Bytes.Span)));
         Assert.Equal((4L, 98L, ForwardRefusal.NotNow, 3L), (items[4].Term, items[4].Group, items[4].Reason, items[4].Leader));
+        Assert.Equal(new EarlyReply(4, 99, 14, 1000, IsOnLeader: true, Others: 2), items[5].Reply);
+        Assert.Equal(4L, items[6].Term);
+        Assert.Equal((4L, 20L), (items[7].Term, items[7].Index));
+        Assert.Equal([19L, 7L], items[7].Matches.ToArray());
         writer.Clear();
         Assert.True(writer.IsEmpty);
         Assert.True(FrameReader.TryOpen(writer.Written.ToArray(), Cluster, 2, 1, out reader));
@@ -51,12 +56,12 @@ public sealed class FrameTests
         {
             Assert.True(FrameReader.TryOpen(frame.AsMemory(0, length), Cluster, 2, 1, out FrameReader reader));
             int items = ReadAll(ref reader).Count;
-            Assert.True(items < 6);
+            Assert.True(items < 9);
             whole += reader.IsIntact ? 1 : 0;
         }
 
         // Where one item ends and the next has not begun.
-        Assert.Equal(6, whole);
+        Assert.Equal(9, whole);
     }
 
     [Fact]
@@ -150,8 +155,13 @@ public sealed class FrameTests
         });
         writer.Add(1, new Message { Kind = MessageKind.Heartbeat, To = 1, Term = 4, Context = 6, Index = 8, Quiesce = true });
         writer.Add(2, new Message { Kind = MessageKind.TimeoutNow, To = 1, Term = 4 });
-        writer.AddForward(1, 4, 99, "payload"u8);
+        writer.AddForward(1, 4, 99, 3, "payload"u8);
         writer.AddRefused(1, 4, 98, ForwardRefusal.NotNow, 3);
+        writer.AddTold(1, new EarlyReply(4, 99, 14, 1000, IsOnLeader: true, Others: 2));
+        writer.AddAsk(1, 4);
+        MatchIndexes matches = new();
+        matches.Take(4, 20, [19, 7]);
+        writer.AddMatches(1, matches);
         AddressBook book = new();
         book.Learn(1, new AddressBook.Entry(1, new ClusterPeer("host", 7404)));
         writer.AddBook(book.Encode());

@@ -53,6 +53,20 @@ public sealed class RecoveredLogTests
         Assert.Equal([(1L, 150L)], Entries());
     }
 
+    /// <summary>Seed 22 of the simulation of whole nodes: the segment with what is between went, that with the older base stayed, since entries stand in it that are needed.</summary>
+    [Fact]
+    public void AnOlderBaseBehindEntriesThatGoOnLeavesThemWhereSegmentsHaveGone()
+    {
+        Read(null, Stand(1, 1), (1, 56), (1, 57), (1, 58));
+        Read(new HardState(1, 1), Stand(1, 50));
+        Read(null, Stand(1, 50), (1, 59), (1, 60));
+        Read(new HardState(1, 1), Stand(1, 57));
+        Read(null, Stand(1, 57), (1, 61));
+        _log.Finish();
+        Assert.Equal([(1L, 58L), (1L, 59L), (1L, 60L), (1L, 61L)], Entries());
+        Assert.Equal(57, _log.Base!.Index);
+    }
+
     [Fact]
     public void ALogWithAHoleIsRefused()
     {

@@ -1,6 +1,9 @@
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
+using KeyVa.Cluster.Wire;
 using KeyVa.Io;
+using KeyVa.Partitions;
+using Xunit;
 
 namespace KeyVa.Tests.Cluster;
 
@@ -13,18 +16,41 @@ internal sealed class ThreeNodes : IAsyncDisposable
 
     public IReadOnlyDictionary<long, ClusterNode> Nodes => _nodes;
 
+    /// <summary>What writes are answered by that do not say so.</summary>
+    public Acknowledgement Acknowledgement { get; init; } = Acknowledgement.Sync;
+
     /// <summary>Long, so that a slow machine fails no test; short where nothing is to come of it.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    public static ThreeNodes Start(TimeSpan? requestTimeout = null)
+    public static ThreeNodes Start(TimeSpan? requestTimeout = null, int nodes = 3, Acknowledgement? acknowledgement = null)
     {
-        var nodes = new ThreeNodes { RequestTimeout = requestTimeout ?? TimeSpan.FromSeconds(30) };
-        foreach (long id in (long[])[1, 2, 3])
+        var cluster = new ThreeNodes { RequestTimeout = requestTimeout ?? TimeSpan.FromSeconds(30), Acknowledgement = acknowledgement ?? Acknowledgement.Sync };
+        long[] all = [.. Enumerable.Range(1, nodes).Select(static id => (long)id)];
+        foreach (long id in all)
         {
-            nodes.Open(id, 1, 2, 3);
+            cluster.Open(id, all);
         }
 
-        return nodes;
+        return cluster;
+    }
+
+    /// <summary>From here on a node's entries do not reach these others, while everything else does: it leads on, and nobody else has what it takes.</summary>
+    public void Withhold(long from, params long[] to) =>
+        _network.Loses = (sender, receiver, frame) => (long)sender == from && to.Contains((long)receiver) && HasEntries(frame, from, (long)receiver);
+
+    /// <summary>Everything arrives again.</summary>
+    public void Heal() => _network.Loses = null;
+
+    private static bool HasEntries(ReadOnlyMemory<byte> frame, long from, long to)
+    {
+        bool found = false;
+        Assert.True(FrameReader.TryOpen(frame, XxHash64.Compute("test"u8), from, to, out FrameReader reader));
+        while (reader.TryRead(out FrameItem item))
+        {
+            found |= item.Message.Kind == KeyVa.Raft.MessageKind.Append && item.Message.Entries.Length > 0;
+        }
+
+        return found;
     }
 
     /// <summary>Opens a node on its disk; the peers are those of its first start.</summary>
@@ -35,7 +61,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
         MemoryFileSystem disk = Disk(id);
         ClusterNode node = ClusterNode.Open(
             "/data",
-            new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20 },
+            new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20, Acknowledgement = Acknowledgement },
             new ClusterOptions
             {
                 Name = "test",

@@ -1,5 +1,6 @@
 using System.Text;
 using KeyVa.Indexes;
+using KeyVa.Io;
 using KeyVa.Tests.Stores;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
@@ -83,6 +84,59 @@ public sealed class UniqueIndexTests
         await IndexSettled.Dropped(store);
         Assert.True(Set(store, "y", Document("x")).IsOk);
         Assert.Equal(Status.NotUnique, (await store.Indexes.WaitAsync("mail")).Status);
+    }
+
+    /// <summary>A wait that comes late found neither the index nor the reason, in the moment between the catalog's change and the note of it.</summary>
+    [Fact]
+    public async Task TheReasonStandsBeforeTheIndexIsGone()
+    {
+        var fixture = new StoreFixture(new StoreOptions { CreateDefaultPartition = false });
+        await using Store store = Open(fixture, 1, EngineKind.Memory, create: false);
+        Set(store, "a", Document("x"));
+        Set(store, "b", Document("x"));
+        var indexes = (StoreIndexes)store.Indexes;
+        var seen = new List<(IndexState? State, bool HasReason)>();
+        fixture.Files.Faults.Before = (operation, path) =>
+        {
+            if (operation == FileOperation.Rename && path.Contains("CATALOG", StringComparison.Ordinal))
+            {
+                seen.Add((indexes.List().SingleOrDefault()?.State, indexes.ReasonOf("mail") is not null));
+            }
+        };
+        Assert.True((await store.Indexes.CreateAsync(Mail)).IsOk);
+        Assert.Equal(Status.NotUnique, (await store.Indexes.WaitAsync("mail")).Status);
+        await IndexSettled.Dropped(store);
+        fixture.Files.Faults.Before = null;
+
+        // Created, given up, taken away: at each the catalog still says what was before.
+        Assert.Equal([(null, false), (IndexState.Building, true), (IndexState.Dropping, true)], seen);
+        store.Remove(Bytes("b"));
+        Assert.True((await store.Indexes.CreateAsync(Mail)).IsOk);
+        Assert.True((await store.Indexes.WaitAsync("mail")).IsOk);
+        Assert.True((await store.Indexes.DropAsync("mail")).IsOk);
+        Assert.Equal(Status.NotFound, (await store.Indexes.WaitAsync("mail")).Status);
+    }
+
+    [Fact]
+    public void TheNewestReasonsAreKept()
+    {
+        var reasons = new GivenUpIndexes();
+        for (int i = 0; i < GivenUpIndexes.Most + 1; i++)
+        {
+            reasons.Note($"i{i}", new IndexResult { Status = Status.NotUnique, Detail = $"{i}" });
+            reasons.Note("again", new IndexResult { Status = Status.NotUnique, Detail = $"{i}" });
+        }
+
+        Assert.Null(reasons.Find("i1"));
+        Assert.Equal("2", reasons.Find("i2")?.Detail);
+        Assert.Equal($"{GivenUpIndexes.Most}", reasons.Find("again")?.Detail);
+        reasons.Forget("i2");
+        reasons.Forget("i2");
+        Assert.Null(reasons.Find("i2"));
+        reasons.Note("last", new IndexResult { Status = Status.NotUnique });
+        Assert.NotNull(reasons.Find("i3"));
+        reasons.Note("behind", new IndexResult { Status = Status.NotUnique });
+        Assert.Null(reasons.Find("i3"));
     }
 
     [Theory]

@@ -13,6 +13,9 @@ public sealed class JournalDamageTests
         SegmentBytes = 2048,
         ReserveBytes = 0,
         IdleMark = TimeSpan.FromHours(1),
+
+        // Two threads, where the verifier reads with one.
+        ReadAheadFrom = 0,
     };
 
     [Fact]

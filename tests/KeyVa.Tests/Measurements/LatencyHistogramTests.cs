@@ -33,6 +33,20 @@ public sealed class LatencyHistogramTests
     public void NothingMeasuredIsZero() => Assert.Equal(default, new LatencyHistogram().Summarize());
 
     [Fact]
+    public void PowersOfTwoMicrosecondsHoldEverything()
+    {
+        var histogram = new LatencyHistogram();
+        foreach (long nanoseconds in new long[] { 0, 700, 1_500, 3_000, 3_500, 1_000_000, long.MaxValue })
+        {
+            histogram.Record(nanoseconds);
+        }
+
+        long[] counts = histogram.ByMicroseconds();
+        Assert.Equal((2, 1, 2, 1), (counts[0], counts[1], counts[2], counts[10]));
+        Assert.Equal(7, counts.Sum());
+    }
+
+    [Fact]
     public void CountersOfManyThreadsAreExact()
     {
         var counters = new StoreCounters();

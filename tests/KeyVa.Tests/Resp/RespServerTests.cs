@@ -239,6 +239,19 @@ public sealed class RespServerTests
         Assert.Equal("+OK", await one.CallAsync("CONFIG", "SET", "slowlog-log-slower-than", "0"));
         await one.CallAsync("ECHO", "slow");
         Assert.Contains("[ECHO, slow]", await one.CallAsync("SLOWLOG", "GET"));
+        Assert.Matches("^\\[\\[command, :?[0-9]+, :?[0-9]+, :?[0-9]+\\]\\]$", await one.CallAsync("LATENCY", "LATEST"));
+        Assert.Matches("^\\[\\[:?[0-9]+, :?[0-9]+\\]", await one.CallAsync("LATENCY", "HISTORY", "COMMAND"));
+        Assert.Equal("[]", await one.CallAsync("LATENCY", "HISTORY", "fork"));
+        Assert.Contains("commands took long", await one.CallAsync("LATENCY", "DOCTOR"));
+        Assert.Equal(":0", await one.CallAsync("LATENCY", "RESET", "fork"));
+        Assert.Equal(":1", await one.CallAsync("LATENCY", "RESET"));
+        Assert.Equal("+OK", await one.CallAsync("CONFIG", "SET", "slowlog-log-slower-than", "-1"));
+        Assert.Equal(":1", await one.CallAsync("LATENCY", "RESET", "fork", "command"));
+        Assert.Equal("[]", await one.CallAsync("LATENCY", "LATEST"));
+        Assert.StartsWith("No command took long", await one.CallAsync("LATENCY", "DOCTOR"));
+        Assert.Contains("[ECHO, slow]", await one.CallAsync("SLOWLOG", "GET", "100"));
+        Assert.Matches("^\\[get, \\[calls, :?[1-9][0-9]*, histogram_usec, \\[:?[0-9]+, :?[1-9]", await one.CallAsync("LATENCY", "HISTOGRAM", "GET", "echo", "none"));
+        Assert.Equal("[]", await one.CallAsync("LATENCY", "HISTOGRAM", "echo"));
         Assert.Equal("+OK", await one.CallAsync("QUIT"));
         Assert.Equal("end", await one.ReadAsync());
     }

@@ -151,6 +151,8 @@ public sealed class ConfigurationTests : IDisposable
         { "cluster-join", "yes" },
         { "peer-listen", "everywhere" },
         { "peer-keys", "/etc/" },
+        { "acknowledgement", "semi-sync=64" },
+        { "resp-reads", "stale" },
         { "election-timeout", "1ms" },
         { "request-timeout", "99ms" },
         { "initial-admin", "password" },

@@ -114,19 +114,24 @@ public sealed class PessimisticTests
     {
         await using Store store = new StoreFixture().Open();
         var registry = new TransactionRegistry(store);
-        Guid id = registry.Begin(Pessimistic);
-        TransactionRegistry.Rental rental = await registry.RentAsync(id, default);
+        Guid id = registry.Begin(Pessimistic, "ada", out _);
+        TransactionRegistry.Rental rental = await registry.RentAsync(id, "ada", default);
         rental.Transaction!.Put("a"u8, "1"u8);
-        ValueTask<TransactionRegistry.Rental> second = registry.RentAsync(id, default);
+        ValueTask<TransactionRegistry.Rental> second = registry.RentAsync(id, "ada", default);
         Assert.False(second.IsCompleted);
+
+        // To others it is not there: they do not wait for it, either.
+        Assert.Null((await registry.RentAsync(id, "bob", default)).Transaction);
+        Assert.Null(await registry.CommitAsync(id, "bob", default));
+        Assert.False(await registry.RollbackAsync(id, "", default));
         Assert.True(rental.Transaction.Commit().IsOk);
         registry.End(id, rental);
         rental.Dispose();
         using TransactionRegistry.Rental late = await second;
         Assert.Null(late.Transaction);
 
-        Assert.Null((await registry.RentAsync(id, default)).Transaction);
-        Assert.Null((await registry.RentAsync(Guid.NewGuid(), default)).Transaction);
+        Assert.Null((await registry.RentAsync(id, "ada", default)).Transaction);
+        Assert.Null((await registry.RentAsync(Guid.NewGuid(), "ada", default)).Transaction);
         Assert.Equal(0, registry.Count);
         Assert.Equal("1", Get(store, "a"));
     }

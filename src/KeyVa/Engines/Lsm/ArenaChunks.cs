@@ -13,6 +13,8 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
     public const int Bytes = 2 << 20;
 
     private const int MostSpare = 8;
+    private const int MostPrepared = 3;
+    private const int SmallestPage = 4 << 10;
 
     private readonly int _limit = (int)Math.Min(MostSpare, spareBytes / Bytes);
     private readonly Lock _lock = new();
@@ -58,6 +60,32 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
         else
         {
             NativePages.Unmap(chunk, Bytes);
+        }
+    }
+
+    /// <summary>
+    /// Has a few spare pieces lie ready whose pages the system has given already, since the first touch of a page costs more than
+    /// what is written to it. For a thread beside the one that fills them.
+    /// </summary>
+    public void Prepare()
+    {
+        while (true)
+        {
+            lock (_lock)
+            {
+                if (_closed || _spare.Count >= Math.Min(_limit, MostPrepared))
+                {
+                    return;
+                }
+            }
+
+            byte* chunk = Map();
+            for (int at = 0; at < Bytes; at += SmallestPage)
+            {
+                chunk[at] = 0;
+            }
+
+            Give(chunk);
         }
     }
 

@@ -54,6 +54,9 @@ internal sealed unsafe class LsmEngine : Engine
     private bool _rangesToFlush;
     private long _nextRangeFlush;
 
+    // The writer's while the store opens; false from then on.
+    private bool _replaying;
+
     private LsmEngine(EngineContext context, VersionSet versions)
         : base(context)
     {
@@ -124,6 +127,18 @@ internal sealed unsafe class LsmEngine : Engine
         return _throttle.Delay(bytes, _active, _versions.Current, _memory.Pressure);
     }
 
+    public override void BeginReplay()
+    {
+        _replaying = true;
+        _active.DeferLinks();
+    }
+
+    public override void EndReplay()
+    {
+        _replaying = false;
+        _active.EndDeferring();
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public override void Put(ReadOnlySpan<byte> key, long version, long stamp, long expiresAt, ReadOnlySpan<byte> value)
     {
@@ -168,6 +183,7 @@ internal sealed unsafe class LsmEngine : Engine
     public override bool TryGet(scoped ReadOnlySpan<byte> key, long at, out ValueLease lease)
     {
         lease = default;
+        LinkReplayed();
         Epochs.Enter();
         try
         {
@@ -216,14 +232,23 @@ internal sealed unsafe class LsmEngine : Engine
 
     internal override void Release(nint pin) => Epochs.Exit();
 
-    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true) =>
-        LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
+    public override EngineCursor OpenCursor(ReadOnlySpan<byte> from, ReadOnlySpan<byte> to, long at, bool reverse, bool fillCache = true)
+    {
+        LinkReplayed();
+        return LsmCursor.Open(_versions, from, to, at, reverse, fillCache);
+    }
 
-    public override VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned) =>
-        new StructureWalk(_versions, key, at, pinned, Context.History.Count);
+    public override VersionWalk WalkVersions(ReadOnlySpan<byte> key, long at, long pinned)
+    {
+        LinkReplayed();
+        return new StructureWalk(_versions, key, at, pinned, Context.History.Count);
+    }
 
-    public override VersionScan ScanVersions(KeyRange range, long after, long upTo) =>
-        new StructureScan(_versions, range.From.Span, range.To.Span, after, upTo);
+    public override VersionScan ScanVersions(KeyRange range, long after, long upTo)
+    {
+        LinkReplayed();
+        return new StructureScan(_versions, range.From.Span, range.To.Span, after, upTo);
+    }
 
     /// <summary>
     /// Room within a group: the memtable is changed in the middle of it, and what is flushed holds a part of a command that the
@@ -325,6 +350,7 @@ internal sealed unsafe class LsmEngine : Engine
 
     public override EngineStatistics GetStatistics()
     {
+        Debug.Assert(!_replaying, "nobody asks while the store opens");
         Superversion superversion = _versions.Pin();
         try
         {
@@ -516,11 +542,27 @@ internal sealed unsafe class LsmEngine : Engine
 
     private void AskForFlush() => Context.Background.Schedule(_flushRequest);
 
+    /// <summary>Before anything is looked for: what was replayed has its place in the memtable.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void LinkReplayed()
+    {
+        if (_replaying)
+        {
+            _active.LinkDeferred();
+        }
+    }
+
     private void Rotate()
     {
         Context.Rotating?.Invoke();
+        _active.EndDeferring();
         _active.MoveTo(MemoryKind.Immutable);
         _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
+        if (_replaying)
+        {
+            _active.DeferLinks();
+        }
+
         Context.Background.Schedule(_flush);
     }
 

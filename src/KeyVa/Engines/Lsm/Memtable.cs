@@ -89,6 +89,17 @@ internal sealed unsafe class Memtable(MemoryBudget? budget = null) : IDisposable
             : null;
     }
 
+    /// <summary>
+    /// While the log is replayed: from here on what is added is found by nobody until <see cref="LinkDeferred"/>, and costs no search. Writer only.
+    /// </summary>
+    public void DeferLinks() => _list.DeferLinks();
+
+    /// <summary>What was added can be found, by whoever looks from now on. Writer only.</summary>
+    public void LinkDeferred() => _list.LinkDeferred();
+
+    /// <summary>As <see cref="LinkDeferred"/>, and from here on what is added can be found at once. Writer only.</summary>
+    public void EndDeferring() => _list.EndDeferring();
+
     /// <summary>From here on its memory counts as that of one that waits for its flush, or is past it.</summary>
     public void MoveTo(MemoryKind kind) => _list.MoveTo(kind);
 

@@ -23,6 +23,8 @@ internal sealed partial class NodeProcess : IDisposable
         Number = number;
         Data = $"{host}:{ports[1]}";
         Control = $"{host}:{ports[2]}";
+        Rest = $"{host}:{ports[0]}";
+        Redis = $"{host}:{ports[3]}";
         Folder = data;
         _launcher = launcher;
         _arguments =
@@ -43,6 +45,12 @@ internal sealed partial class NodeProcess : IDisposable
 
     /// <summary>Where it serves data.</summary>
     public string Data { get; }
+
+    /// <summary>Where it serves REST.</summary>
+    public string Rest { get; }
+
+    /// <summary>Where it serves Redis clients.</summary>
+    public string Redis { get; }
 
     /// <summary>Where it is controlled.</summary>
     public string Control { get; }

@@ -32,6 +32,97 @@ public sealed unsafe class SkipListTests
         }
     }
 
+    /// <summary>As while a log is replayed: batches of all sizes, linked when somebody looks, into an empty list and a full one.</summary>
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(2, 8)]
+    [InlineData(3, 9)]
+    [InlineData(4, 300)]
+    [InlineData(5, 30_000)]
+    public void DeferredLinksComeToTheSameOrder(int seed, int batch)
+    {
+        var random = new Random(seed);
+        using var list = new SkipList();
+        var model = new SortedDictionary<(string Key, long Newest), string>();
+        list.DeferLinks();
+        for (int i = 0; i < 30_000; i++)
+        {
+            string key = random.Next(4) == 0 ? KeyWithZeros(random) : i % 2 == 0 ? $"run{i:D6}" : Key(random);
+            Insert(list, key, i + 1, $"value {i}");
+            model[(key, -(i + 1))] = $"value {i}";
+            if (random.Next(batch) == 0)
+            {
+                list.LinkDeferred();
+            }
+        }
+
+        list.EndDeferring();
+        for (int i = 30_000; i < 30_500; i++)
+        {
+            string key = Key(random);
+            Insert(list, key, i + 1, $"value {i}");
+            model[(key, -(i + 1))] = $"value {i}";
+        }
+
+        List<((string Key, long Newest) Place, string Value)> expected =
+            [.. model.Select(item => (item.Key, item.Value)).OrderBy(item => item.Key.Key, StringComparer.Ordinal).ThenBy(item => item.Key.Newest)];
+        CheckOrder(list, expected);
+        for (int i = 0; i < 200; i++)
+        {
+            CheckSearch(list, expected, Key(random), random.NextInt64(30_500));
+        }
+    }
+
+    /// <summary>Keys of which each is the beginning of the next, and one key with very many versions: neither nests the sort deeply.</summary>
+    [Fact]
+    public void LongCommonBeginningsAndManyVersionsAreSorted()
+    {
+        using var list = new SkipList();
+        list.DeferLinks();
+        long version = 0;
+        for (int length = 30_000; length > 0; length -= 8)
+        {
+            Insert(list, new string('a', length), ++version, "");
+        }
+
+        for (int i = 0; i < 50_000; i++)
+        {
+            Insert(list, "aaaaaaaaaaaaaaaaaaaaaa one key of many versions", ++version, "");
+        }
+
+        list.EndDeferring();
+        int count = 1;
+        SkipNode* node = list.First();
+        for (SkipNode* next = SkipList.Next(node); next != null; node = next, next = SkipList.Next(node), count++)
+        {
+            int order = KeyOrder.Compare(SkipNode.Key(node), node->KeyLength, SkipNode.Key(next), next->KeyLength);
+            Assert.True(order < 0 || (order == 0 && node->Version > next->Version), $"{count}");
+        }
+
+        Assert.Equal(version, count);
+    }
+
+    [Fact]
+    public void UnlinkedNodesAreChargedAndGivenBack()
+    {
+        using var cache = new BlockCache(1 << 20, BlockCachePolicy.Lru, 64 << 20);
+        using (var list = new SkipList(cache.Memory))
+        {
+            list.DeferLinks();
+            for (int i = 0; i < 5000; i++)
+            {
+                Insert(list, Scrambled(i), i + 1, "");
+            }
+
+            Assert.Equal(8192 * 16, cache.Memory.Used(KeyVa.Engines.MemoryKind.Buffers));
+            list.LinkDeferred();
+            Assert.Equal(0, cache.Memory.Used(KeyVa.Engines.MemoryKind.Buffers));
+            Insert(list, "one more", 5001, "");
+        }
+
+        Assert.Equal(0, cache.Memory.Used(KeyVa.Engines.MemoryKind.Buffers));
+    }
+
     [Fact]
     public void ReadersSeeWholeNodesWhileTheWriterInserts()
     {
@@ -92,6 +183,9 @@ public sealed unsafe class SkipListTests
         1 => $"same prefix of keys {random.Next(300):D5}",
         _ => new string('a', random.Next(1, 12)),
     };
+
+    // Padding with zeros must not make these equal to shorter ones.
+    private static string KeyWithZeros(Random random) => "zeros"[..random.Next(1, 6)] + new string('\0', random.Next(20)) + (random.Next(2) == 0 ? "" : "x");
 
     private static void CheckOrder(SkipList list, List<((string Key, long Newest) Place, string Value)> expected)
     {

@@ -48,7 +48,7 @@ public sealed class AuthorizationMatrixTests : IAsyncLifetime
             }
         }
 
-        _samples = await OperationSamples.CreateAsync(_server);
+        _samples = OperationSamples.Create(_server);
     }
 
     public async Task DisposeAsync()

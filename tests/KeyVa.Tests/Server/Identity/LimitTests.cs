@@ -137,6 +137,35 @@ public sealed class LimitTests
         Assert.InRange(sent, 5, 60);
     }
 
+    /// <summary>The end of a connection that an attacker broke off never came, and a stop waited for it for ever.</summary>
+    [Fact]
+    public void AStopWaitsForRequestsAndALostConnectionGivesItsPlaceBack()
+    {
+        ConnectionLimits limits = new(10, 10, 10, 10);
+        AddressEntry address = limits.TryConnect(new IPEndPoint(IPAddress.Loopback, 1))!;
+        using (ConnectionSlot held = new(limits, address))
+        {
+            Assert.True(limits.TryBeginRequest(address));
+            Task stop = limits.StopAsync();
+            Assert.False(stop.IsCompleted);
+            Assert.False(limits.TryBeginRequest(address));
+            Assert.False(stop.IsCompleted);
+            limits.EndRequest(address);
+            Assert.True(stop.IsCompletedSuccessfully);
+            Assert.False(limits.TryBeginRequest(address));
+            Assert.Equal(1, limits.Connections);
+        }
+
+        Assert.Equal(0, limits.Connections);
+        Lose(limits);
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Assert.Equal(0, limits.Connections);
+
+        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+        static void Lose(ConnectionLimits limits) => _ = new ConnectionSlot(limits, limits.TryConnect(new IPEndPoint(IPAddress.Loopback, 1))!);
+    }
+
     [Fact]
     public async Task TheControlPlaneHasSmallLimitsByDefault()
     {

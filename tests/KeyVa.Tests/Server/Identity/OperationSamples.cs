@@ -25,6 +25,9 @@ internal sealed class OperationSamples : IDisposable
     private readonly Dictionary<string, (bool HasKeys, Func<string, (string Path, string? Body)> Request)> _rest = [];
     private readonly HashSet<string> _withKeys = [];
 
+    // By token: to others than whoever began it a transaction is not there.
+    private readonly Dictionary<string, string> _transactions = [];
+
     private OperationSamples(SecuredServer server)
     {
         _server = server;
@@ -32,14 +35,11 @@ internal sealed class OperationSamples : IDisposable
         _control = new GrpcChannel(new Uri($"http://{server.Server.ControlAddress}"));
     }
 
-    public static async Task<OperationSamples> CreateAsync(SecuredServer server)
+    public static OperationSamples Create(SecuredServer server)
     {
         OperationSamples samples = new(server);
-        using HttpResponseMessage begun = await server.SendAsync(
-            "POST", "/txn", Basic("admin", AdminPassword), ServerFixture.Json($$"""{"timeLimit": {{KeptAlive}}}"""));
-        string id = JsonDocument.Parse(await begun.Content.ReadAsStringAsync()).RootElement.GetProperty("id").GetString()!;
         samples.AddGrpc();
-        samples.AddRest(id);
+        samples.AddRest();
         return samples;
     }
 
@@ -83,9 +83,28 @@ internal sealed class OperationSamples : IDisposable
         _control.Dispose();
     }
 
+    /// <summary>A transaction of whoever has a token; <c>none</c> if it may have none.</summary>
+    private async Task<string> TransactionOfAsync(string? token)
+    {
+        if (token is null)
+        {
+            return "none";
+        }
+
+        if (!_transactions.TryGetValue(token, out string? id))
+        {
+            using HttpResponseMessage begun = await _server.SendAsync("POST", "/txn", Bearer(token), ServerFixture.Json($$"""{"timeLimit": {{KeptAlive}}}"""));
+            id = begun.IsSuccessStatusCode ? JsonDocument.Parse(await begun.Content.ReadAsStringAsync()).RootElement.GetProperty("id").GetString()! : "none";
+            _transactions.Add(token, id);
+        }
+
+        return id;
+    }
+
     private async Task<Verdict> TryRestAsync(string method, (string Path, string? Body) request, string? token)
     {
-        using HttpRequestMessage message = new(new HttpMethod(method), request.Path);
+        string path = request.Path.Contains("{id}", StringComparison.Ordinal) ? request.Path.Replace("{id}", await TransactionOfAsync(token), StringComparison.Ordinal) : request.Path;
+        using HttpRequestMessage message = new(new HttpMethod(method), path);
         message.Headers.Authorization = token is null ? null : new AuthenticationHeaderValue("Bearer", token);
         message.Content = request.Body is null ? null : ServerFixture.Json(request.Body);
         using HttpResponseMessage response = await _server.Http.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
@@ -196,6 +215,7 @@ internal sealed class OperationSamples : IDisposable
         Unary(_control, Methods.RemoveUser, false, static _ => new RemoveUserRequest { Name = "not-there" });
         Unary(_control, Methods.SetUserGrants, false, static _ => new SetUserGrantsRequest { Name = "not-there" });
         Unary(_control, Methods.SetUserPassword, false, static _ => new SetUserPasswordRequest { Name = "not-there" });
+        Unary(_control, Methods.ChangeOwnPassword, false, static _ => new ChangeOwnPasswordRequest { OldPassword = "one", NewPassword = "two" });
         Unary(_control, Methods.SetUserCertificates, false, static _ => new SetUserCertificatesRequest { Name = "not-there" });
         Unary(_control, Methods.AddUserToken, false, static _ => new AddUserTokenRequest { Name = "not-there", Token = "t" });
         Unary(_control, Methods.RemoveUserToken, false, static _ => new RemoveUserTokenRequest { Name = "not-there", Token = "t" });
@@ -205,7 +225,7 @@ internal sealed class OperationSamples : IDisposable
         Duplex(ReflectionService.V1AlphaMethod);
     }
 
-    private void AddRest(string id)
+    private void AddRest()
     {
         static string Escaped(string key) => Uri.EscapeDataString(key);
         foreach (string method in new[] { "GET", "HEAD", "PUT", "PATCH", "DELETE" })
@@ -227,12 +247,12 @@ internal sealed class OperationSamples : IDisposable
         Rest("GET", "/indexes/{name}/records", false, static _ => ("/indexes/none/records", null));
         Rest("POST", "/txn", false, static _ => ("/txn", """{"timeLimit": "1ms"}"""));
         Rest("POST", "/txn:transact", true, static key => ("/txn:transact", $$"""{"then": [{"op": "get", "key": "{{key}}"}]}"""));
-        Rest("GET", "/txn/{id}", false, _ => ("/txn/" + id, null));
+        Rest("GET", "/txn/{id}", false, static _ => ("/txn/{id}", null));
         Rest("DELETE", "/txn/{id}", false, static _ => ("/txn/none", null));
-        Rest("POST", "/txn/{id}/get", true, key => ($"/txn/{id}/get", $$"""{"keys": ["{{key}}"]}"""));
-        Rest("GET", "/txn/{id}/scan", true, key => ($"/txn/{id}/scan?prefix={Escaped(key)}", null));
-        Rest("GET", "/txn/{id}/indexes/{name}/records", false, _ => ($"/txn/{id}/indexes/none/records", null));
-        Rest("POST", "/txn/{id}/write", true, key => ($"/txn/{id}/write", $$"""{"operations": [{"op": "put", "key": "{{key}}", "value": "1"}]}"""));
+        Rest("POST", "/txn/{id}/get", true, static key => ("/txn/{id}/get", $$"""{"keys": ["{{key}}"]}"""));
+        Rest("GET", "/txn/{id}/scan", true, static key => ("/txn/{id}/scan?prefix=" + Escaped(key), null));
+        Rest("GET", "/txn/{id}/indexes/{name}/records", false, static _ => ("/txn/{id}/indexes/none/records", null));
+        Rest("POST", "/txn/{id}/write", true, static key => ("/txn/{id}/write", $$"""{"operations": [{"op": "put", "key": "{{key}}", "value": "1"}]}"""));
         Rest("POST", "/txn/{id}/savepoint", false, static _ => ("/txn/none/savepoint", null));
         Rest("POST", "/txn/{id}/rollback-to", false, static _ => ("/txn/none/rollback-to", "{}"));
         Rest("POST", "/txn/{id}/commit", false, static _ => ("/txn/none/commit", null));
@@ -247,6 +267,7 @@ internal sealed class OperationSamples : IDisposable
         Rest("DELETE", "/users/{name}", false, static _ => ("/users/not-there", null));
         Rest("PUT", "/users/{name}/password", false, static _ => ("/users/not-there/password", """{"password": "pw"}"""));
         Rest("DELETE", "/users/{name}/password", false, static _ => ("/users/not-there/password", null));
+        Rest("PUT", "/password", false, static _ => ("/password", """{"old": "one", "password": "two"}"""));
         Rest("PUT", "/users/{name}/tokens/{token}", false, static _ => ("/users/not-there/tokens/t", null));
         Rest("DELETE", "/users/{name}/tokens/{token}", false, static _ => ("/users/not-there/tokens/t", null));
         foreach (string path in new[] { "/metrics", "/healthz", "/readyz", "/openapi/v1.json", "/" })
