@@ -187,7 +187,7 @@ internal sealed class RespSession : IDisposable
 
                 Output.Error(Reads.Refusal);
                 start += _reader.Consumed;
-                _isPaid = false;
+                _rates.End();
                 _reader.Command.Clear();
                 continue;
             }
