@@ -37,6 +37,9 @@ internal sealed record BenchOptions
           telemetry     processor time a request with telemetry as by default, and without
           cluster       replicated puts and linearizable gets of three nodes against etcd, and against a single node
           transport     frames and files between two nodes, with keys and without, beside a copy through a socket
+          catch-up      a restarted follower and an empty node of a cluster, until they have all, beside a copy through a socket
+          replicated-log  puts through the store's own calls on a leader, three nodes in one process
+          failover      how long no writes are served after the leader was killed, and stopped
           watchers      puts beside 10,000 open watchers on distinct keys against puts that nobody watches
           index         what a secondary index adds to a put, against a get, a delete and a put
           selftest      checks of the harness itself
@@ -58,7 +61,7 @@ internal sealed record BenchOptions
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95
-                               put get (cluster)
+                               put get (cluster); log snapshot join (catch-up)
           --durability D       os, interval or always, for all but fillsync       (os)
           --compression C      none or lz4                                        (none)
           --separate-values-from N  keyva-lsm: values from so many bytes on stand apart, 0: none  (0)

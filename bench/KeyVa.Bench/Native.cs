@@ -52,6 +52,18 @@ internal static unsafe partial class Native
         }
     }
 
+    /// <summary>Sends a signal to a process.</summary>
+    public static void Signal(int process, int signal)
+    {
+        if (kill(process, signal) != 0)
+        {
+            throw new InvalidOperationException($"signal {signal} to process {process} failed: {Marshal.GetLastPInvokeError()}");
+        }
+    }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int kill(int process, int signal);
+
     [LibraryImport("libc", SetLastError = true)]
     private static partial int getrusage(int who, Rusage* usage);
 

@@ -111,6 +111,15 @@ static int Run(BenchOptions options)
                 case "transport":
                     sections.Add(new TransportBench(options).Run());
                     break;
+                case "catch-up":
+                    Keep(new CatchUpBench(options).Run());
+                    break;
+                case "replicated-log":
+                    Keep(new ReplicatedLogBench(options).Run());
+                    break;
+                case "failover":
+                    Keep(new FailoverBench(options).Run());
+                    break;
                 case "resp-memory":
                     Keep(new RespMemoryBench(options).Run());
                     break;

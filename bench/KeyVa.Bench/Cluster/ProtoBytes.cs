@@ -30,6 +30,11 @@ internal static class ProtoBytes
         return [.. field];
     }
 
+    /// <summary>A field of a number below 128.</summary>
+    public static byte[] Field(int number, byte value) => value < 128
+        ? [(byte)((number << 3) | Varint), value]
+        : throw new ArgumentOutOfRangeException(nameof(value), value, "one byte holds no more than 127");
+
     /// <summary>The number at a path of field numbers, the first of each; 0 if it is not there.</summary>
     public static ulong NumberAt(ReadOnlySpan<byte> message, params ReadOnlySpan<int> path)
     {

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using KeyVa.Cluster.Transport;
 using KeyVa.Cluster.Transport.ZeroMq;
 using KeyVa.Io;
@@ -14,7 +12,6 @@ namespace KeyVa.Bench.Cluster;
 internal sealed class TransportBench(BenchOptions options)
 {
     private const int FrameBytes = 256;
-    private const int FileBytes = 32 << 20;
     private const string Plain = "plain";
     private const string Curve = "curve";
     private const string Copy = "tcp-copy";
@@ -26,11 +23,11 @@ internal sealed class TransportBench(BenchOptions options)
         Section section = new("Transport between nodes", askedRatio: 0.5);
         section.Targets.Add((Plain, "libzmq over TCP without keys"));
         section.Targets.Add((Curve, "libzmq over TCP, encrypted and authenticated"));
-        section.Targets.Add((Copy, "the same files through one socket, each synced, by read and write calls of 256 KiB"));
-        long files = Math.Max(1, options.OpenBytes / 10 / FileBytes);
+        section.Targets.Add((Copy, SocketCopy.Settings));
+        long files = Math.Max(1, options.OpenBytes / 10 / SocketCopy.FileBytes);
         section.Conditions.Add(("round trip", $"a frame of {FrameBytes} bytes there and back, one under way"));
         section.Conditions.Add(("frames", $"frames of {FrameBytes} bytes one way, as many as the queue takes"));
-        section.Conditions.Add(("files", $"operations are MiB: {files} files of {FileBytes >> 20} MiB, until the receiver has synced all of them"));
+        section.Conditions.Add(("files", $"operations are MiB: {files} files of {SocketCopy.FileBytes >> 20} MiB, until the receiver has synced all of them"));
         for (int round = 0; round < options.Rounds; round++)
         {
             foreach (string target in (string[])[Plain, Curve])
@@ -39,75 +36,14 @@ internal sealed class TransportBench(BenchOptions options)
                 using Pair pair = new(target == Curve);
                 section.Add("round trip", 1, target, pair.RoundTrips(options.SyncSeconds));
                 section.Add("frames", 1, target, pair.Stream(options.SyncSeconds));
-                section.Add("files", 1, target, pair.Files(Make(folder.Path, files), Path.Combine(folder.Path, "arrived")));
+                section.Add("files", 1, target, pair.Files(SocketCopy.Make(folder.Path, files), Path.Combine(folder.Path, "arrived")));
             }
 
             using DataFolder copied = new(options.Data, "transport");
-            section.Add("files", 1, Copy, CopyOverSocket(Make(copied.Path, files), Path.Combine(copied.Path, "arrived")));
+            section.Add("files", 1, Copy, SocketCopy.Run(SocketCopy.Make(copied.Path, files), Path.Combine(copied.Path, "arrived")));
         }
 
         return section;
-    }
-
-    private static List<SnapshotFile> Make(string folder, long count)
-    {
-        byte[] bytes = new byte[FileBytes];
-        new Random(1).NextBytes(bytes);
-        List<SnapshotFile> files = [];
-        for (long i = 0; i < count; i++)
-        {
-            string path = Path.Combine(folder, $"{i:D6}.sst");
-            File.WriteAllBytes(path, bytes);
-            files.Add(new SnapshotFile(Path.GetFileName(path), path));
-        }
-
-        Native.SyncDisks();
-        return files;
-    }
-
-    private static Sample CopyOverSocket(List<SnapshotFile> files, string target)
-    {
-        Directory.CreateDirectory(target);
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        long begun = Stopwatch.GetTimestamp();
-        Thread sender = new(() =>
-        {
-            using Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
-            socket.Connect(IPAddress.Loopback, ((IPEndPoint)listener.LocalEndpoint).Port);
-            byte[] buffer = new byte[256 << 10];
-            foreach (SnapshotFile file in files)
-            {
-                using FileStream source = new(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read, 0);
-                while (source.Read(buffer) is > 0 and int read)
-                {
-                    for (int at = 0; at < read;)
-                    {
-                        at += socket.Send(buffer.AsSpan(at, read - at));
-                    }
-                }
-            }
-        });
-        sender.Start();
-        using (Socket socket = listener.AcceptSocket())
-        {
-            byte[] buffer = new byte[256 << 10];
-            foreach (SnapshotFile file in files)
-            {
-                using FileStream copy = new(Path.Combine(target, file.Name), FileMode.CreateNew, FileAccess.Write, FileShare.None, 0);
-                for (long left = FileBytes; left > 0;)
-                {
-                    int read = socket.Receive(buffer.AsSpan(0, (int)Math.Min(buffer.Length, left)));
-                    copy.Write(buffer.AsSpan(0, read));
-                    left -= read > 0 ? read : throw new InvalidOperationException("the copy broke off");
-                }
-
-                copy.Flush(flushToDisk: true);
-            }
-        }
-
-        sender.Join();
-        return new Sample { Operations = (long)files.Count * (FileBytes >> 20), Seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds };
     }
 
     /// <summary>Two nodes that know each other; the second echoes what the first asks to be echoed.</summary>
@@ -203,7 +139,7 @@ internal sealed class TransportBench(BenchOptions options)
                 done.Set();
             });
             return done.Wait(Patience) && success
-                ? new Sample { Operations = (long)files.Count * (FileBytes >> 20), Seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds }
+                ? new Sample { Operations = (long)files.Count * (SocketCopy.FileBytes >> 20), Seconds = Stopwatch.GetElapsedTime(begun).TotalSeconds }
                 : throw new InvalidOperationException("the files did not arrive");
         }
 

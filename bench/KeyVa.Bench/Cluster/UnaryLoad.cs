@@ -41,7 +41,7 @@ internal sealed class UnaryLoad : IDisposable
     /// <summary>One call; the message that answers, or null with the status.</summary>
     public async Task<(byte[]? Message, string Status)> CallAsync(Uri uri, byte[] frame)
     {
-        byte[] buffer = new byte[64 << 10];
+        byte[] buffer = new byte[8 << 10];
         (int length, string status) = await CallAsync(_connections[0], uri, frame, buffer);
         return (status == "0" ? buffer[FrameHeaderBytes..length] : null, status);
     }
