@@ -520,7 +520,7 @@ internal sealed unsafe class LsmEngine : Engine
     {
         Context.Rotating?.Invoke();
         _active.MoveTo(MemoryKind.Immutable);
-        _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp));
+        _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp) { Sessions = Sessions.Capture() });
         Context.Background.Schedule(_flush);
     }
 
