@@ -49,7 +49,7 @@ internal sealed class Connection : IDisposable
     }
 
     public async ValueTask<Reply<TResponse>> CallAsync<TRequest, TResponse>(
-        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation, bool isLong = false, TimeSpan? waits = null)
+        GrpcMethod<TRequest, TResponse> method, TRequest request, bool isRead, CancellationToken cancellation, bool isLong = false, TimeSpan? waits = null, bool mayBeMissing = false)
         where TRequest : class, IMessage<TRequest>
         where TResponse : class, IMessage<TResponse>
     {
@@ -61,6 +61,11 @@ internal sealed class Connection : IDisposable
             if (reply.Message is { } message)
             {
                 return new Reply<TResponse>(message, Status.Ok, null, reply.Trailers);
+            }
+
+            if (mayBeMissing && reply.Status.Code == GrpcStatusCode.Unimplemented)
+            {
+                return new Reply<TResponse>(null, Status.Unsupported, reply.Status.Message, reply.Trailers);
             }
 
             if (TryRefusal(reply.Status, reply.Trailers, out Status status))
@@ -149,6 +154,9 @@ internal sealed class Connection : IDisposable
             && Enum.TryParse(name.Replace("-", "", StringComparison.Ordinal), ignoreCase: true, out refusal)
             && Enum.IsDefined(refusal) && refusal != Status.Ok;
     }
+
+    /// <summary>Waits before a write is sent again, after so many attempts.</summary>
+    public Task PauseBeforeWriteAsync(int attempt, CancellationToken cancellation) => Task.Delay(Pause(attempt), cancellation);
 
     /// <summary>Waits before a stream is opened again, after so many that broke; false if that is not to be.</summary>
     public async ValueTask<bool> PauseAsync(int attempt, CancellationToken cancellation)

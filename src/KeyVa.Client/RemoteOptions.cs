@@ -29,7 +29,13 @@ public sealed record RemoteOptions
     /// </summary>
     public int ConnectRetries { get; init; } = 3;
 
-    /// <summary>How often a read that lost its connection is sent again. Writes never are. Default: 2.</summary>
+    /// <summary>
+    /// How often a write is sent again of which it is not known whether it was done, since its connection or its leader was lost. It is done once: the client sends its writes in
+    /// sessions, which nodes of a cluster open; to a server that is alone no write is sent twice. Not for transactions. 0: no sessions. Default: 5.
+    /// </summary>
+    public int WriteRetries { get; init; } = 5;
+
+    /// <summary>How often a read that lost its connection is sent again. Default: 2.</summary>
     public int ReadRetries { get; init; } = 2;
 
     /// <summary>The pause before the first retry; it doubles with each further one, and varies by half. Default: 50 ms.</summary>

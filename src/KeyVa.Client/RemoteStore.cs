@@ -12,19 +12,21 @@ namespace KeyVa.Client;
 /// <summary>
 /// A store on another machine or in another process, over the gRPC data plane. Thread-safe; one instance serves a whole
 /// program and pools its connections, which are made when first needed. Every call has a deadline. Reads are sent again
-/// when their connection breaks; a write is only tried again as long as no connection could be made, so nothing is
-/// written twice. Failures are <see cref="ServerUnreachableException"/> and other <see cref="StoreException"/>s.
+/// when their connection breaks; so are writes to a cluster, whose nodes know one that they have done (<see cref="RemoteOptions.WriteRetries"/>). Other writes are only tried
+/// again as long as no connection could be made, so nothing is written twice. Failures are <see cref="ServerUnreachableException"/> and other <see cref="StoreException"/>s.
 /// </summary>
 public sealed class RemoteStore : IStore
 {
     private readonly Connection _connection;
     private readonly Connection _control;
+    private readonly RemoteSessions _sessions;
 
     private RemoteStore(ServerAddress address, RemoteOptions options)
     {
         Address = address;
         _connection = new Connection(address, options);
         _control = new Connection(options.Control ?? address.Control(), options);
+        _sessions = new RemoteSessions(_connection, options);
         Indexes = new RemoteIndexes(_connection, _control);
     }
 
@@ -112,8 +114,8 @@ public sealed class RemoteStore : IStore
     {
         Wire.Put put = WireRecord.ToPut(
             WireRecord.Lend(key), WireRecord.Lend(value), options.Expiry, WireRecord.ToCondition(options.Condition));
-        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
-            Methods.Upsert, new Wire.UpsertRequest { Puts = { put }, Acknowledgement = WireReceipt.ToMessage(options.Acknowledgement) }, isRead: false, cancellation);
+        Wire.UpsertRequest request = new() { Puts = { put }, Acknowledgement = WireReceipt.ToMessage(options.Acknowledgement) };
+        Reply<Wire.WriteResponse> reply = await _sessions.WriteAsync(Methods.Upsert, request, static (write, session) => write.Session = session, cancellation);
         return ToResult(reply);
     }
 
@@ -135,8 +137,8 @@ public sealed class RemoteStore : IStore
         ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default)
     {
         Wire.Removal removal = new() { Key = WireRecord.Lend(key), Condition = WireRecord.ToCondition(condition) };
-        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(
-            Methods.Remove, new Wire.RemoveRequest { Removals = { removal } }, isRead: false, cancellation);
+        Reply<Wire.WriteResponse> reply = await _sessions.WriteAsync(
+            Methods.Remove, new Wire.RemoveRequest { Removals = { removal } }, static (write, session) => write.Session = session, cancellation);
         WriteResult result = ToResult(reply);
         return reply.Message is { Removed: [false] } ? new WriteResult { Status = Status.NotFound, FailedOperation = -1, Receipt = result.Receipt } : result;
     }
@@ -147,7 +149,7 @@ public sealed class RemoteStore : IStore
     {
         Wire.RangeRemoval range = new() { From = WireRecord.Lend(from), To = WireRecord.Lend(to), All = from.IsEmpty && to.IsEmpty };
         Wire.WriteRequest request = new() { Operations = { new Wire.Operation { RemoveRange = range } } };
-        return ToResult(await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation));
+        return ToResult(await _sessions.WriteAsync(Methods.Write, request, static (write, session) => write.Session = session, cancellation));
     }
 
     /// <inheritdoc/>
@@ -156,7 +158,7 @@ public sealed class RemoteStore : IStore
         ArgumentNullException.ThrowIfNull(batch);
         Wire.WriteRequest request = new() { Acknowledgement = WireReceipt.ToMessage(batch.Acknowledgement) };
         WireBatch.AddTo(request.Operations, batch);
-        Reply<Wire.WriteResponse> reply = await _connection.CallAsync(Methods.Write, request, isRead: false, cancellation);
+        Reply<Wire.WriteResponse> reply = await _sessions.WriteAsync(Methods.Write, request, static (write, session) => write.Session = session, cancellation);
         WriteResult result = ToResult(reply);
         return reply.Message is null || !batch.Commands.HasRemovals ? result : result with { Removed = WireBatch.Removed(batch, reply.Message) };
     }

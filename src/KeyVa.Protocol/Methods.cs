@@ -33,6 +33,10 @@ public static class Methods
     public static readonly GrpcMethod<BulkUpsertRequest, BulkUpsertResponse> BulkUpsert =
         new(DataPlane, "BulkUpsert", BulkUpsertRequest.Parser, BulkUpsertResponse.Parser);
 
+    /// <summary>OpenSessions, as data.proto describes it.</summary>
+    public static readonly GrpcMethod<OpenSessionsRequest, OpenSessionsResponse> OpenSessions =
+        new(DataPlane, "OpenSessions", OpenSessionsRequest.Parser, OpenSessionsResponse.Parser);
+
     /// <summary>History, as data.proto describes it.</summary>
     public static readonly GrpcMethod<HistoryRequest, HistoryResponse> History = new(DataPlane, "History", HistoryRequest.Parser, HistoryResponse.Parser);
 

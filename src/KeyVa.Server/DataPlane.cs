@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
+using KeyVa.Sessions;
 using KeyVa.Transactions;
 
 namespace KeyVa.Server;
@@ -35,6 +36,7 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
             .Unary(Methods.ListIndexes, guard.Unary<ListIndexesRequest, ListIndexesResponse>(Operation.Other, indexes.ListAsync))
             .ServerStreaming(Methods.WaitIndex, guard.ServerStreaming<WaitIndexRequest, IndexProgress>(Operation.Other, indexes.WaitAsync))
             .ServerStreaming(Methods.Query, guard.ServerStreaming<QueryRequest, QueryResponse>(Operation.Scan, indexes.QueryAsync))
+            .Unary(Methods.OpenSessions, guard.Unary<OpenSessionsRequest, OpenSessionsResponse>(Operation.Other, new SessionCalls(store).OpenAsync))
             .Unary(Methods.Get, guard.Unary<GetRequest, GetResponse>(Operation.Get, GetAsync))
             .Unary(Methods.Upsert, guard.Unary<UpsertRequest, WriteResponse>(Operation.Upsert, UpsertAsync))
             .Unary(Methods.Remove, guard.Unary<RemoveRequest, WriteResponse>(Operation.Remove, RemoveAsync))
@@ -91,12 +93,13 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> UpsertAsync(UpsertRequest request, GrpcCallContext call)
     {
-        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear)
+            || !SessionCalls.TryRead(request.Session, out SessionHead session, out unclear))
         {
             return GrpcRefusal.Malformed(call, unclear);
         }
 
-        if (request.Puts.Count == 1)
+        if (request.Puts.Count == 1 && !session.IsSet)
         {
             Put put = request.Puts[0];
             return ProtoBatch.TryReadOptions(put, out WriteOptions options, out string refused)
@@ -104,7 +107,7 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
                 : GrpcRefusal.Malformed(call, "puts[0] " + refused);
         }
 
-        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement, Session = session };
         return ProtoBatch.TryAdd(batch, request.Puts, out string wrong)
             ? Answer(await store.WriteAsync(batch), call)
             : GrpcRefusal.Malformed(call, wrong);
@@ -112,12 +115,13 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> RemoveAsync(RemoveRequest request, GrpcCallContext call)
     {
-        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear)
+            || !SessionCalls.TryRead(request.Session, out SessionHead session, out unclear))
         {
             return GrpcRefusal.Malformed(call, unclear);
         }
 
-        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement, Session = session };
         return ProtoBatch.TryAdd(batch, request.Removals, out string wrong)
             ? Answer(await store.WriteAsync(batch), call, static _ => true, request.Removals.Count)
             : GrpcRefusal.Malformed(call, wrong);
@@ -125,12 +129,13 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
 
     private async ValueTask<GrpcResult<WriteResponse>> WriteAsync(WriteRequest request, GrpcCallContext call)
     {
-        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear))
+        if (!Receipts.TryRead(request.Acknowledgement, out Acknowledgement acknowledgement, out string unclear)
+            || !SessionCalls.TryRead(request.Session, out SessionHead session, out unclear))
         {
             return GrpcRefusal.Malformed(call, unclear);
         }
 
-        using WriteBatch batch = new() { Acknowledgement = acknowledgement };
+        using WriteBatch batch = new() { Acknowledgement = acknowledgement, Session = session };
         return ProtoBatch.TryAdd(batch, request.Operations, out string wrong, store.MergeFunctions)
             ? Answer(
                 await store.WriteAsync(batch), call,

@@ -464,6 +464,15 @@ public sealed class Store : IStore
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default) =>
         RemoveAsync(key, condition, default, cancellation);
 
+    /// <summary>Whether its partitions are replicated.</summary>
+    internal bool IsReplicated => _context.Replication is not null;
+
+    /// <summary>
+    /// Opens a session under a number that is never given twice: its writes (<see cref="WriteBatch.Session"/>), counted from 1 and sent one after the other, are applied once
+    /// however often they are sent.
+    /// </summary>
+    internal Task<WriteResult> OpenSessionAsync(long client) => _writes.OpenSessionAsync(client);
+
     /// <summary>As the other, answered when the caller wants it.</summary>
     internal ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition, Acknowledgement acknowledgement, CancellationToken cancellation)
     {

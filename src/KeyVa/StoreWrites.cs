@@ -3,6 +3,7 @@ using KeyVa.Indexes;
 using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 using KeyVa.Transactions;
 using KeyVa.Transactions.Locks;
 
@@ -80,7 +81,7 @@ internal readonly struct StoreWrites
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
             ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult());
+            : Count(command, command.Session.IsSet ? Refusals.SessionAcross : CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult());
     }
 
     /// <summary>Begins to write a command of one key; the request, rented, goes back by itself.</summary>
@@ -143,6 +144,24 @@ internal readonly struct StoreWrites
 
         _context.NoteDetour();
         return new ValueTask<WriteResult>(CommitAcross(command, map, cancellation));
+    }
+
+    /// <summary>Opens a session in every partition; otherwise than Ok if that failed in one.</summary>
+    public async Task<WriteResult> OpenSessionAsync(long client)
+    {
+        var result = new WriteResult { FailedOperation = -1 };
+        foreach (Partition partition in _registry.Map.Partitions.ToArray())
+        {
+            AsyncWriteRequest request = AsyncWriteRequest.Rent();
+            request.OwnCommand.Session = new SessionHead(client, 0);
+            result = await Start(request, partition, request.OwnCommand, CancellationToken.None).ConfigureAwait(false);
+            if (!result.IsOk)
+            {
+                return result;
+            }
+        }
+
+        return result;
     }
 
     /// <summary>
@@ -271,6 +290,11 @@ internal readonly struct StoreWrites
 
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)
     {
+        if (command.Session.IsSet)
+        {
+            return Count(command, Refusals.SessionAcross);
+        }
+
         long start = Stopwatch.GetTimestamp();
         WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context).WaitAsync(cancellation).ConfigureAwait(false);
         _latency.RecordSince(start);

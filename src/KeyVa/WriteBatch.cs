@@ -1,5 +1,6 @@
 using KeyVa.Merges;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa;
 
@@ -23,6 +24,13 @@ public sealed class WriteBatch : IDisposable
     {
         get => Commands.Acknowledgement;
         set => Commands.Acknowledgement = value;
+    }
+
+    /// <summary>The session that the batch belongs to, and its number there.</summary>
+    internal SessionHead Session
+    {
+        get => Commands.Session;
+        set => Commands.Session = value;
     }
 
     internal CommandBuilder Commands { get; } = new();

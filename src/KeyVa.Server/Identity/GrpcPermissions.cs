@@ -20,6 +20,7 @@ internal static class GrpcPermissions
         Data(Methods.Write, Level.Write, static (request, rights) => KeyChecks.All(request.Operations, rights)),
         Data(Methods.Scan, Level.Read, static (request, rights) => KeyChecks.Range(request, rights)),
         Data(Methods.Watch, Level.Read, static (request, rights) => KeyChecks.Watch(request, rights)),
+        Data(Methods.OpenSessions, Level.Write, static (_, _) => true),
         Data(Methods.BulkUpsert, Level.Write, static (request, rights) => KeyChecks.All(request.Puts, rights)),
         Data(Methods.History, Level.Read, static (request, rights) => rights.Allows(Level.Read, request.Key.Span)),
         Data(Methods.Revert, Level.Admin, static (request, rights) => KeyChecks.Revert(request, rights)),

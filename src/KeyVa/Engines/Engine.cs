@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines;
 
@@ -72,6 +73,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>How bulk loads come in; null on an engine that takes them as ordinary batches.</summary>
     public virtual Ingestion? Ingestion => null;
 
+    /// <summary>Which writes of clients' sessions are in the state: a part of it, in the engine's files as of the index that they contain.</summary>
+    public SessionTable Sessions { get; } = new();
+
     /// <summary>
     /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch
     /// the damage go on.
@@ -116,6 +120,7 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     {
         Debug.Assert(index > _appliedIndex, "groups are applied in log order");
         Debug.Assert(version >= _visibleVersion, "versions rise");
+        Sessions.Publish(stamp);
         _appliedIndex = index;
         _visibleStamp = stamp;
         Volatile.Write(ref _visibleVersion, version);
@@ -215,6 +220,11 @@ internal abstract class Engine : ISnapshotSource, IDisposable
         _appliedIndex = index;
         _visibleStamp = stamp;
         _visibleVersion = version;
+        if (!Context.Volatile)
+        {
+            SessionsFile.Load(Context.FileSystem, Context.Directory, index, Sessions);
+            SessionsFile.RemoveAllBut(Context.FileSystem, Context.Directory, index);
+        }
     }
 }
 

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Merges;
+using KeyVa.Sessions;
 
 namespace KeyVa.Partitions;
 
@@ -27,6 +28,7 @@ internal sealed class CommandBuilder : IDisposable
     private int[] _buckets = [];
     private bool _hasTable;
     private List<MergeNote>? _merges;
+    private SessionHead _session;
     private long _mergeWeight;
 
     public int Count { get; private set; }
@@ -70,6 +72,20 @@ internal sealed class CommandBuilder : IDisposable
 
     /// <summary>The same as it counts (<see cref="KeyVa.Acknowledgement.Early"/>), once the store has accepted the command; 0: when it is applied.</summary>
     public byte Early { get; set; }
+
+    /// <summary>The session that it belongs to; none, unless set.</summary>
+    public SessionHead Session
+    {
+        get => _session;
+        set
+        {
+            _session = value;
+            Format = Math.Max(Format, value.IsSet ? GroupEntry.SessionFormat : GroupEntry.Format);
+        }
+    }
+
+    /// <summary>Bytes of the command in a group: what it does, behind the session that it belongs to.</summary>
+    public int Length => _session.Length + Buffer.Length;
 
     /// <summary>Whether what it does depends on what is there: then nothing can be said before it is applied.</summary>
     public bool NeedsOutcome { get; private set; }
@@ -164,7 +180,7 @@ internal sealed class CommandBuilder : IDisposable
     {
         Note(key);
         NeedsOutcome = true;
-        Format = GroupEntry.ExtendedFormat;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         DataBytes += key.Length;
         CheckEncoding.AppendKey(Buffer, key, condition);
         Count++;
@@ -176,7 +192,7 @@ internal sealed class CommandBuilder : IDisposable
         NoteOffset(NoKey);
         LongestKey = Math.Max(LongestKey, Math.Max(check.From.Length, check.To.Length));
         NeedsOutcome = true;
-        Format = GroupEntry.ExtendedFormat;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         DataBytes += check.From.Length + check.To.Length;
         CheckEncoding.AppendRange(Buffer, check);
         Count++;
@@ -187,7 +203,7 @@ internal sealed class CommandBuilder : IDisposable
     {
         NoteOffset(NoKey);
         NeedsOutcome = true;
-        Format = GroupEntry.ExtendedFormat;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         DataBytes += check.From.Length + check.To.Length;
         CheckEncoding.AppendIndex(Buffer, check);
         Count++;
@@ -223,6 +239,7 @@ internal sealed class CommandBuilder : IDisposable
         Acknowledgement = default;
         Early = 0;
         NeedsOutcome = false;
+        _session = default;
         Buffer.Clear(KeptBytes);
         if (_buckets.Length > 4096)
         {
@@ -263,7 +280,7 @@ internal sealed class CommandBuilder : IDisposable
         OnlyRemovals = false;
         HasMerges = true;
         NeedsOutcome = true;
-        Format = GroupEntry.ExtendedFormat;
+        Format = Math.Max(Format, GroupEntry.ExtendedFormat);
         DataBytes += key.Length + operandBytes;
         LongestValue = Math.Max(LongestValue, operandBytes);
         _mergeWeight += AssumedMergeBytes;

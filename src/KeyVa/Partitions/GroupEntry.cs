@@ -8,7 +8,7 @@ namespace KeyVa.Partitions;
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
 ///   format    1 byte  1; 2 if a command removes a range; 4 if it has other operations without a key of their own or evaluated at apply
-///                     (heads above 128); bit 4 is set; bit 5: one command, whose length follows from the payload's
+///                     (heads above 128); 5 if one belongs to a session (see SessionHead); bit 4 is set; bit 5: one command, whose length follows from the payload's
 ///   version   varint  version of the first command; the others follow by one
 ///   stamp     varint  Unix milliseconds, never falling along the log
 ///   count     varint  not with bit 5
@@ -44,6 +44,9 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
     /// <summary>Commands with operations that builds of format 2 do not know.</summary>
     public const byte ExtendedFormat = 4;
 
+    /// <summary>Commands of sessions, which builds of format 4 do not know.</summary>
+    public const byte SessionFormat = 5;
+
     private const int KeptBytes = 4 << 20;
 
     private readonly LogPosition[] _positions = [new LogPosition(partition, 0, 0)];
@@ -70,11 +73,16 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
     {
         if (Count == 0)
         {
-            _firstLength = command.Buffer.Length;
+            _firstLength = command.Length;
         }
         else
         {
-            Payload.AppendVarint((ulong)command.Buffer.Length);
+            Payload.AppendVarint((ulong)command.Length);
+        }
+
+        if (command.Session.IsSet)
+        {
+            command.Session.WriteTo(Payload.Append(command.Session.Length));
         }
 
         Payload.Append(command.Buffer.Written);
@@ -149,7 +157,7 @@ internal ref struct GroupReader
             return TryOpenShort(payload, out reader);
         }
 
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat or GroupEntry.ExtendedFormat))
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat))
         {
             return false;
         }
@@ -206,7 +214,7 @@ internal ref struct GroupReader
         const int known = GroupEntry.FormatMask | GroupEntry.ShortHeadBit | GroupEntry.SingleBit;
         ReadOnlySpan<byte> rest = payload[1..];
         if ((head & ~known) != 0
-            || format is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.ExtendedFormat)
+            || format is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat)
             || !TryTake(ref rest, out long version)
             || !TryTake(ref rest, out long stamp))
         {

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using KeyVa.Engines.Lsm;
 using KeyVa.Log;
 using KeyVa.Replication;
+using KeyVa.Sessions;
 
 namespace KeyVa.Partitions;
 
@@ -117,6 +118,12 @@ internal sealed class JournalReplay(PartitionMap map, VersionOracle oracle, stri
     /// <summary>Evaluates and applies a command for whose result nobody waits here.</summary>
     internal static void ApplyCommand(PartitionState state, ReadOnlySpan<byte> command, long version, long stamp)
     {
+        if (SessionHead.TryTake(ref command, out SessionHead session))
+        {
+            SessionWrites.Apply(state, session, command, version, stamp, default);
+            return;
+        }
+
         var outcome = default(CommandOutcome);
         if (CommandApplier.Check(state, command, version, stamp, ref outcome) && state.Allows(command, version, stamp, ref outcome))
         {

@@ -4,6 +4,7 @@ using KeyVa.Log;
 using KeyVa.Measurements;
 using KeyVa.Merges;
 using KeyVa.Replication;
+using KeyVa.Sessions;
 
 namespace KeyVa.Partitions;
 
@@ -662,6 +663,12 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     {
         CommandBuilder command = request.Command!;
         ReadOnlySpan<byte> bytes = command.Buffer.Written;
+        if (command.Session.IsSet)
+        {
+            request.Result = SessionWrites.Apply(State, command.Session, bytes, version, stamp, receipt);
+            return;
+        }
+
         var outcome = new CommandOutcome { FailedOperation = -1 };
         bool[]? removed = null;
         if (CommandApplier.Check(State, bytes, version, stamp, ref outcome) && State.Allows(bytes, version, stamp, ref outcome))

@@ -67,6 +67,21 @@ internal static class Refusals
         Detail = BadNodeDetail,
     };
 
+    /// <summary>A write of a session that is not known, or not any more, or is behind another of the same session.</summary>
+    public static WriteResult NoSession(long client) => new()
+    {
+        Status = Status.Expired,
+        FailedOperation = -1,
+        Detail = string.Create(CultureInfo.InvariantCulture, $"session {client} is not known any more, or has gone on: it is not known whether this write was done before; if it was not sent before, it was not done: open another session"),
+    };
+
+    public static WriteResult SessionAcross { get; } = new()
+    {
+        Status = Status.Unsupported,
+        FailedOperation = -1,
+        Detail = "a write of a session goes to one partition; send it without",
+    };
+
     public const string BadNodeDetail = "this node owns no partition that holds the key; 'keyva admin partition list' shows what it owns";
 
     /// <summary>Why a key breaks a rule; <paramref name="otherwise"/> if it does not.</summary>
@@ -145,14 +160,17 @@ internal static class Refusals
         return Status.Unsupported;
     }
 
-    public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed, in WriteReceipt receipt)
+    public static WriteResult FromOutcome(in CommandOutcome outcome, CommandBuilder command, long version, bool[]? removed, in WriteReceipt receipt) =>
+        FromOutcome(outcome, command.Count, command.HasRemovals, version, removed, receipt);
+
+    public static WriteResult FromOutcome(in CommandOutcome outcome, int count, bool hasRemovals, long version, bool[]? removed, in WriteReceipt receipt)
     {
         if (outcome.Status != Status.Ok)
         {
             return FromFailed(outcome, outcome.FailedOperation);
         }
 
-        bool nothingRemoved = command.Count == 1 && command.HasRemovals && outcome.RemovedCount == 0;
+        bool nothingRemoved = count == 1 && hasRemovals && outcome.RemovedCount == 0;
         return new WriteResult
         {
             Status = nothingRemoved ? Status.NotFound : Status.Ok,

@@ -1,5 +1,6 @@
 using System.Globalization;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa.Replication;
 
@@ -15,8 +16,8 @@ internal sealed class ReplicatedGroup
         for (WriteRequest? request = requests.First; request is not null; request = request.Next)
         {
             Count++;
-            Bytes += sizeof(uint) + request.Command!.Buffer.Length;
-            HasOperations |= request.Command.Count > 0;
+            Bytes += sizeof(uint) + request.Command!.Length;
+            HasOperations |= request.Command.Length > 0;
             Format = Math.Max(Format, request.Command.Format);
         }
     }
@@ -52,9 +53,11 @@ internal sealed class ReplicatedGroup
         for (WriteRequest? request = First; request is not null; request = request.Next)
         {
             ReadOnlySpan<byte> command = request.Command!.Buffer.Written;
-            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(rest, command.Length);
-            command.CopyTo(rest[sizeof(uint)..]);
-            rest = rest[(sizeof(uint) + command.Length)..];
+            SessionHead session = request.Command.Session;
+            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(rest, request.Command.Length);
+            session.WriteTo(rest[sizeof(uint)..]);
+            command.CopyTo(rest[(sizeof(uint) + session.Length)..]);
+            rest = rest[(sizeof(uint) + request.Command.Length)..];
         }
 
         return bytes;

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using KeyVa.Engines;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa.Replication;
 
@@ -120,6 +121,7 @@ internal sealed class ReplicatedWriter
         {
             left--;
             bytes += sizeof(uint) + command.Length;
+            _ = SessionHead.TryTake(ref command, out _);
             while (!command.IsEmpty)
             {
                 if (!OperationEncoding.TryRead(ref command, out _))

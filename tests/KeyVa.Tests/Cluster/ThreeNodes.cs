@@ -79,6 +79,14 @@ internal sealed class ThreeNodes : IAsyncDisposable
 
     public MemoryFileSystem Disk(long id) => _disks.TryGetValue(id, out MemoryFileSystem? disk) ? disk : _disks[id] = new MemoryFileSystem();
 
+    /// <summary>Takes a node out, which is the caller's to stop.</summary>
+    public ClusterNode Take(long id)
+    {
+        ClusterNode node = _nodes[id];
+        _nodes.Remove(id);
+        return node;
+    }
+
     public async Task StopAsync(long id)
     {
         await _nodes[id].DisposeAsync();

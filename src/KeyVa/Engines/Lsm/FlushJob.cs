@@ -1,3 +1,5 @@
+using KeyVa.Sessions;
+
 namespace KeyVa.Engines.Lsm;
 
 /// <summary>Writes immutable memtables to level 0, oldest first, one table each.</summary>
@@ -92,11 +94,18 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         }
 
         engine.Context.BeforeDurable?.Invoke(memtable.End.Index);
+        SessionsFile.Write(engine.Context.FileSystem, engine.Context.Directory, memtable.End.Index, memtable.End.Sessions);
+        bool hadSessions = versions.Current.Durable.Sessions.Length > 0;
         ManifestEdit edit = new() { Mark = memtable.End };
         edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);
         memtable.MoveTo(MemoryKind.Flushed);
+        if (hadSessions)
+        {
+            SessionsFile.RemoveAllBut(engine.Context.FileSystem, engine.Context.Directory, memtable.End.Index);
+        }
+
         output.Keep();
         Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
         Volatile.Write(ref _valueBytesFlushed, _valueBytesFlushed + output.ValueFileBytes);

@@ -1,4 +1,5 @@
 using KeyVa.Io;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines.Lsm;
 
@@ -43,7 +44,14 @@ internal sealed class Ingestion(LsmEngine engine, VersionSet versions, FlushJob 
 
         _context.FileSystem.SyncDirectory(_context.Directory);
         _context.SyncLog?.Invoke();
+        mark = mark with { Sessions = engine.Sessions.Capture() };
+        SessionsFile.Write(_context.FileSystem, _context.Directory, mark.Index, mark.Sessions);
         versions.Ingest(tables, mark);
+        if (mark.Sessions.Length > 0)
+        {
+            SessionsFile.RemoveAllBut(_context.FileSystem, _context.Directory, mark.Index);
+        }
+
         foreach (StagedTable table in staged)
         {
             TableStaging.Delete(_context, table.Id);

@@ -1,4 +1,5 @@
 using KeyVa.Io;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines.Lsm;
 
@@ -35,6 +36,7 @@ internal static class LsmCheckpoint
             }
         }
 
+        SessionsFile.Write(files, directory, superversion.Durable.Index, superversion.Durable.Sessions);
         files.SyncDirectory(directory);
         Manifest.Create(files, directory, state).Dispose();
         if (Path.GetDirectoryName(directory) is { Length: > 0 } parent)

@@ -107,4 +107,14 @@ internal sealed unsafe class Memtable(MemoryBudget? budget = null) : IDisposable
 }
 
 /// <summary>A place in the log and what was visible there.</summary>
-internal readonly record struct LogMark(long Index, long Version, long Stamp);
+internal readonly record struct LogMark(long Index, long Version, long Stamp)
+{
+    private readonly byte[]? _sessions;
+
+    /// <summary>The sessions of that place (<see cref="KeyVa.Sessions.SessionTable.Capture"/>); no part of a manifest, but of a file beside it.</summary>
+    public byte[] Sessions
+    {
+        get => _sessions ?? [];
+        init => _sessions = value;
+    }
+}

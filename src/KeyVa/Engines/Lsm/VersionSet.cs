@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using KeyVa.Io;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines.Lsm;
 
@@ -97,6 +98,7 @@ internal sealed class VersionSet : IDisposable
         }
 
         state.FillFromLastLevel();
+        state.Mark = state.Mark with { Sessions = SessionsFile.Read(files, context.Directory, state.Mark.Index) };
         Retention retention = context.Snapshots.Retention;
         context.History.Open(state.History, state.Mark.Version, retention);
         state.History = retention.IsOn ? context.History.Mark : null;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using KeyVa.Io;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines.Memory;
 
@@ -73,7 +74,7 @@ internal static class CheckpointFolder
             bool ours = TryParse(name, out _)
                 || name == CurrentName + TemporarySuffix
                 || (name.EndsWith(TemporarySuffix, StringComparison.Ordinal) && TryParse(name[..^TemporarySuffix.Length], out _));
-            if (ours && name != keep)
+            if ((ours && name != keep) || (SessionsFile.IsName(name) && name != SessionsFile.NameOf(index)))
             {
                 files.DeleteFile(Path.Combine(directory, name));
             }
@@ -119,6 +120,7 @@ internal static class CheckpointFolder
         }
 
         engine.Context.SyncLogBeforeFiles();
+        SessionsFile.Write(files, directory, capture.Index, capture.Sessions);
         files.Rename(temporary, path);
         files.SyncDirectory(directory);
         WriteCurrent(files, directory, NameOf(capture.Index));

@@ -3,7 +3,7 @@ using KeyVa.Partitions;
 namespace KeyVa.Engines.Memory;
 
 /// <summary>A state of the engine that is to be written: everything up to an index, pinned until disposed.</summary>
-internal sealed class CheckpointCapture(long index, long version, long stamp, HistoryMark? history, Snapshot pin) : IDisposable
+internal sealed class CheckpointCapture(long index, long version, long stamp, HistoryMark? history, byte[] sessions, Snapshot pin) : IDisposable
 {
     public long Index => index;
 
@@ -13,6 +13,9 @@ internal sealed class CheckpointCapture(long index, long version, long stamp, Hi
 
     /// <summary>If versions are retained: which of them it has, tombstones too. Else it has the newest of each key.</summary>
     public HistoryMark? History => history;
+
+    /// <summary>The sessions of that index.</summary>
+    public byte[] Sessions => sessions;
 
     public void Dispose() => pin.Dispose();
 }

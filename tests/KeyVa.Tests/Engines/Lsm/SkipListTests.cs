@@ -105,7 +105,7 @@ public sealed unsafe class SkipListTests
     [Fact]
     public void UnlinkedNodesAreChargedAndGivenBack()
     {
-        using var cache = new BlockCache(1 << 20, BlockCachePolicy.Lru, 64 << 20);
+        using var cache = new BlockCache(1 << 20, BlockCachePolicy.Clock, 64 << 20);
         using (var list = new SkipList(cache.Memory))
         {
             list.DeferLinks();

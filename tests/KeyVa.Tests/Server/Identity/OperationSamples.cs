@@ -155,6 +155,7 @@ internal sealed class OperationSamples : IDisposable
         static ByteString Bytes(string text) => ByteString.CopyFromUtf8(text);
         static Wire.Operation Put(string key) => new() { Put = new Put { Key = Bytes(key), Value = Bytes("1") } };
         Unary(_data, Methods.Get, true, static key => new GetRequest { Keys = { Bytes(key), Bytes(key + "2") } });
+        Unary(_data, Methods.OpenSessions, false, static _ => new OpenSessionsRequest { Count = 1 });
         Unary(_data, Methods.Upsert, true, static key => new UpsertRequest { Puts = { new Put { Key = Bytes(key), Value = Bytes("1") } } });
         Unary(_data, Methods.Remove, true, static key => new RemoveRequest { Removals = { new Removal { Key = Bytes(key) } } });
         Unary(_data, Methods.Write, true, static key => new WriteRequest { Operations = { Put(key), new Wire.Operation { RemoveRange = new RangeRemoval { Prefix = Bytes(key + "/gone") } } } });
