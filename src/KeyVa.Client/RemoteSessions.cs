@@ -97,7 +97,16 @@ internal sealed class RemoteSessions(Connection connection, RemoteOptions option
         }
 
         Wire.OpenSessionsRequest request = new() { Count = OpenedAtOnce };
-        Reply<Wire.OpenSessionsResponse> reply = await connection.CallAsync(Methods.OpenSessions, request, isRead: true, cancellation, mayBeMissing: true);
+        Reply<Wire.OpenSessionsResponse> reply;
+        try
+        {
+            reply = await connection.CallAsync(Methods.OpenSessions, request, isRead: true, cancellation, mayBeMissing: true);
+        }
+        catch (ServerUnreachableException lost)
+        {
+            throw new ServerUnreachableException(lost.Address, $"{lost.Message}; the write was not sent", nothingSent: true, lost);
+        }
+
         if (reply.Message is not { Ids.Count: > 0 } opened)
         {
             // A server that is alone opens none, and one of before does not know the call. Of others it may be had later.

@@ -87,8 +87,12 @@ internal sealed class GateBench(BenchOptions options)
         PlaneLimits limits = isSecured
             ? new PlaneLimits
             {
-                UserRequests = NeverReached, AddressRequests = NeverReached, TotalRequests = NeverReached,
-                UserBytes = NeverReached * 1000, AddressBytes = NeverReached * 1000, TotalBytes = NeverReached * 1000,
+                UserRequests = NeverReached,
+                AddressRequests = NeverReached,
+                TotalRequests = NeverReached,
+                UserBytes = NeverReached * 1000,
+                AddressBytes = NeverReached * 1000,
+                TotalBytes = NeverReached * 1000,
             }
             : new PlaneLimits();
         string password = Path.Combine(Path.GetDirectoryName(directory)!, "password");

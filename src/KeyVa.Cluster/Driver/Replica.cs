@@ -33,9 +33,8 @@ internal sealed class Replica
     // Another's once a snapshot has taken the place of the partition's state.
     private ReplicatedWriter _writer;
 
-    // Requests of this node's callers: those that nobody has yet, and those that are under way, by number.
-    private readonly LinkedList<OwnGroup> _waiting = new();
-    private readonly Dictionary<long, OwnGroup> _underWay = [];
+    // Requests of this node's callers.
+    private readonly OwnGroups _own;
 
     // What this node proposed and has not applied, in the log's order.
     private readonly Queue<long> _proposed = new();
@@ -61,6 +60,7 @@ internal sealed class Replica
         _log = new ReplicaLog(stand, entries);
         _journal = new ReplicaJournal(writer.PartitionId, state, stand, driver.Completed, driver.Write) { Options = options };
         _acknowledgements = new Acknowledgements(driver, options, writer.PartitionId);
+        _own = new OwnGroups(driver.NextNumber, writer.PartitionId);
         _told = (from, reply) => Told(from, reply);
         _reads = new PendingReads(options.RequestTimeout, MaxReads);
         long applied = Math.Max(writer.Engine.AppliedIndex, stand.Index);
@@ -159,12 +159,12 @@ internal sealed class Replica
     /// <summary>The leader has told of a group that it took.</summary>
     public void Told(long from, in EarlyReply reply)
     {
-        if (_underWay.TryGetValue(reply.Group, out OwnGroup? own) && own.Holder == from && own.Term == reply.Term)
+        if (_own.Find(reply.Group, from, reply.Term) is { } own)
         {
             own.Reached = reply;
             if (own.Early > 0 && reply.IsOnLeader && reply.Others + 1 >= own.Early)
             {
-                _underWay.Remove(own.Number);
+                _own.Take(own.Number);
                 own.Requests.CompleteEarly(reply.Version, reply.ToReceipt(Partition));
             }
         }
@@ -183,7 +183,7 @@ internal sealed class Replica
         {
             if (_options.Has(DriverDefects.RetriesWhatMayBeDone))
             {
-                RetryEarly();
+                _own.Supersede(_group.Term);
             }
 
             TakeRequests(now);
@@ -197,7 +197,8 @@ internal sealed class Replica
         {
             _acknowledgements.Advance(_group, _told, now);
             Trim();
-            Expire(now);
+            _reads.Expire(now);
+            _own.Expire(now);
         }
         else
         {
@@ -277,39 +278,35 @@ internal sealed class Replica
     /// <summary>The leader did not take a group: nothing of it was done.</summary>
     public void ForwardRefused(long from, in FrameItem item, long now)
     {
-        if (!_underWay.TryGetValue(item.Group, out OwnGroup? own) || own.Holder != from || own.Term != item.Term)
+        if (_own.Find(item.Group, from, item.Term) is not { } own)
         {
             return;
         }
 
-        _underWay.Remove(item.Group);
         if (item.Reason == ForwardRefusal.Malformed)
         {
+            _own.Take(own.Number);
             own.Requests.Complete(ReplicaRefusals.Malformed(Partition, from));
             return;
         }
 
         if (item.Reason == ForwardRefusal.TooFewReplicas)
         {
+            _own.Take(own.Number);
             own.Requests.Complete(ReplicaRefusals.TooFew(own.Early - 1, Voters - 1));
             return;
         }
 
-        WaitAgain(own);
+        _own.WaitAgain(own);
         _retryAt = Math.Max(_retryAt, now + Pause);
     }
 
     /// <summary>A frame to a peer could not be sent: what was handed over with it, nobody has.</summary>
     public void NotSent(long peer, ulong frame)
     {
-        foreach (OwnGroup own in _underWay.Values)
+        if (_own.NotSent(peer, frame))
         {
-            if (own.Holder == peer && own.Frame == frame)
-            {
-                _underWay.Remove(own.Number);
-                WaitAgain(own);
-                WakeAt = 0;
-            }
+            WakeAt = 0;
         }
     }
 
@@ -349,32 +346,9 @@ internal sealed class Replica
     /// <summary>Ends everything that waits: the node stops.</summary>
     public void EndRequests()
     {
-        foreach (OwnGroup own in _waiting)
-        {
-            own.Requests.Complete(ReplicaRefusals.Unavailable(Partition));
-        }
-
-        _waiting.Clear();
-        foreach (OwnGroup own in _underWay.Values)
-        {
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
-        }
-
-        _underWay.Clear();
+        _own.EndAll();
         _acknowledgements.End(_group);
         _reads.EndAll(Status.Unavailable);
-    }
-
-    private void RetryEarly()
-    {
-        foreach (OwnGroup own in _underWay.Values)
-        {
-            if (own.Term < _group.Term)
-            {
-                _underWay.Remove(own.Number);
-                WaitAgain(own);
-            }
-        }
     }
 
     /// <summary>Takes what callers have queued, and runs what asks for the writer's role.</summary>
@@ -395,7 +369,7 @@ internal sealed class Replica
                 continue;
             }
 
-            _waiting.AddLast(new OwnGroup(requests, _driver.NextNumber(), now + _options.RequestTimeout));
+            _own.Add(requests, now + _options.RequestTimeout);
         }
     }
 
@@ -412,20 +386,19 @@ internal sealed class Replica
             next = Math.Min(next, _applyAt);
         }
 
-        if (_waiting.Count > 0 || _reads.HasUnasked)
+        if (_own.HasWaiting || _reads.HasUnasked)
         {
             return Math.Min(next, Math.Max(_retryAt, now + Pause));
         }
 
-        return _underWay.Count > 0 || !_reads.IsEmpty ? Math.Min(next, now + _options.HeartbeatInterval) : next;
+        return _own.HasUnderWay || !_reads.IsEmpty ? Math.Min(next, now + _options.HeartbeatInterval) : next;
     }
 
     private void SendRequests(long now)
     {
-        while (_waiting.First is { } first && now >= _retryAt && TrySend(first.Value, now))
+        while (_own.FirstWaiting is { } first && now >= _retryAt && TrySend(first, now))
         {
-            _waiting.Remove(first);
-            _underWay[first.Value.Number] = first.Value;
+            _own.Begin(first);
         }
     }
 
@@ -570,7 +543,7 @@ internal sealed class Replica
 
         moved |= Apply(now);
         _reads.Applied(_group.AppliedIndex);
-        return moved && _waiting.Count > 0;
+        return moved && _own.HasWaiting;
     }
 
     /// <summary>The group goes on behind a snapshot: the partition becomes what its files hold. If that fails, nothing is written of it: no log stands on files that are not there.</summary>
@@ -589,13 +562,8 @@ internal sealed class Replica
             _writer.EndSealed();
         }
 
-        foreach (OwnGroup own in _underWay.Values)
-        {
-            // Whether it is in the snapshot, nobody can say.
-            own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
-        }
-
-        _underWay.Clear();
+        // Whether they are in the snapshot, nobody can say.
+        _own.EndUnderWay();
         try
         {
             _writer = _driver.Install(Partition, arrived.Directory, arrived.Head);
@@ -684,11 +652,7 @@ internal sealed class Replica
         }
         else if (CommandEntry.TryRead(entry.Data.Span, out long node, out long number, out ReadOnlySpan<byte> payload))
         {
-            if (node == _options.Node)
-            {
-                _underWay.Remove(number, out own);
-            }
-
+            own = node == _options.Node ? _own.Take(number) : null;
             certain = own is null ? (byte)0 : ReplicaCounts.Certain(_group.MembershipAt(entry.Index));
             var receipt = new WriteReceipt { Partition = Partition, Term = entry.Term, Index = entry.Index, Class = AcknowledgementClass.Sync, Replicas = certain };
             _writer.Apply(receipt, payload, own?.Requests);
@@ -722,39 +686,12 @@ internal sealed class Replica
     private void Superseded(in Entry first)
     {
         _ = CommandEntry.TryRead(first.Data.Span, out long node, out long number, out _);
-        foreach (OwnGroup own in _underWay.Values)
-        {
-            if (own.Term < first.Term && !(node == _options.Node && number == own.Number))
-            {
-                _underWay.Remove(own.Number);
-                WaitAgain(own);
-            }
-        }
+        _own.Supersede(first.Term, applied: node == _options.Node ? number : 0);
 
         // A leader proposes behind an entry of its own term: all of these are of earlier ones, and those before this entry are applied.
         while (_proposed.TryDequeue(out _))
         {
             _writer.EndSealed();
-        }
-    }
-
-    /// <summary>Nothing of it was done: it is tried again, in the order in which it came.</summary>
-    private void WaitAgain(OwnGroup own)
-    {
-        own.Number = _driver.NextNumber();
-        LinkedListNode<OwnGroup>? behind = _waiting.First;
-        while (behind is not null && behind.Value.Order < own.Order)
-        {
-            behind = behind.Next;
-        }
-
-        if (behind is null)
-        {
-            _waiting.AddLast(own);
-        }
-        else
-        {
-            _waiting.AddBefore(behind, own);
         }
     }
 
@@ -776,25 +713,6 @@ internal sealed class Replica
         if (index >= _log.FirstIndex)
         {
             _log.TrimThrough(new SnapshotMetadata(index, _log.TermAt(index), _group.MembershipAt(index)));
-        }
-    }
-
-    private void Expire(long now)
-    {
-        _reads.Expire(now);
-        while (_waiting.First is { } first && now >= first.Value.Deadline)
-        {
-            _waiting.RemoveFirst();
-            first.Value.Requests.Complete(ReplicaRefusals.Unavailable(Partition));
-        }
-
-        foreach (OwnGroup own in _underWay.Values)
-        {
-            if (now >= own.Deadline)
-            {
-                _underWay.Remove(own.Number);
-                own.Requests.Complete(ReplicaRefusals.Unknown(Partition, own.Reached));
-            }
         }
     }
 }

@@ -23,7 +23,10 @@ internal static class PermissionTable
     /// <summary>Of what is in no table.</summary>
     public static Permission Missing { get; } = new()
     {
-        Operation = "unknown", Plane = Plane.Control, Level = Level.Admin, Extent = Extent.Everything,
+        Operation = "unknown",
+        Plane = Plane.Control,
+        Level = Level.Admin,
+        Extent = Extent.Everything,
     };
 
     /// <summary>Of what there is not: whoever is known may be told so.</summary>

@@ -227,9 +227,15 @@ public sealed class RemoteStoreTests
         silent.Start();
         await using RemoteStore store = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromMilliseconds(300) });
         long began = Stopwatch.GetTimestamp();
+        // It asks for a session first.
         ServerUnreachableException late = await Assert.ThrowsAsync<ServerUnreachableException>(() => store.UpsertAsync(Bytes("a"), Bytes("1")).AsTask());
-        Assert.Contains("did not answer within 0.3 s; whether the write happened is unknown", late.Message, StringComparison.Ordinal);
+        Assert.Contains("did not answer within 0.3 s; the write was not sent", late.Message, StringComparison.Ordinal);
+        Assert.True(late.NothingSent);
         Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0.2, 10);
+        await using RemoteStore once = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromMilliseconds(300), WriteRetries = 0 });
+        late = await Assert.ThrowsAsync<ServerUnreachableException>(() => once.UpsertAsync(Bytes("a"), Bytes("1")).AsTask());
+        Assert.Contains("did not answer within 0.3 s; whether the write happened is unknown", late.Message, StringComparison.Ordinal);
+        Assert.False(late.NothingSent);
         using CancellationTokenSource cancelled = new(100);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => store.GetAsync(Bytes("a"), cancelled.Token).AsTask());
     }

@@ -34,7 +34,12 @@ public sealed class TransactionCrashTests
     {
         var fixture = new StoreFixture(new StoreOptions
         {
-            Engine = engine, CreateDefaultPartition = partitions == 1, Durability = durability, JournalSegmentBytes = 1 << 16, JournalBudgetBytes = 1 << 17, MemtableBytes = 1 << 16,
+            Engine = engine,
+            CreateDefaultPartition = partitions == 1,
+            Durability = durability,
+            JournalSegmentBytes = 1 << 16,
+            JournalBudgetBytes = 1 << 17,
+            MemtableBytes = 1 << 16,
         });
         var left = new List<(MemoryFileSystem Files, int Acknowledged)>();
         int acknowledged = 0;

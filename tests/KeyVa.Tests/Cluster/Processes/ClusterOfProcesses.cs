@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using KeyVa.Client;
@@ -15,6 +16,8 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     public static readonly TimeSpan ElectionTimeout = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
+    private static readonly ConcurrentDictionary<int, bool> Given = new();
 
     private readonly string _folder = Directory.CreateTempSubdirectory("keyva-cluster-").FullName;
 
@@ -117,12 +120,32 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
         return "/" + keys.PublicKey;
     }
 
+    /// <summary>
+    /// Ports that nobody listens on, below those that the system gives to connections: a node that is killed and started again finds them free.
+    /// </summary>
     private static int[] FreePorts(int count)
     {
-        TcpListener[] listeners = [.. Enumerable.Range(0, count).Select(static _ => new TcpListener(IPAddress.Loopback, 0))];
-        Array.ForEach(listeners, static one => one.Start());
-        int[] ports = [.. listeners.Select(static one => ((IPEndPoint)one.LocalEndpoint).Port)];
-        Array.ForEach(listeners, static one => one.Dispose());
+        int[] ports = new int[count];
+        for (int i = 0; i < count;)
+        {
+            int port = Random.Shared.Next(12_000, 32_000);
+            if (!Given.TryAdd(port, true))
+            {
+                continue;
+            }
+
+            using TcpListener listener = new(IPAddress.Loopback, port);
+            try
+            {
+                listener.Start();
+                ports[i++] = port;
+            }
+            catch (SocketException taken) when (taken.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                // The next one, then.
+            }
+        }
+
         return ports;
     }
 }

@@ -11,10 +11,11 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
     private readonly RemoteStore[] _stores;
     private int _at;
 
+    /// <summary>With a deadline of its own, a write is sent once: how long nobody was served is seen by it. Else it is sent again in its session.</summary>
     public ClusterRegisterClient(NodeProcess[] nodes, int first, TimeSpan? deadline = null)
     {
         _at = first;
-        RemoteOptions options = new() { Deadline = deadline ?? TimeSpan.FromSeconds(3), ConnectTimeout = TimeSpan.FromMilliseconds(500), ConnectRetries = 0, ReadRetries = 0, Credentials = NodeProcess.Credentials };
+        RemoteOptions options = new() { WriteRetries = deadline is null ? 2 : 0, Deadline = deadline ?? TimeSpan.FromSeconds(3), ConnectTimeout = TimeSpan.FromMilliseconds(500), ConnectRetries = 0, ReadRetries = 0, Credentials = NodeProcess.Credentials };
         _stores = [.. nodes.Select(node => RemoteStore.Connect(node.Data, options))];
     }
 
