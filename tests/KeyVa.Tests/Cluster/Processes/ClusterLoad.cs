@@ -9,8 +9,8 @@ using Xunit;
 namespace KeyVa.Tests.Cluster.Processes;
 
 /// <summary>
-/// Clients of all nodes while faults happen: workers on a few registers, whose history is checked for linearizability, and one that writes a new key again and again, which
-/// tells how long nobody was served and which keys must be there at the end.
+/// Clients of all nodes while faults happen: workers on a few registers, whose history is checked for linearizability, and one for each node that writes a new key again and
+/// again. These tell how long nobody was served, whichever nodes stand still, and which keys must be there at the end.
 /// </summary>
 internal sealed class ClusterLoad : IAsyncDisposable
 {
@@ -21,22 +21,22 @@ internal sealed class ClusterLoad : IAsyncDisposable
     private readonly ClusterOfProcesses _cluster;
     private readonly RegisterRecorder _recorder = new(Workers);
     private readonly RegisterWorkload[] _workloads;
-    private readonly List<string> _acknowledged = [];
+    private readonly ConcurrentQueue<string> _acknowledged = new();
     private readonly ConcurrentQueue<(long Begun, long Ended)> _served = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _registers;
-    private volatile string _answer = "none";
-    private readonly Task _probe;
+    private readonly string[] _answers = ["none", "none", "none"];
+    private readonly Task _probes;
 
     public ClusterLoad(ClusterOfProcesses cluster, int seed)
     {
         _cluster = cluster;
         _workloads = RegisterRun.Workloads(seed, Workers, Registers);
         _registers = Task.Factory.StartNew(WorkOnRegisters, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        _probe = ProbeAsync();
+        _probes = Task.WhenAll(Enumerable.Range(0, cluster.Nodes.Length).Select(ProbeAsync));
     }
 
-    /// <summary>Writes of the probe that were acknowledged.</summary>
+    /// <summary>Writes of the probes that were acknowledged.</summary>
     public int Acknowledged => _served.Count;
 
     /// <summary>How long it takes from now until a write that begins from now on is acknowledged.</summary>
@@ -56,7 +56,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
 
             if (limit.IsCancellationRequested)
             {
-                Assert.Fail($"no write was served for {Stopwatch.GetElapsedTime(from).TotalSeconds:N0} s; the last answer was {_answer}\n{await _cluster.DescribeAsync()}");
+                Assert.Fail($"no write was served for {Stopwatch.GetElapsedTime(from).TotalSeconds:N0} s; the last answers were: {string.Join("; ", _answers)}\n{await _cluster.DescribeAsync()}");
             }
 
             await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
@@ -67,7 +67,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     public async Task CheckAsync()
     {
         await _stop.CancelAsync();
-        await Task.WhenAll(_registers, _probe);
+        await Task.WhenAll(_registers, _probes);
         // One more read of everything: what was acknowledged is to be seen there.
         await ReadAllAsync();
         LinearizabilityResult result = LinearizabilityChecker.Check(_recorder.ToHistory());
@@ -89,7 +89,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        await Task.WhenAll(_registers, _probe);
+        await Task.WhenAll(_registers, _probes);
         _stop.Dispose();
     }
 
@@ -117,24 +117,25 @@ internal sealed class ClusterLoad : IAsyncDisposable
         }
     }
 
-    private async Task ProbeAsync()
+    private async Task ProbeAsync(int node)
     {
         // Behind the first await: the test goes on.
         await Task.Yield();
-        ClusterRegisterClient client = new(_cluster.Nodes, 0, TimeSpan.FromMilliseconds(500));
+        // Who asks a node that stands still waits with it; the others see what the rest of the cluster does, however slow the machine is.
+        ClusterRegisterClient client = new([_cluster.Nodes[node]], 0, TimeSpan.FromSeconds(10));
         for (int i = 0; !_stop.IsCancellationRequested; i++)
         {
-            string key = string.Create(CultureInfo.InvariantCulture, $"probe{i:D6}");
+            string key = string.Create(CultureInfo.InvariantCulture, $"probe{node + 1}-{i:D6}");
             long begun = Stopwatch.GetTimestamp();
             bool taken = await client.PutAsync(Encoding.ASCII.GetBytes(key), "there"u8.ToArray());
-            _answer = client.Last;
+            _answers[node] = client.Last;
             if (taken)
             {
-                _acknowledged.Add(key);
+                _acknowledged.Enqueue(key);
                 _served.Enqueue((begun, Stopwatch.GetTimestamp()));
             }
 
-            await Pause.ForAsync(TimeSpan.FromMilliseconds(10));
+            await Pause.ForAsync(TimeSpan.FromMilliseconds(20));
         }
 
         client.Dispose();

@@ -75,7 +75,7 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
         try
         {
             WriteResult result = await change();
-            Last = $"{result.Status} {result.Detail} by node {_at % _stores.Length + 1}";
+            Last = $"{result.Status} {result.Detail} by {Store.Address}";
             reply = result.Status switch
             {
                 Status.Ok => new RegisterReply(Outcome.Ok, null, true),
@@ -86,12 +86,12 @@ internal sealed class ClusterRegisterClient : IRegisterClient, IDisposable
         }
         catch (ServerUnreachableException lost)
         {
-            Last = $"{lost.Message} by node {_at % _stores.Length + 1}";
+            Last = $"{lost.Message} by {Store.Address}";
             reply = lost.NothingSent ? RegisterReply.Fail : RegisterReply.Unknown;
         }
         catch (StoreException failure)
         {
-            Last = $"{failure.Message} by node {_at % _stores.Length + 1}";
+            Last = $"{failure.Message} by {Store.Address}";
             reply = RegisterReply.Unknown;
         }
 
