@@ -48,8 +48,18 @@ internal sealed class RemoteSessions(Connection connection, RemoteOptions option
             {
                 reply = await connection.CallAsync(method, request, isRead: false, cancellation);
             }
-            catch (ServerUnreachableException lost) when (attempt < options.WriteRetries)
+            catch (ServerUnreachableException lost)
             {
+                if (attempt >= options.WriteRetries)
+                {
+                    if (mayBeDone && lost.NothingSent)
+                    {
+                        throw SentBefore(lost);
+                    }
+
+                    throw;
+                }
+
                 mayBeDone |= !lost.NothingSent;
                 await connection.PauseBeforeWriteAsync(attempt, cancellation);
                 continue;
@@ -88,6 +98,10 @@ internal sealed class RemoteSessions(Connection connection, RemoteOptions option
     private static bool IsDecided<T>(in Reply<T> reply)
         where T : class =>
         reply.Message is not null || reply.Status is Status.NotFound or Status.ConditionFailed or Status.MergeRefused or Status.NotUnique or Status.NotIndexable;
+
+    /// <summary>The last attempt never left, but an earlier one may have been done.</summary>
+    private static ServerUnreachableException SentBefore(ServerUnreachableException lost) =>
+        new(lost.Address, $"{lost.Message}; the write had been sent before: whether it happened is unknown", nothingSent: false, lost);
 
     private async ValueTask<Held?> RentAsync(CancellationToken cancellation)
     {

@@ -136,6 +136,8 @@ internal sealed unsafe class PeerLink : IDisposable
 
             if (_hasAnswers)
             {
+                // Reading takes what the descriptor would have told of room.
+                _isBlocked = false;
                 ReadAnswers(now);
             }
 
@@ -219,10 +221,12 @@ internal sealed unsafe class PeerLink : IDisposable
             hasSent = true;
         }
 
-        // The descriptor tells once, and sending takes what it would have told: a refusal that came meanwhile would never be heard of again.
-        if (hasSent && (_dealer!.Events & Zmq.Readable) != 0)
+        if (hasSent)
         {
-            _hasAnswers = true;
+            // The descriptor tells once, and sending takes what it would have told: a refusal that came meanwhile would never be heard of again, nor that there is room.
+            int events = _dealer!.Events;
+            _hasAnswers |= (events & Zmq.Readable) != 0;
+            _isBlocked &= (events & Zmq.Writable) == 0;
         }
     }
 

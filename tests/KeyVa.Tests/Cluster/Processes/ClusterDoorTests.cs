@@ -2,6 +2,7 @@ using System.Net;
 using System.Text;
 using KeyVa.Client;
 using KeyVa.Tests.Cli;
+using KeyVa.Tests.Cluster.Transport;
 using KeyVa.Tests.Resp;
 using Xunit;
 
@@ -54,6 +55,32 @@ public sealed class ClusterDoorTests
                 await client.DisposeAsync();
             }
         }
+    }
+
+    [Fact]
+    public async Task AWriteThatWasSentBeforeIsUnknownThoughTheLastAttemptNeverLeft()
+    {
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        NodeProcess node = cluster.Nodes[0];
+        TcpRelay relay = new(() => IPEndPoint.Parse(node.Data).Port);
+        RemoteOptions options = new() { WriteRetries = 1, ConnectRetries = 0, Credentials = NodeProcess.Credentials };
+        await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{relay.Port}", options);
+        Assert.Equal(Status.Ok, (await store.UpsertAsync(Key, Value)).Status);
+
+        // The node has the request and cannot answer; then nobody can be reached any more.
+        node.Stop();
+        long passed = relay.Passed;
+        Task<WriteResult> write = store.UpsertAsync(Key, Value).AsTask();
+        while (relay.Passed == passed)
+        {
+            await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
+        }
+
+        await relay.DisposeAsync();
+        ServerUnreachableException lost = await Assert.ThrowsAsync<ServerUnreachableException>(() => write);
+        node.Continue();
+        Assert.False(lost.NothingSent, lost.Message);
+        Assert.Contains("unknown", lost.Message, StringComparison.Ordinal);
     }
 
     [Fact]
