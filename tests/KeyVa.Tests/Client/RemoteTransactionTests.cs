@@ -141,7 +141,7 @@ public sealed class RemoteTransactionTests : IAsyncLifetime
     [Fact]
     public async Task ATransactionLeftAloneEndsAtItsLimitAndItsLocksAreFree()
     {
-        await using ITransaction left = await _remote.BeginAsync(Pessimistic with { TimeLimit = TimeSpan.FromMilliseconds(300) });
+        await using ITransaction left = await _remote.BeginAsync(Pessimistic with { TimeLimit = TimeSpan.FromSeconds(1) });
         Assert.True((await left.PutAsync(Bytes("a"), Bytes("never"))).IsOk);
 
         // Waits until the lock is free, which nobody but the time limit sees to.
