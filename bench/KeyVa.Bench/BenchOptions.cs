@@ -57,7 +57,7 @@ internal sealed record BenchOptions
                                keyva keyva-pessimistic rocksdb-optimistic rocksdb-pessimistic (transactions)
                                keyva-resp redis keyva-resp-interval redis-everysec
                                keyva-resp-always redis-always keyva-resp-lsm (resp)
-                               keyva-cluster etcd keyva-alone (cluster)
+                               keyva-cluster keyva-lease etcd keyva-alone (cluster)
           --workloads A,B      fillseq fillrandom readrandom readmissing readseq readreverse seekrandom
                                readwhilewriting overwrite deleterandom fillsync ycsb-load
                                ycsb-a ycsb-b ycsb-c ycsb-d ycsb-e ycsb-f mix95

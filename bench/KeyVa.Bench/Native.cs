@@ -52,6 +52,16 @@ internal static unsafe partial class Native
         }
     }
 
+    /// <summary>Processor time that a process has used so far (clock_gettime of its clock, CPUCLOCK_SCHED), to the nanosecond.</summary>
+    public static TimeSpan ProcessorTime(int process)
+    {
+        const int schedulerClock = 2;
+        Timespec time;
+        return clock_gettime((~process << 3) | schedulerClock, &time) == 0
+            ? TimeSpan.FromSeconds(time.Seconds) + TimeSpan.FromTicks(time.Nanoseconds / TimeSpan.NanosecondsPerTick)
+            : throw new InvalidOperationException($"clock_gettime of process {process} failed: {Marshal.GetLastPInvokeError()}");
+    }
+
     /// <summary>Sends a signal to a process.</summary>
     public static void Signal(int process, int signal)
     {
@@ -60,6 +70,9 @@ internal static unsafe partial class Native
             throw new InvalidOperationException($"signal {signal} to process {process} failed: {Marshal.GetLastPInvokeError()}");
         }
     }
+
+    [LibraryImport("libc", SetLastError = true)]
+    private static partial int clock_gettime(int clock, Timespec* time);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int kill(int process, int signal);
@@ -78,6 +91,12 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fdatasync(SafeFileHandle file);
+
+    private struct Timespec
+    {
+        public long Seconds;
+        public long Nanoseconds;
+    }
 
     // struct rusage of Linux on 64 bits: two timeval, then 14 longs of which ru_nvcsw is the thirteenth.
     [StructLayout(LayoutKind.Explicit, Size = 144)]

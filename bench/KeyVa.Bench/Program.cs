@@ -21,8 +21,8 @@ try
         case KeyVaNodes.Role:
             await KeyVaNodes.ServeAsync(args[1..]);
             return 0;
-        case GateBench.Role:
-            await GateBench.ServeAsync(args[1], Port(args[2]), Port(args[3]), Port(args[4]), args[5]);
+        case FrontServers.Role:
+            await FrontServers.ServeAsync(args.AsMemory(1));
             return 0;
         case GrowBench.FillRole:
             GrowBench.FillUntilKilled(args.AsSpan(1));

@@ -24,6 +24,19 @@ internal static class SelfTest
         CommonPauses();
         BetterPeer();
         RequestsSurviveJson();
+        IntervalOfAMedian();
+    }
+
+    /// <summary>The interval holds the median, is narrower with more values, and does not hold what all values are above.</summary>
+    private static void IntervalOfAMedian()
+    {
+        double[] many = [.. Enumerable.Range(0, 101).Select(static i => 1 + (i * 37 % 101 / 1000.0))];
+        (double low, double high) = Front.PairedSlices.Interval(many, new Random(1));
+        (double lowOfFew, double highOfFew) = Front.PairedSlices.Interval(many[..9], new Random(1));
+        Equal(1.05, Front.PairedSlices.Median(many), "the median of 101 values");
+        Within(1.02, 1.05, low, "the lower end of its interval");
+        Within(1.05, 1.08, high, "the upper end of its interval");
+        Equal(true, highOfFew - lowOfFew > high - low, "an interval of nine values is wider");
     }
 
     private static void Hashes()

@@ -6,7 +6,7 @@ using KeyVa.Client;
 
 namespace KeyVa.Cli;
 
-/// <summary><c>admin partition add|remove|list|snapshot</c>, <c>admin compact</c>, <c>admin engine</c>, <c>admin scrub</c>, <c>admin transactions</c>, <c>admin cluster</c>: the control plane. Stateless.</summary>
+/// <summary><c>admin partition add|remove|list|set|snapshot</c>, <c>admin compact</c>, <c>admin engine</c>, <c>admin scrub</c>, <c>admin transactions</c>, <c>admin cluster</c>: the control plane. Stateless.</summary>
 internal static class AdminCommands
 {
     public static Command Create(Session session)
@@ -15,6 +15,7 @@ internal static class AdminCommands
         partition.Subcommands.Add(CreateList(session));
         partition.Subcommands.Add(CreateAdd(session));
         partition.Subcommands.Add(CreateRemove(session));
+        partition.Subcommands.Add(CreateSet(session));
         partition.Subcommands.Add(CreateSnapshot(session));
         Command admin = new("admin", "Administer a server (over its control plane)");
         admin.Subcommands.Add(partition);
@@ -49,7 +50,7 @@ internal static class AdminCommands
 
             Table.Write(
                 invocation.Terminal,
-                [">ID", "FROM", "TO", "ENGINE", ">KEYS", ">STORAGE", ">APPLIED", ">DURABLE"],
+                [">ID", "FROM", "TO", "ENGINE", ">KEYS", ">STORAGE", ">APPLIED", ">DURABLE", "SETTINGS"],
                 partitions.Select(partition => Row(invocation, partition)));
             return ExitCode.Done;
         });
@@ -93,6 +94,24 @@ internal static class AdminCommands
             }
 
             return Finish(invocation, result, "removed");
+        });
+    }
+
+    private static Command CreateSet(Session session)
+    {
+        Argument<long> id = new("ID") { Description = "The partition's number" };
+        Argument<string> setting = new("NAME=VALUE") { Description = "acknowledgement=async|semi-sync=K|sync|default" };
+        return CommandTree.Command(session, "set", "Change one of a partition's own settings, on all nodes that have it; the value 'default' ends it: the server's counts again", [id, setting], async invocation =>
+        {
+            string text = invocation.Get(setting);
+            int equals = text.IndexOf('=', StringComparison.Ordinal);
+            if (equals <= 0)
+            {
+                throw CommandException.Usage($"'{text}' is no setting with a value; write NAME=VALUE, for example acknowledgement=async");
+            }
+
+            PartitionResult result = await invocation.Control.SetPartitionAsync(invocation.Get(id), text[..equals], text[(equals + 1)..], invocation.Cancellation);
+            return Finish(invocation, result, "set");
         });
     }
 
@@ -166,7 +185,7 @@ internal static class AdminCommands
         else
         {
             invocation.Terminal.Out.WriteLine(
-                $"{done} partition {partition.Id}: {Bound(invocation, partition.Range.From, "-∞")} to {Bound(invocation, partition.Range.To, "+∞")}, {EngineName(partition)}");
+                $"{done} partition {partition.Id}: {Bound(invocation, partition.Range.From, "-∞")} to {Bound(invocation, partition.Range.To, "+∞")}, {EngineName(partition)}{(partition.Settings.All.Count == 0 ? "" : $", {partition.Settings}")}");
         }
 
         return ExitCode.Done;
@@ -182,6 +201,7 @@ internal static class AdminCommands
         Progress.Bytes(partition.StorageBytes),
         partition.AppliedIndex.ToString(CultureInfo.InvariantCulture),
         partition.DurableIndex.ToString(CultureInfo.InvariantCulture),
+        partition.Settings.ToString(),
     ];
 
     private static string Bound(Invocation invocation, ReadOnlyMemory<byte> bound, string open) =>
@@ -201,5 +221,12 @@ internal static class AdminCommands
         json.WriteNumber("storage_bytes"u8, partition.StorageBytes);
         json.WriteNumber("applied_index"u8, partition.AppliedIndex);
         json.WriteNumber("durable_index"u8, partition.DurableIndex);
+        json.WriteStartObject("settings"u8);
+        foreach ((string name, string value) in partition.Settings.All)
+        {
+            json.WriteString(name, value);
+        }
+
+        json.WriteEndObject();
     }
 }

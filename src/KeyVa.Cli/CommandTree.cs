@@ -26,6 +26,7 @@ internal static class CommandTree
 
         root.Options.Add(options.Profile);
         root.Options.Add(options.Json);
+        root.Options.Add(options.NoForward);
         root.Options.Add(options.KeyEncoding);
         Command[] commands =
         [

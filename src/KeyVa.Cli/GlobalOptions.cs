@@ -49,6 +49,12 @@ internal sealed class GlobalOptions
         Recursive = true,
     };
 
+    public Option<bool> NoForward { get; } = new("--no-forward")
+    {
+        Description = "Of a cluster: refuse what another node leads, and say where that is, instead of asking it",
+        Recursive = true,
+    };
+
     public Option<string> KeyEncoding { get; } = Choice("--key-encoding", "How keys are written on the command line", "utf8", "hex", "base64");
 
     /// <summary>An option that takes one of several words; the first is the default.</summary>
@@ -105,6 +111,7 @@ internal sealed class GlobalOptions
         {
             Control = ControlOf(result, profile),
             Credentials = credentials,
+            Forwards = !result.GetValue(NoForward),
             Tls = new RemoteTls { CertificateAuthorityFile = Find(Authority), CertificateFile = Find(Certificate), KeyFile = Find(CertificateKey) },
         };
     }

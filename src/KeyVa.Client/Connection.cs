@@ -28,7 +28,7 @@ internal sealed class Connection : IDisposable
     {
         _address = address;
         _options = options;
-        _metadata = options.Credentials is { } credentials ? new GrpcMetadata().Add("authorization", credentials.Header) : null;
+        _metadata = MetadataOf(options);
         _call = new GrpcCallOptions { Timeout = options.Deadline, Metadata = _metadata };
         _stream = new GrpcCallOptions { Timeout = options.StreamDeadline, Metadata = _metadata };
         SslClientAuthenticationOptions? tls = address.IsTls ? (options.Tls ?? new RemoteTls()).Read() : null;
@@ -171,6 +171,22 @@ internal sealed class Connection : IDisposable
     }
 
     public void Dispose() => _channel.Dispose();
+
+    private static GrpcMetadata? MetadataOf(RemoteOptions options)
+    {
+        var metadata = new GrpcMetadata();
+        if (options.Credentials is { } credentials)
+        {
+            metadata.Add("authorization", credentials.Header);
+        }
+
+        if (!options.Forwards)
+        {
+            metadata.Add("keyva-forward", "no");
+        }
+
+        return metadata.Count == 0 ? null : metadata;
+    }
 
     private static bool IsNoConnection(GrpcStatus status) =>
         status.Code == GrpcStatusCode.Unavailable && status.Message.StartsWith(NoConnection, StringComparison.Ordinal);

@@ -5,7 +5,8 @@ namespace KeyVa.Client;
 /// <param name="Node">The node that was asked.</param>
 /// <param name="Nodes">The nodes that it knows.</param>
 /// <param name="Replicas">Its replicas, by partition.</param>
-public sealed record ClusterView(string Cluster, long Node, IReadOnlyList<ClusterNodeView> Nodes, IReadOnlyList<ReplicaView> Replicas);
+/// <param name="Failure">Why it has not the partitions that others have; empty: it has, or has not heard of any.</param>
+public sealed record ClusterView(string Cluster, long Node, IReadOnlyList<ClusterNodeView> Nodes, IReadOnlyList<ReplicaView> Replicas, string Failure);
 
 /// <summary>A node as another knows it; an empty address is not known. Immutable.</summary>
 /// <param name="Node">Its number.</param>
@@ -26,8 +27,25 @@ public sealed record ClusterNodeView(long Node, string Peer, string Rest, string
 /// <param name="AppliedIndex">Up to where the node's state is.</param>
 /// <param name="Voters">Who votes.</param>
 /// <param name="Learners">Who gets the log without a vote.</param>
-/// <param name="Progress">How far each other member has the log; empty unless the node leads.</param>
+/// <param name="Progress">How far each other member has the log, as the leader knows; empty if it did not say at once.</param>
 /// <param name="Failure">Why the replica has stopped; empty if it has not.</param>
 public sealed record ReplicaView(
     long Partition, string Role, long Leader, long Term, long LastIndex, long CommitIndex, long AppliedIndex,
-    IReadOnlyList<long> Voters, IReadOnlyList<long> Learners, IReadOnlyDictionary<long, long> Progress, string Failure);
+    IReadOnlyList<long> Voters, IReadOnlyList<long> Learners, IReadOnlyDictionary<long, long> Progress, string Failure)
+{
+    /// <summary>Whether the node leads and would answer a linearizable read now without asking the others.</summary>
+    public bool HasLease { get; init; }
+}
+
+/// <summary>How a change of a cluster ended. Immutable.</summary>
+/// <param name="IsDone">It is done in all partitions. If not, the same again goes on with those where it is not.</param>
+/// <param name="Detail">Why not; empty if it is done.</param>
+/// <param name="Partitions">How it ended in each partition.</param>
+public sealed record ClusterChangeView(bool IsDone, string Detail, IReadOnlyList<PartitionChangeView> Partitions);
+
+/// <summary>How a change of a cluster ended in one partition. Immutable.</summary>
+/// <param name="Partition">The partition.</param>
+/// <param name="IsDone">Whether it is done. If not, it may be yet.</param>
+/// <param name="Leader">Who leads; 0: nobody, as far as is known.</param>
+/// <param name="Detail">Why it is not done; empty if it is.</param>
+public sealed record PartitionChangeView(long Partition, bool IsDone, long Leader, string Detail);

@@ -114,23 +114,27 @@ public sealed class RemoteControl : IAsyncDisposable
             [.. view.Nodes.Select(static one => new ClusterNodeView(one.Node, one.Peer, one.Rest, one.Data, one.Control, one.Resp))],
             [.. view.Replicas.Select(static one => new ReplicaView(
                 one.Partition, one.Role, one.Leader, one.Term, one.LastIndex, one.CommitIndex, one.AppliedIndex,
-                [.. one.Voters], [.. one.Learners], one.Progress.ToDictionary(static each => each.Node, static each => each.Index), one.Failure))]);
+                [.. one.Voters], [.. one.Learners], one.Progress.ToDictionary(static each => each.Node, static each => each.Index), one.Failure)
+            {
+                HasLease = one.Lease,
+            })],
+            view.Failure);
     }
 
     /// <summary>
-    /// Adds a node that was started so that it joins; <paramref name="peer"/>: <c>HOST:PORT</c> or <c>HOST:PORT/KEY</c>. Ends when it votes. Asks the
-    /// leader, if the server says who it is. Throws <see cref="RefusedException"/> if it was not done.
+    /// Adds a node that was started so that it joins to all partitions of the cluster; <paramref name="peer"/>: <c>HOST:PORT</c> or <c>HOST:PORT/KEY</c>. Ends when it votes in all of them,
+    /// or in some and not in others, which the result says. Any node may be asked. Throws <see cref="RefusedException"/> if nothing was begun.
     /// </summary>
-    public ValueTask AddNodeAsync(long node, string peer, CancellationToken cancellation = default) =>
+    public ValueTask<ClusterChangeView> AddNodeAsync(long node, string peer, CancellationToken cancellation = default) =>
         ChangeAsync(Methods.AddNode, new Wire.AddNodeRequest { Node = node, Peer = peer }, cancellation);
 
-    /// <summary>Removes a node from the cluster, as <see cref="AddNodeAsync"/> adds one. Its number must not be used again.</summary>
-    public ValueTask RemoveNodeAsync(long node, CancellationToken cancellation = default) =>
+    /// <summary>Removes a node from all partitions of the cluster, as <see cref="AddNodeAsync"/> adds one. Its number must not be used again.</summary>
+    public ValueTask<ClusterChangeView> RemoveNodeAsync(long node, CancellationToken cancellation = default) =>
         ChangeAsync(Methods.RemoveNode, new Wire.RemoveNodeRequest { Node = node }, cancellation);
 
-    /// <summary>Hands leadership to a node that votes, as <see cref="AddNodeAsync"/> adds one.</summary>
-    public ValueTask TransferLeadershipAsync(long node, CancellationToken cancellation = default) =>
-        ChangeAsync(Methods.TransferLeadership, new Wire.TransferLeadershipRequest { Node = node }, cancellation);
+    /// <summary>Hands leadership of all partitions, or of one, to a node that votes, as <see cref="AddNodeAsync"/> adds one.</summary>
+    public ValueTask<ClusterChangeView> TransferLeadershipAsync(long node, long? partition = null, CancellationToken cancellation = default) =>
+        ChangeAsync(Methods.TransferLeadership, new Wire.TransferLeadershipRequest { Node = node, Partition = partition ?? 0 }, cancellation);
 
     /// <summary>Adds an empty partition for a range that nobody owns.</summary>
     public async ValueTask<PartitionResult> AddPartitionAsync(
@@ -153,6 +157,14 @@ public sealed class RemoteControl : IAsyncDisposable
     /// <summary>Removes the partition with exactly this range.</summary>
     public ValueTask<PartitionResult> RemovePartitionAsync(KeyRange range, bool discardData = false, CancellationToken cancellation = default) =>
         RemoveAsync(new Wire.RemovePartitionRequest { Range = ToRange(range), DiscardData = discardData }, cancellation);
+
+    /// <summary>Changes one of a partition's own settings: see <see cref="IPartitions.SetAsync"/>.</summary>
+    public async ValueTask<PartitionResult> SetPartitionAsync(long id, string name, string value, CancellationToken cancellation = default)
+    {
+        Wire.SetPartitionRequest request = new() { Id = id, Name = name, Value = value };
+        Reply<Wire.SetPartitionResponse> reply = await _connection.CallAsync(Methods.SetPartition, request, isRead: false, cancellation);
+        return ToResult(reply.Status, reply.Detail, reply.Message?.Partition);
+    }
 
     /// <summary>
     /// Writes a consistent copy of a partition to a folder of the server's machine, and tells how far it is until it is
@@ -290,8 +302,8 @@ public sealed class RemoteControl : IAsyncDisposable
         return ToResult(reply.Status, reply.Detail, reply.Message?.Partition);
     }
 
-    // The leader may change meanwhile: a few are asked, one after the other.
-    private async ValueTask ChangeAsync<TRequest>(GrpcMethod<TRequest, Wire.ClusterChangeResponse> method, TRequest request, CancellationToken cancellation)
+    // A node of an earlier version names the leader, who may change meanwhile: a few are asked, one after the other.
+    private async ValueTask<ClusterChangeView> ChangeAsync<TRequest>(GrpcMethod<TRequest, Wire.ClusterChangeResponse> method, TRequest request, CancellationToken cancellation)
         where TRequest : class, Google.Protobuf.IMessage<TRequest>
     {
         const int MostLeaders = 4;
@@ -306,9 +318,12 @@ public sealed class RemoteControl : IAsyncDisposable
                     throw new RefusedException(reply.Status, reply.Detail ?? "");
                 }
 
-                if (!change.Refused)
+                if (!change.Refused || change.Partitions.Count > 0)
                 {
-                    return;
+                    return new ClusterChangeView(
+                        !change.Refused,
+                        change.Detail,
+                        [.. change.Partitions.Select(static one => new PartitionChangeView(one.Partition, one.Status == "ok", one.Leader, one.Detail))]);
                 }
 
                 if (change.AskInstead.Length == 0 || asked == MostLeaders)
@@ -374,7 +389,20 @@ public sealed class RemoteControl : IAsyncDisposable
         DurableIndex = partition.DurableIndex,
         Keys = partition.Keys,
         StorageBytes = partition.StorageBytes,
+        Settings = ToSettings(partition.Settings),
     };
+
+    /// <summary>Those that this client knows; a newer server may have others.</summary>
+    private static PartitionSettings ToSettings(IEnumerable<KeyValuePair<string, string>> told)
+    {
+        PartitionSettings settings = PartitionSettings.None;
+        foreach ((string name, string value) in told)
+        {
+            settings = settings.TryWith(name, value, out PartitionSettings? with) ? with : settings;
+        }
+
+        return settings;
+    }
 
     private static Wire.KeyRange ToRange(KeyRange range) =>
         new() { From = WireRecord.Lend(range.From), To = WireRecord.Lend(range.To) };

@@ -31,9 +31,16 @@ public sealed record RemoteOptions
 
     /// <summary>
     /// How often a write is sent again of which it is not known whether it was done, since its connection or its leader was lost. It is done once: the client sends its writes in
-    /// sessions, which nodes of a cluster open; to a server that is alone no write is sent twice. Not for transactions. 0: no sessions. Default: 5.
+    /// sessions, which nodes of a cluster open; to a server that is alone no write is sent twice. Not for transactions, nor for writes over several partitions. 0: no sessions. Default: 5.
     /// </summary>
     public int WriteRetries { get; init; } = 5;
+
+    /// <summary>
+    /// Whether a node of a cluster serves what another node leads, which takes one more way between nodes for a write, and for a linearizable read. If not, such a request is refused as
+    /// <see cref="Status.BadNode"/>, and the message says where the leader is reached; nobody is asked there. Requests without keys (transactions, queries of indexes, bulk loads) are served anyway.
+    /// Default: true.
+    /// </summary>
+    public bool Forwards { get; init; } = true;
 
     /// <summary>How often a read that lost its connection is sent again. Default: 2.</summary>
     public int ReadRetries { get; init; } = 2;

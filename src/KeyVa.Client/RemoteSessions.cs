@@ -8,7 +8,7 @@ namespace KeyVa.Client;
 
 /// <summary>
 /// Sends writes in sessions, so that those of which it is not known whether they were done can be sent again and are done once. Thread-safe. Each session has one
-/// write under way: a pool of as many as there were writes at once.
+/// write under way: a pool of as many as there were writes at once. Writes over several partitions have none.
 /// </summary>
 internal sealed class RemoteSessions(Connection connection, RemoteOptions options)
 {
@@ -28,7 +28,7 @@ internal sealed class RemoteSessions(Connection connection, RemoteOptions option
     }
 
     public async ValueTask<Reply<TResponse>> WriteAsync<TRequest, TResponse>(
-        GrpcMethod<TRequest, TResponse> method, TRequest request, Action<TRequest, Wire.Session> inSession, CancellationToken cancellation)
+        GrpcMethod<TRequest, TResponse> method, TRequest request, Action<TRequest, Wire.Session?> inSession, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>
         where TResponse : class, IMessage<TResponse>
     {
@@ -70,6 +70,14 @@ internal sealed class RemoteSessions(Connection connection, RemoteOptions option
                 held = other;
                 held.Sequence++;
                 continue;
+            }
+
+            if (reply.Status == Status.Unsupported && !mayBeDone)
+            {
+                // It goes to several partitions, of which each knows its own sessions alone: it is sent once.
+                _free.Enqueue(held);
+                inSession(request, null);
+                return await connection.CallAsync(method, request, isRead: false, cancellation);
             }
 
             if (IsDecided(reply))

@@ -1,13 +1,13 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using KeyVa.Cluster.Changes;
 using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Transport;
 using KeyVa.Cluster.Transport.ZeroMq;
 using KeyVa.Io;
 using KeyVa.Partitions;
 using KeyVa.Raft;
-using Refusal = KeyVa.Raft.Refusal;
 
 namespace KeyVa.Cluster;
 
@@ -17,7 +17,8 @@ namespace KeyVa.Cluster;
 /// </summary>
 public sealed class ClusterNode : IAsyncDisposable
 {
-    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(20);
+    /// <summary>What a leader is waited for who is asked how far the others are; the rest is known here.</summary>
+    private static readonly TimeSpan StatusTimeout = TimeSpan.FromMilliseconds(250);
 
     private readonly ClusterOptions _options;
     private readonly ClusterDriver _driver;
@@ -26,25 +27,39 @@ public sealed class ClusterNode : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly Lock _gate = new();
     private readonly IFileSystem _files;
-    private readonly ClusterFile _identity;
+    private readonly LeasePromise _promise;
+
+    // Guarded by the gate.
+    private ClusterFile _identity;
+    private readonly ClusterChanges _changes;
+
+    // Whether the folder became this node's just now.
+    private readonly bool _isNew;
 
     // By partition: when the question was asked whose answer was the last to come, by this node's clock.
     private readonly Dictionary<long, long> _confirmedAt = [];
     private int _stopped;
 
-    private ClusterNode(ClusterOptions options, ClusterFile identity, ClusterDriver driver, DriverThread thread, ITransport transport, Store store, StoreEnvironment environment)
+    // The loop's. Confirmed: another node has the same partitions.
+    private long _askLayoutAt;
+    private bool _isConfirmed;
+
+    private ClusterNode(ClusterOptions options, ClusterFile? known, ClusterDriver driver, DriverThread thread, ITransport transport, Store store, StoreEnvironment environment)
     {
-        _identity = identity;
+        _isNew = known is null;
+        _promise = new LeasePromise(driver.Options);
+        _identity = (known ?? new ClusterFile(options.Node, options.Name, new AddressBook())) with { PromiseMilliseconds = _promise.Recorded };
         _files = environment.FileSystem;
         _options = options;
         _driver = driver;
         _thread = thread;
         _transport = transport;
         _time = environment.Time;
+        _changes = new ClusterChanges(driver, environment.Time, KnownNodes);
         Store = store;
     }
 
-    /// <summary>The store. What is read from it directly is this node's copy, which may be behind: see <see cref="ConfirmReadsAsync"/>.</summary>
+    /// <summary>The store. What is read from it directly is this node's copy, which may be behind: see <see cref="ConfirmReadsAsync(TimeSpan?, CancellationToken)"/>.</summary>
     public Store Store { get; }
 
     /// <summary>The node's number.</summary>
@@ -55,6 +70,9 @@ public sealed class ClusterNode : IAsyncDisposable
 
     /// <summary>Why the list of nodes could last not be written to the folder; null: it could.</summary>
     internal StoreException? BookFailure { get; private set; }
+
+    /// <summary>Why this node has not the partitions of the others; null: it has, or has not heard of them.</summary>
+    internal string? LayoutFailure { get; private set; }
 
     /// <summary>Where the nodes are that this one knows, as their clients reach them; empty texts: not known.</summary>
     internal AddressBook.Entry? AddressesOf(long node)
@@ -73,6 +91,10 @@ public sealed class ClusterNode : IAsyncDisposable
             return [.. _identity.Book.Nodes];
         }
     }
+
+    /// <summary>Whether nothing is prepared, and no decision kept that others may ask for, of commits over several partitions, as this node's copies are.</summary>
+    internal bool AreCommitsEnded() => _driver.Replicas.Values.All(static replica =>
+        replica.Writer.Engine.Commits is { Prepared: null, Decisions: var decisions } && decisions.Values.All(static decision => decision.Version == 0));
 
     /// <summary>Where clients reach this node: the others are told.</summary>
     public void Announce(NodeAddresses addresses)
@@ -117,20 +139,28 @@ public sealed class ClusterNode : IAsyncDisposable
         ClusterFile? known = ClusterFile.Read(environment.FileSystem, directory);
         Check(known, directory, options);
         var thread = new DriverThread();
-        var driver = new ClusterDriver(ToDriver(options), transport, DriverThread.Clock, thread.Signal);
+        var driver = new ClusterDriver(ToDriver(options, known), transport, DriverThread.Clock, thread.Signal, tryRun: thread.TryRun);
         Store? opened = null;
         try
         {
-            opened = Store.Open(directory, store, environment with { Replication = driver });
-            var node = new ClusterNode(options, known ?? new ClusterFile(options.Node, options.Name, new AddressBook()), driver, thread, transport, opened, environment);
+            // Who joins has the partitions that the others tell of.
+            bool learns = options.Joins && known is null && !store.Volatile;
+            opened = Store.Open(directory, learns ? store with { CreateDefaultPartition = false, SplitAt = [] } : store, environment with { Replication = driver });
+            var node = new ClusterNode(options, known, driver, thread, transport, opened, environment);
             node.Start();
             return node;
         }
         catch
         {
             driver.BeginStop();
-            thread.Start(driver.Run, driver.Stop);
-            opened?.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            transport.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            if (opened is not null)
+            {
+                // Closing asks for the writers' roles, which the loop serves.
+                thread.Start(driver.Run, driver.Stop);
+                opened.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            }
+
             thread.Dispose();
             throw;
         }
@@ -144,19 +174,26 @@ public sealed class ClusterNode : IAsyncDisposable
     /// Null: as said. Else what was acknowledged so long before the call may be missing, and the call returns at once where that is known to be fulfilled.
     /// </param>
     /// <param name="cancellation">Ends the wait.</param>
-    public async ValueTask<Status> ConfirmReadsAsync(TimeSpan? maxStaleness = null, CancellationToken cancellation = default)
+    public ValueTask<Status> ConfirmReadsAsync(TimeSpan? maxStaleness = null, CancellationToken cancellation = default) =>
+        ConfirmReadsAsync([.. _driver.Replicas.Keys], maxStaleness, cancellation);
+
+    /// <summary>As the other one, for reads of these partitions alone.</summary>
+    internal ValueTask<Status> ConfirmReadsAsync(IReadOnlyList<long> partitions, TimeSpan? maxStaleness, CancellationToken cancellation)
     {
-        foreach (long partition in _driver.Replicas.Keys)
+        if (!_driver.HasPartitions)
         {
-            Status status = await ConfirmAsync(partition, maxStaleness, cancellation).ConfigureAwait(false);
-            if (status != Status.Ok)
-            {
-                return status;
-            }
+            // It has not been told yet what there is to read. Who finds a partition finds its replica too.
+            return ValueTask.FromResult(Status.Unavailable);
         }
 
-        return Status.Ok;
+        return partitions.Count == 1 && _driver.Replicas.ContainsKey(partitions[0]) ? ConfirmAsync(partitions[0], maxStaleness, cancellation) : ConfirmEachAsync(partitions, maxStaleness, cancellation);
     }
+
+    /// <summary>The node that leads a partition, as this one knew it last; 0: none that is known. Volatile partitions have none.</summary>
+    internal long LeaderOf(long partition) => _driver.Leaders.Of(partition);
+
+    /// <summary>Whether a partition is replicated.</summary>
+    internal bool Replicates(long partition) => _driver.Replicas.ContainsKey(partition);
 
     /// <summary>The partitions that are replicated.</summary>
     public IReadOnlyCollection<long> Partitions => [.. _driver.Replicas.Keys.Order()];
@@ -178,23 +215,18 @@ public sealed class ClusterNode : IAsyncDisposable
         return await count.Task.WaitAsync(cancellation).ConfigureAwait(false);
     }
 
-    /// <summary>How this node sees its partitions.</summary>
-    public async Task<IReadOnlyList<ReplicaStatus>> GetStatusAsync()
+    /// <summary>How this node sees its partitions; <paramref name="asksLeaders"/>: and what those who lead them know of the others, if they answer at once.</summary>
+    public async Task<IReadOnlyList<ReplicaStatus>> GetStatusAsync(bool asksLeaders = false, CancellationToken cancellation = default)
     {
-        var replicas = new List<ReplicaStatus>();
-        foreach (long partition in _driver.Replicas.Keys.Order())
-        {
-            replicas.Add(await AskAsync(partition, Describe).ConfigureAwait(false));
-        }
-
-        return replicas;
+        ReplicaStatus[] replicas = await Task.WhenAll(_driver.Replicas.Keys.Order().Select(partition => AskAsync(partition, Describe))).ConfigureAwait(false);
+        return asksLeaders ? await Task.WhenAll(replicas.Select(one => WithProgressAsync(one, cancellation))).ConfigureAwait(false) : replicas;
     }
 
     /// <summary>
-    /// Adds a node: as a learner first, and as a voter once it has what the others have. Asked of the leader; the node must be running, and must have been
-    /// started so that it joins.
+    /// Adds a node to all partitions: as a learner first, and as a voter once it has what the others have. The node must be running, and must have been started so that it joins. Any node
+    /// may be asked; asked again, it goes on with what is not done.
     /// </summary>
-    public async Task<ClusterChange> AddNodeAsync(long node, ClusterPeer address, CancellationToken cancellation = default)
+    public Task<ClusterChange> AddNodeAsync(long node, ClusterPeer address, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(address);
         AddressBook.Entry told;
@@ -204,69 +236,19 @@ public sealed class ClusterNode : IAsyncDisposable
         }
 
         Learn(node, told);
-        foreach (long partition in _driver.Replicas.Keys)
-        {
-            ClusterChange learner = await ChangeAsync(partition, members => With(members, node, votes: false), cancellation).ConfigureAwait(false);
-            if (learner.Status != Status.Ok)
-            {
-                return learner;
-            }
-
-            while (!await AskAsync(partition, (replica, _) => HasCaughtUp(replica, node)).ConfigureAwait(false))
-            {
-                await Task.Delay(PollInterval, _time, cancellation).ConfigureAwait(false);
-            }
-
-            ClusterChange voter = await ChangeAsync(partition, members => With(members, node, votes: true), cancellation).ConfigureAwait(false);
-            if (voter.Status != Status.Ok)
-            {
-                return voter;
-            }
-        }
-
-        return new ClusterChange(Status.Ok, Id, null);
+        return ChangeAsync(new ChangeRequest(ChangeKind.Add, node), cancellation);
     }
 
-    /// <summary>Removes a node. Asked of the leader. The node's number must not be used again.</summary>
-    public async Task<ClusterChange> RemoveNodeAsync(long node, CancellationToken cancellation = default)
-    {
-        foreach (long partition in _driver.Replicas.Keys)
-        {
-            ClusterChange change = await ChangeAsync(partition, members => Without(members, node), cancellation).ConfigureAwait(false);
-            if (change.Status != Status.Ok)
-            {
-                return change;
-            }
-        }
+    /// <summary>Removes a node from all partitions, as <see cref="AddNodeAsync"/> adds one. The node's number must not be used again.</summary>
+    public Task<ClusterChange> RemoveNodeAsync(long node, CancellationToken cancellation = default) => ChangeAsync(new ChangeRequest(ChangeKind.Remove, node), cancellation);
 
-        return new ClusterChange(Status.Ok, Id, null);
-    }
+    /// <summary>Hands leadership of all partitions to a node, as <see cref="AddNodeAsync"/> adds one.</summary>
+    public Task<ClusterChange> TransferAsync(long node, CancellationToken cancellation = default) => ChangeAsync(new ChangeRequest(ChangeKind.Transfer, node), cancellation);
 
-    /// <summary>Hands leadership of all partitions that this node leads to another node.</summary>
-    public async Task<ClusterChange> TransferAsync(long node, CancellationToken cancellation = default)
-    {
-        foreach (long partition in _driver.Replicas.Keys)
-        {
-            (Refusal refusal, long leader) = await AskAsync(partition, (replica, now) => (replica.Group.Transfer(node, now), replica.Group.Leader)).ConfigureAwait(false);
-            if (refusal is not (Refusal.None or Refusal.NoChange))
-            {
-                return Refused(refusal, leader);
-            }
-
-            long until = Now() + (long)(2 * _options.ElectionTimeout.TotalMilliseconds);
-            while (refusal == Refusal.None && await AskAsync(partition, static (replica, _) => replica.Group.Leader).ConfigureAwait(false) != node)
-            {
-                if (Now() > until)
-                {
-                    return new ClusterChange(Status.Unavailable, leader, $"node {node} did not take over in time; it may be behind or not reachable");
-                }
-
-                await Task.Delay(PollInterval, _time, cancellation).ConfigureAwait(false);
-            }
-        }
-
-        return new ClusterChange(Status.Ok, node, null);
-    }
+    /// <summary>Hands leadership of one partition to a node.</summary>
+    public Task<ClusterChange> TransferAsync(long partition, long node, CancellationToken cancellation = default) => _driver.Replicas.ContainsKey(partition)
+        ? _changes.ApplyAsync(new ChangeRequest(ChangeKind.Transfer, node), [partition], cancellation)
+        : Task.FromResult(new ClusterChange(Status.NotFound, NodeId.None, string.Create(CultureInfo.InvariantCulture, $"there is no partition {partition}; 'keyva admin partition list' shows them")));
 
     /// <summary>Leaves the cluster for now, and closes the store.</summary>
     public async ValueTask DisposeAsync()
@@ -284,6 +266,8 @@ public sealed class ClusterNode : IAsyncDisposable
         });
         await stopped.Task.ConfigureAwait(false);
         await _transport.DisposeAsync().ConfigureAwait(false);
+
+        KeepPromise();
 
         // Closing asks for the writers' roles, which the loop serves.
         await Store.DisposeAsync().ConfigureAwait(false);
@@ -307,6 +291,11 @@ public sealed class ClusterNode : IAsyncDisposable
         {
             throw new StoreException("the election time-out is 50 milliseconds to 1 minute");
         }
+
+        if (options.MaxClockDriftPercent is < 1 or > 100)
+        {
+            throw new StoreException($"clocks are taken to differ in rate by 1 to 100 percent at most, not {options.MaxClockDriftPercent}");
+        }
     }
 
     private static void Check(ClusterFile? known, string directory, ClusterOptions options)
@@ -317,7 +306,7 @@ public sealed class ClusterNode : IAsyncDisposable
         }
     }
 
-    private static DriverOptions ToDriver(ClusterOptions options) => new()
+    private static DriverOptions ToDriver(ClusterOptions options, ClusterFile? known) => new()
     {
         Node = options.Node,
         Cluster = XxHash64.Compute(Encoding.UTF8.GetBytes(options.Name)),
@@ -325,6 +314,10 @@ public sealed class ClusterNode : IAsyncDisposable
         ElectionTimeout = (long)options.ElectionTimeout.TotalMilliseconds,
         HeartbeatInterval = Math.Max(1, (long)options.ElectionTimeout.TotalMilliseconds / 10),
         RequestTimeout = (long)options.RequestTimeout.TotalMilliseconds,
+        FallsSilent = options.FallsSilent,
+        LeaseReads = options.LeaseReads,
+        MaxClockDriftPercent = options.MaxClockDriftPercent,
+        PromisedBefore = known?.PromiseMilliseconds ?? 0,
         Seed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong))),
     };
 
@@ -343,6 +336,8 @@ public sealed class ClusterNode : IAsyncDisposable
                 _ => "candidate",
             },
             Leader = group.Leader,
+            IsSilent = replica.IsSilent,
+            HasLease = replica.Failure is null && group.HasLease(now),
             Term = group.Term,
             LastIndex = group.Last.Index,
             CommitIndex = group.CommitIndex,
@@ -353,28 +348,6 @@ public sealed class ClusterNode : IAsyncDisposable
             Failure = replica.Failure?.Message,
         };
     }
-
-    private static Membership With(Membership members, long node, bool votes) => new(
-        members.Voters.ToArray().Union(votes ? [node] : []),
-        members.Learners.ToArray().Except(votes ? [node] : []).Union(votes || members.IsVoter(node) ? [] : [node]));
-
-    private static Membership Without(Membership members, long node) => new(members.Voters.ToArray().Except([node]), members.Learners.ToArray().Except([node]));
-
-    /// <summary>Near enough: what is missing arrives while the change is agreed on.</summary>
-    private static bool HasCaughtUp(Replica replica, long node)
-    {
-        const long NearEnough = 100;
-        return replica.Group.Role != Role.Leader
-            || replica.Group.Followers.Any(one => one.Node == node && one.State == ProgressState.Replicate && one.Match + NearEnough >= replica.Group.CommitIndex);
-    }
-
-    private static ClusterChange Refused(Refusal refusal, long leader) => refusal switch
-    {
-        Refusal.NotLeader => new ClusterChange(Status.BadNode, leader, leader == NodeId.None ? "nobody leads at the moment; try again" : $"node {leader} leads; ask that one"),
-        Refusal.NotVoter => new ClusterChange(Status.Invalid, leader, "the node is no voter of the cluster"),
-        Refusal.NoChange => new ClusterChange(Status.Invalid, leader, "the last voter cannot be removed"),
-        _ => new ClusterChange(Status.Busy, leader, "another change is under way; try again in a moment"),
-    };
 
     private static long Now() => DriverThread.Clock();
 
@@ -398,14 +371,26 @@ public sealed class ClusterNode : IAsyncDisposable
 
         _driver.BookReceived = Merge;
         _driver.Installing = EndTransactions;
+        _driver.LayoutReceived = Compare;
+        _driver.LayoutMissed = AskLayout;
         _driver.PeerCameUp = peer =>
         {
             lock (_gate)
             {
                 _driver.SendBook(peer, _identity.Book.Encode());
             }
+
+            TellLayout(peer, isAnswer: false);
         };
         _transport.Start(_driver);
+        _driver.Post(() =>
+        {
+            // Peers that can be reached before they are said to be.
+            foreach (long node in KnownNodes())
+            {
+                TellLayout(node, isAnswer: false);
+            }
+        });
         _thread.Start(_driver.Run, _driver.Stop);
         _thread.Signal();
     }
@@ -448,10 +433,29 @@ public sealed class ClusterNode : IAsyncDisposable
         }
     }
 
+    // Nothing is promised any more, and the folder is still this node's. What cannot be written is kept for longer than it has to be.
+    private void KeepPromise()
+    {
+        lock (_gate)
+        {
+            if (_promise.AtEnd(Now()) is var left && left < _identity.PromiseMilliseconds)
+            {
+                _identity = _identity with { PromiseMilliseconds = left };
+                Write();
+            }
+        }
+    }
+
     // Under the gate. A book that cannot be written is told again by the others after the next start.
     private void Changed()
     {
         _transport.SetPeers(Peers());
+        Write();
+    }
+
+    // Under the gate.
+    private void Write()
+    {
         try
         {
             _identity.Write(_files, Store.Path);
@@ -472,6 +476,81 @@ public sealed class ClusterNode : IAsyncDisposable
     }
 
     // On the loop.
+    private void TellLayout(long peer, bool isAnswer)
+    {
+        if (peer != Id)
+        {
+            byte[] layout = _driver.Layout.Encode();
+            _driver.SendLast(peer, frame => frame.AddLayout(layout, isAnswer));
+        }
+    }
+
+    // On the loop: what was lost on its way is asked for again when it is missed, not at each word of it.
+    private void AskLayout(long peer)
+    {
+        if (Now() >= _askLayoutAt)
+        {
+            _askLayoutAt = Now() + _driver.Options.HeartbeatInterval;
+            TellLayout(peer, isAnswer: false);
+        }
+    }
+
+    /// <summary>
+    /// On the loop: a peer says which partitions it has. Who has none makes them its own. With others under the same numbers one of the two was started wrongly: they hear no more of
+    /// each other, and who is new and agrees with nobody stops.
+    /// </summary>
+    private void Compare(long peer, ReadOnlyMemory<byte> bytes, bool isAnswer)
+    {
+        if (!PartitionLayout.TryDecode(bytes.Span, out PartitionLayout theirs))
+        {
+            return;
+        }
+
+        if (!isAnswer)
+        {
+            TellLayout(peer, isAnswer: true);
+        }
+
+        if (theirs.Partitions.Count == 0)
+        {
+            return;
+        }
+
+        if (!_driver.HasPartitions)
+        {
+            try
+            {
+                _driver.Learn(theirs);
+                LayoutFailure = null;
+            }
+            catch (StoreException failure)
+            {
+                // The next one who comes up tells of them again.
+                LayoutFailure = failure.Message;
+                return;
+            }
+        }
+
+        PartitionLayout own = _driver.Layout;
+        bool isStranger = !own.HasSame(theirs);
+        _driver.SetStranger(peer, isStranger);
+        _isConfirmed |= !isStranger;
+        if (!isStranger)
+        {
+            return;
+        }
+
+        LayoutFailure = string.Create(CultureInfo.InvariantCulture, $"node {peer} has other partitions ({theirs}) than this node ({own}): the first nodes of a cluster are started with the same split-at, and others with an empty folder and cluster-join");
+        if (!_isConfirmed && (_isNew || _driver.Replicas.Values.All(static one => one.Group.AppliedIndex <= SnapshotMetadata.InitialIndex)))
+        {
+            foreach (Replica replica in _driver.Replicas.Values)
+            {
+                replica.Stop(new StoreException(LayoutFailure));
+            }
+        }
+    }
+
+    // On the loop.
     private void Tell()
     {
         lock (_gate)
@@ -482,6 +561,14 @@ public sealed class ClusterNode : IAsyncDisposable
                 _driver.SendBook(node, book);
             }
         }
+    }
+
+    // All are asked at once: a read of several partitions takes as long as its slowest leader.
+    private async ValueTask<Status> ConfirmEachAsync(IReadOnlyList<long> partitions, TimeSpan? maxStaleness, CancellationToken cancellation)
+    {
+        Task<Status>[] asked = [.. partitions.Where(_driver.Replicas.ContainsKey).Select(partition => ConfirmAsync(partition, maxStaleness, cancellation).AsTask())];
+        Status[] answers = await Task.WhenAll(asked).ConfigureAwait(false);
+        return Array.Find(answers, static one => one != Status.Ok);
     }
 
     private async ValueTask<Status> ConfirmAsync(long partition, TimeSpan? maxStaleness, CancellationToken cancellation)
@@ -499,7 +586,8 @@ public sealed class ClusterNode : IAsyncDisposable
         }
 
         var confirmation = new ReadConfirmation();
-        _driver.Read(partition, confirmation);
+        // A loop of Redis clients has others to serve.
+        _driver.Read(partition, confirmation, lendsThread: Thread.CurrentThread.IsThreadPoolThread);
         Status status = await confirmation.Task.WaitAsync(cancellation).ConfigureAwait(false);
         if (status == Status.Ok)
         {
@@ -512,35 +600,14 @@ public sealed class ClusterNode : IAsyncDisposable
         return status;
     }
 
-    private async Task<ClusterChange> ChangeAsync(long partition, Func<Membership, Membership> change, CancellationToken cancellation)
-    {
-        while (true)
-        {
-            (Refusal refusal, long leader, bool isDone) = await AskAsync(partition, (replica, now) =>
-            {
-                Membership present = replica.Group.Membership;
-                Membership next = change(present);
-                bool isThere = !present.IsJoint && next.Equals(present);
-                if (replica.Group.Role != Role.Leader)
-                {
-                    return (Refusal.NotLeader, replica.Group.Leader, false);
-                }
+    private async Task<ClusterChange> ChangeAsync(ChangeRequest request, CancellationToken cancellation) => Partitions is { Count: > 0 } partitions
+        ? await _changes.ApplyAsync(request, [.. partitions], cancellation).ConfigureAwait(false)
+        : new ClusterChange(Status.Unavailable, NodeId.None, LayoutFailure ?? "this node knows no partitions of the cluster yet; ask one that does");
 
-                return isThere ? (Refusal.None, replica.Group.Leader, replica.Group.CommitIndex >= replica.MembershipIndex) : (replica.Group.Change(next, now).Refusal, replica.Group.Leader, false);
-            }).ConfigureAwait(false);
-            if (isDone)
-            {
-                return new ClusterChange(Status.Ok, leader, null);
-            }
-
-            if (refusal is not (Refusal.None or Refusal.ChangeInProgress))
-            {
-                return Refused(refusal, leader);
-            }
-
-            await Task.Delay(PollInterval, _time, cancellation).ConfigureAwait(false);
-        }
-    }
+    private async Task<ReplicaStatus> WithProgressAsync(ReplicaStatus status, CancellationToken cancellation) =>
+        status.Leader == NodeId.None || status.Leader == Id || await _changes.TellAsync(status.Partition, status.Leader, StatusTimeout, cancellation).ConfigureAwait(false) is not { } told
+            ? status
+            : status with { Progress = told.Members.ToDictionary(static one => one.Node, static one => one.Match) };
 
     private Task<T> AskAsync<T>(long partition, Func<Replica, long, T> question)
     {

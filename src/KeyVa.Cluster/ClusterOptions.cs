@@ -27,6 +27,21 @@ public sealed record ClusterOptions
     /// <summary>The shortest time without a word from the leader after which a node asks to be elected; the same on all nodes. 50 ms to 1 minute.</summary>
     public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>
+    /// Whether partitions of which nobody asks anything fall silent: the nodes then tell each other that they live, and not each partition's leader that it
+    /// leads. A leader's death is noticed as soon as before.
+    /// </summary>
+    public bool FallsSilent { get; init; } = true;
+
+    /// <summary>
+    /// Whether a leader answers linearizable reads without asking the others while it holds a lease, and this node promises other leaders what theirs need. Safe only where no two nodes' clocks differ in
+    /// rate by more than <see cref="MaxClockDriftPercent"/>, none is set or jumps, and no machine goes on with a clock that stood still (a virtual machine that was frozen and resumed). Off by default.
+    /// </summary>
+    public bool LeaseReads { get; init; }
+
+    /// <summary>How much faster one node's clock may go than another's, in percent; leases are shorter by that. 1 to 100; 10 by default.</summary>
+    public int MaxClockDriftPercent { get; init; } = 10;
+
     /// <summary>How long a write waits for a leader, or for its result, before it is given up.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
 }

@@ -15,6 +15,12 @@ public sealed record ReplicaStatus
     /// <summary>Who leads, as far as it knows; 0: nobody.</summary>
     public required long Leader { get; init; }
 
+    /// <summary>Whether the partition is silent: nobody asks anything of it, and it sends no heartbeats.</summary>
+    public bool IsSilent { get; init; }
+
+    /// <summary>Whether it leads and holds a lease: it would answer a read that comes now without asking the others.</summary>
+    public bool HasLease { get; init; }
+
     /// <summary>The latest term that it has seen.</summary>
     public required long Term { get; init; }
 
@@ -33,7 +39,7 @@ public sealed record ReplicaStatus
     /// <summary>Who gets the log without a vote.</summary>
     public required IReadOnlyList<long> Learners { get; init; }
 
-    /// <summary>How far each other member has the log, as the leader knows; empty elsewhere.</summary>
+    /// <summary>How far each other member has the log, as the leader knows; empty if this node does not lead and the leader was not asked, or did not say.</summary>
     public IReadOnlyDictionary<long, long> Progress { get; init; } = new Dictionary<long, long>();
 
     /// <summary>What stopped it, or null.</summary>
@@ -41,7 +47,18 @@ public sealed record ReplicaStatus
 }
 
 /// <summary>How a change of the cluster ended. Immutable.</summary>
-/// <param name="Status"><see cref="Status.Ok"/>; <see cref="Status.BadNode"/>: another node leads and has to be asked; or why not.</param>
+/// <param name="Status"><see cref="Status.Ok"/>: it is done in all partitions; or why not in the first where it is not.</param>
+/// <param name="Leader">Who leads that partition, or the first, as far as is known; 0: nobody.</param>
+/// <param name="Detail">For a person; null when done.</param>
+public sealed record ClusterChange(Status Status, long Leader, string? Detail)
+{
+    /// <summary>How it ended in each partition.</summary>
+    public IReadOnlyList<PartitionChange> Partitions { get; init; } = [];
+}
+
+/// <summary>How a change of the cluster ended in one partition. Immutable.</summary>
+/// <param name="Partition">The partition.</param>
+/// <param name="Status"><see cref="Status.Ok"/>: it is done; <see cref="Status.Unavailable"/>: it may be done yet, and the same again goes on with it; or why not.</param>
 /// <param name="Leader">Who leads, as far as is known; 0: nobody.</param>
 /// <param name="Detail">For a person; null when done.</param>
-public sealed record ClusterChange(Status Status, long Leader, string? Detail);
+public sealed record PartitionChange(long Partition, Status Status, long Leader, string? Detail);

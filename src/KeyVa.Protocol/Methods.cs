@@ -95,6 +95,10 @@ public static class Methods
     public static readonly GrpcMethod<ListPartitionsRequest, ListPartitionsResponse> ListPartitions =
         new(ControlPlane, "ListPartitions", ListPartitionsRequest.Parser, ListPartitionsResponse.Parser);
 
+    /// <summary>SetPartition, as control.proto describes it.</summary>
+    public static readonly GrpcMethod<SetPartitionRequest, SetPartitionResponse> SetPartition =
+        new(ControlPlane, "SetPartition", SetPartitionRequest.Parser, SetPartitionResponse.Parser);
+
     /// <summary>Snapshot, as control.proto describes it.</summary>
     public static readonly GrpcMethod<SnapshotRequest, SnapshotProgress> Snapshot =
         new(ControlPlane, "Snapshot", SnapshotRequest.Parser, SnapshotProgress.Parser);

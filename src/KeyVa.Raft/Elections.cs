@@ -10,6 +10,7 @@ internal sealed class Elections
     private readonly Dictionary<long, bool> _votes = [];
     private readonly Func<long, bool?> _voteOf;
     private bool _force;
+    private long _askedAt;
 
     public Elections(GroupState state)
     {
@@ -35,6 +36,7 @@ internal sealed class Elections
     public void Ask()
     {
         _state.Role = Role.PreCandidate;
+        _askedAt = _state.Now;
         _force = false;
         Begin();
         _votes[_state.Id] = true;
@@ -53,7 +55,10 @@ internal sealed class Elections
 
     public void OnReply(in Message message) => _votes.TryAdd(message.From, !message.Reject);
 
-    /// <summary>A pre-vote promises nothing: it is granted if the vote would be.</summary>
+    /// <summary>
+    /// A pre-vote promises nothing: it is granted if the vote would be. But of two that ask each other at once one alone is to stand, or each has its own vote and none gets the
+    /// other's, and the group waits for one more election timeout at least: the lower gets no answer, and is asked once more instead.
+    /// </summary>
     public void OnPreVote(in Message message)
     {
         if (_state.IsSticky)
@@ -62,6 +67,12 @@ internal sealed class Elections
         }
 
         bool grant = message.Term > _state.Term && (IsUpToDate(message) || _state.Options.Has(RaftDefects.PreVotesForStaleLogs));
+        if (grant && GoesBefore(message))
+        {
+            Send(MessageKind.PreVote, message.From, _state.Term + 1);
+            return;
+        }
+
         _state.Send(new Message { Kind = MessageKind.PreVoteReply, To = message.From, Term = message.Term, Reject = !grant });
     }
 
@@ -82,6 +93,17 @@ internal sealed class Elections
         _state.Send(new Message { Kind = MessageKind.VoteReply, To = message.From, Reject = !grant });
     }
 
+    /// <summary>
+    /// Whether this node asks as well, since a moment ago, and is to go first: of equal logs the higher number. Later on nobody is held up by one that asks in vain, since some of the
+    /// others do not reach it.
+    /// </summary>
+    private bool GoesBefore(in Message message) => _state.Role == Role.PreCandidate
+        && _state.Now - _askedAt < _state.Options.HeartbeatInterval
+        && message.Term == _state.Term + 1
+        && message.From < _state.Id
+        && _state.Membership.IsVoter(message.From)
+        && new LogPosition(message.LogTerm, message.Index) == _state.Log.Last;
+
     private bool IsUpToDate(in Message message) => new LogPosition(message.LogTerm, message.Index).IsAtLeastAsUpToDateAs(_state.Log.Last);
 
     private void Begin()
@@ -97,9 +119,14 @@ internal sealed class Elections
         {
             if (node != _state.Id && _state.Membership.IsVoter(node))
             {
-                (long lastTerm, long lastIndex) = _state.Log.Last;
-                _state.Send(new Message { Kind = kind, To = node, Term = term, LogTerm = lastTerm, Index = lastIndex, Force = _force });
+                Send(kind, node, term);
             }
         }
+    }
+
+    private void Send(MessageKind kind, long to, long term)
+    {
+        (long lastTerm, long lastIndex) = _state.Log.Last;
+        _state.Send(new Message { Kind = kind, To = to, Term = term, LogTerm = lastTerm, Index = lastIndex, Force = _force });
     }
 }

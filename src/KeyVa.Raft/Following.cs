@@ -46,7 +46,7 @@ internal sealed class Following(GroupState state)
         state.Hear(message.From);
         _log.CommitTo(message.Commit);
         state.IsQuiescent = message.Quiesce && _log.Last == new LogPosition(message.LogTerm, message.Index) && _log.Commit == message.Index;
-        state.Send(new Message { Kind = MessageKind.HeartbeatReply, To = message.From, Context = message.Context });
+        state.Send(new Message { Kind = MessageKind.HeartbeatReply, To = message.From, Context = message.Context, HintIndex = state.Options.Promise });
     }
 
     public void OnSnapshot(in Message message)

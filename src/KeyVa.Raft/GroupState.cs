@@ -25,8 +25,8 @@ internal sealed class GroupState
         Term = Math.Max(state.Term, term);
         Vote = state.Term >= term ? state.Vote : NodeId.None;
 
-        // What was acknowledged before the restart may hold up a leader's lease, and nobody here knows any more.
-        StickyUntil = options.LeaseReads ? now + options.ElectionTimeout : now;
+        // What was promised before the restart may hold up a leader's lease, and nobody here knows any more.
+        StickyUntil = now + Math.Max(options.Promise, options.PromisedBefore);
         ResetElectionDeadline();
     }
 
@@ -64,9 +64,10 @@ internal sealed class GroupState
 
     /// <summary>
     /// Whether it may ask for votes. While its removal is not committed it must, though its own vote counts no more: it may be the only one whose log is
-    /// long enough to be elected, and to bring the removal to those who stay (dissertation, §4.2.2).
+    /// long enough to be elected, and to bring the removal to those who stay (dissertation, §4.2.2). Behind a restart it knows less to be committed than it did: so any membership that
+    /// may be in force counts, and not that at the commit index alone.
     /// </summary>
-    public bool MayCampaign => IsVoter || (Log.MembershipIndex > Log.Commit && Log.MembershipAt(Log.Commit).IsVoter(Id));
+    public bool MayCampaign => Log.MayBeVoter(Id);
 
     public List<ConfirmedRead> Reads { get; } = [];
 
@@ -85,7 +86,10 @@ internal sealed class GroupState
         LastTick = isTick ? Now : LastTick;
     }
 
-    public void ResetElectionDeadline() => ElectionDeadline = Now + Options.ElectionTimeout + Random(Options.ElectionTimeout);
+    public void ResetElectionDeadline() => ResetElectionDeadline(Now);
+
+    /// <summary>The leader gave its last sign of life at a time. Whoever may vote for nobody does not stand either: it would vote for itself.</summary>
+    public void ResetElectionDeadline(long heardAt) => ElectionDeadline = Math.Max(heardAt + Options.ElectionTimeout + Random(Options.ElectionTimeout), StickyUntil);
 
     /// <summary>A leader was heard.</summary>
     public void Hear(long leader)
@@ -95,7 +99,7 @@ internal sealed class GroupState
         ResetElectionDeadline();
     }
 
-    public void StayLoyal() => StickyUntil = Now + Options.ElectionTimeout;
+    public void StayLoyal() => StickyUntil = Math.Max(StickyUntil, Now + Options.ElectionTimeout);
 
     public void SetTerm(long term, long vote)
     {

@@ -40,7 +40,14 @@ internal sealed class Leadership
     /// <summary>Leadership is to end: a membership without this node is committed.</summary>
     public bool IsOver { get; private set; }
 
-    public long NextDeadline => _transferee == NodeId.None ? _heartbeatDeadline : Math.Min(_heartbeatDeadline, _transferDeadline);
+    public long NextDeadline
+    {
+        get
+        {
+            long next = Math.Min(_heartbeatDeadline, Replication.NextDeadline);
+            return _transferee == NodeId.None ? next : Math.Min(next, _transferDeadline);
+        }
+    }
 
     public Proposed Propose(ReadOnlySpan<ReadOnlyMemory<byte>> commands)
     {
@@ -118,6 +125,11 @@ internal sealed class Leadership
         _transferDeadline = _state.Now + _state.Options.ElectionTimeout;
         _isTransferSent = false;
         Reads.EndLeases();
+        if (_state.Options.Has(RaftDefects.TakesBackUncommitted) && _log.Commit >= FirstIndex)
+        {
+            TakeBack();
+        }
+
         HandOver();
         return Refusal.None;
     }
@@ -173,7 +185,7 @@ internal sealed class Leadership
                 follower.Nudge();
             }
 
-            Reads.OnReply(follower, message.Context);
+            Reads.OnReply(follower, message.Context, message.HintIndex);
         }
     }
 
@@ -215,7 +227,7 @@ internal sealed class Leadership
     /// <summary>The last acts of a leader that is no member any more (§6): the others learn what is committed, and one of them begins at once.</summary>
     public void Leave()
     {
-        Replication.Flush();
+        Replication.Flush(isLast: true);
         Progress? best = null;
         foreach (Progress follower in Replication.Followers)
         {
@@ -264,6 +276,15 @@ internal sealed class Leadership
             _state.Send(new Message { Kind = MessageKind.TimeoutNow, To = _transferee });
             _isTransferSent = true;
         }
+    }
+
+    /// <summary>For a defect: cuts off what is not committed.</summary>
+    private void TakeBack()
+    {
+        _log.CutFrom(_log.Commit + 1);
+        _uncommitted.Clear();
+        (_firstSized, _uncommittedBytes) = (_log.LastIndex + 1, 0);
+        Replication.FollowMembership();
     }
 
     private void AppendMembership(Membership membership)

@@ -29,6 +29,25 @@ internal sealed class MembershipHistory
         return _changes[0].Membership;
     }
 
+    /// <summary>Whether a node is a voter in the membership in force at an index, or in any that came later.</summary>
+    public bool IsVoterSince(long index, long node)
+    {
+        for (int i = _changes.Count - 1; i >= 0; i--)
+        {
+            if (_changes[i].Membership.IsVoter(node))
+            {
+                return true;
+            }
+
+            if (_changes[i].Index <= index)
+            {
+                return false;
+            }
+        }
+
+        return false;
+    }
+
     public void Note(in Entry entry)
     {
         if (entry.Kind == EntryKind.Membership)

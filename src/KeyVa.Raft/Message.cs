@@ -27,7 +27,9 @@ public enum MessageKind : byte
     /// <summary>No entries; <see cref="Message.Context"/> is the round. Small and of one size, so that a driver can pack those of many groups.</summary>
     Heartbeat = 7,
 
-    /// <summary>The answer, with the same round.</summary>
+    /// <summary>
+    /// The answer, with the same round; <see cref="Message.HintIndex"/> is for how long, from the heartbeat's arrival on, the sender votes for nobody else. 0: it makes no such promise.
+    /// </summary>
     HeartbeatReply = 8,
 
     /// <summary>InstallSnapshot. The driver moves the state and hands this in when it is all there.</summary>
@@ -76,7 +78,7 @@ public readonly record struct Message
     /// <summary>A heartbeat after which none will come until something happens.</summary>
     public bool Quiesce { get; init; }
 
-    /// <summary>See <see cref="MessageKind.AppendReply"/>.</summary>
+    /// <summary>See <see cref="MessageKind.AppendReply"/> and <see cref="MessageKind.HeartbeatReply"/>.</summary>
     public long HintIndex { get; init; }
 
     /// <summary>See <see cref="MessageKind.AppendReply"/>.</summary>

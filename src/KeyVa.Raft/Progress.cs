@@ -41,11 +41,20 @@ internal sealed class Progress(long id, long next, long now, RaftOptions options
     /// <summary>The highest commit index that an append has told.</summary>
     public long ToldCommit { get; private set; }
 
+    /// <summary>Up to where it is waited for, on its side, that it learns what is committed.</summary>
+    public long AwaitedIndex { get; private set; }
+
+    /// <summary>When it is to be told what is committed, whatever else goes to it; the end of time while it knows.</summary>
+    public long CommitDue { get; private set; } = long.MaxValue;
+
     /// <summary>When it last answered anything.</summary>
     public long LastReply { get; set; } = now;
 
     /// <summary>The newest round of heartbeats that it answered.</summary>
     public long Round { get; set; }
+
+    /// <summary>The newest that it answered with a promise on which a lease may rest.</summary>
+    public long PromisedRound { get; set; }
 
     public FollowerStatus Status => new(Id, State, Match, Next, LastReply);
 
@@ -83,9 +92,25 @@ internal sealed class Progress(long id, long next, long now, RaftOptions options
         }
     }
 
+    /// <summary>Somebody waits on its side for everything up to an index.</summary>
+    public void Await(long index) => AwaitedIndex = Math.Max(AwaitedIndex, index);
+
+    /// <summary>More is committed than it was told: whether that is to be said now, though there is nothing else to say.</summary>
+    public bool OwesCommit(long commit, long time)
+    {
+        if (ToldCommit >= commit)
+        {
+            return false;
+        }
+
+        CommitDue = Math.Min(CommitDue, ToldCommit < AwaitedIndex ? time : time + options.CommitDelay);
+        return time >= CommitDue;
+    }
+
     public void Sent(ReadOnlySpan<Entry> entries, long commit)
     {
         ToldCommit = Math.Max(ToldCommit, commit);
+        CommitDue = long.MaxValue;
         IsNudged = false;
         if (State == ProgressState.Probe)
         {

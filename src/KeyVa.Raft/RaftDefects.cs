@@ -38,4 +38,10 @@ internal enum RaftDefects
 
     /// <summary>A leader goes on reading by lease after it told another to campaign.</summary>
     LeaseOutlivesTransfer = 512,
+
+    /// <summary>A leader that hands over takes back what is not committed, so that the other has everything at once.</summary>
+    TakesBackUncommitted = 1024,
+
+    /// <summary>A leader's lease counts on every answer to its heartbeats, whatever the follower promised with it.</summary>
+    CountsUnpromised = 2048,
 }

@@ -12,6 +12,9 @@ namespace KeyVa.Raft;
 /// </summary>
 public sealed class RaftGroup
 {
+    /// <summary>What no read of a driver's has.</summary>
+    private const long NoContext = 0;
+
     private readonly GroupState _state;
     private readonly Elections _elections;
     private readonly Following _following;
@@ -59,6 +62,13 @@ public sealed class RaftGroup
 
     /// <summary>Whether the group is silent until something happens.</summary>
     public bool IsQuiescent => _state.IsQuiescent;
+
+    /// <summary>Whether this node leads and would answer a read that comes now by its lease.</summary>
+    public bool HasLease(long now)
+    {
+        _state.Observe(now);
+        return _leadership?.Reads.HasLease ?? false;
+    }
 
     /// <summary>Until then a tick does nothing.</summary>
     public long NextDeadline => _state.IsQuiescent ? long.MaxValue : _leadership?.NextDeadline ?? _state.ElectionDeadline;
@@ -145,7 +155,7 @@ public sealed class RaftGroup
 
     /// <summary>
     /// Asks for a linearizable read. The answer is among <see cref="Work.Reads"/>, under <paramref name="context"/>, which this node
-    /// never uses again, not even after a restart. A follower asks its leader; then the answer may be lost, and the driver asks again.
+    /// never uses again, not even after a restart, and is not 0. A follower asks its leader; then the answer may be lost, and the driver asks again.
     /// </summary>
     public Refusal Read(long context, long now)
     {
@@ -159,7 +169,7 @@ public sealed class RaftGroup
             return Refusal.NotLeader;
         }
 
-        Wake();
+        EndSilence(_state.Now);
         _state.Send(new Message { Kind = MessageKind.Read, To = _state.Leader, Context = context });
         return Refusal.None;
     }
@@ -168,7 +178,7 @@ public sealed class RaftGroup
     public Refusal Campaign(long now)
     {
         _state.Observe(now);
-        Wake();
+        EndSilence(_state.Now);
         if (_state.IsSticky)
         {
             return Refusal.LeaderIsAlive;
@@ -186,7 +196,7 @@ public sealed class RaftGroup
     /// <summary>
     /// Falls silent, if this node leads and nobody lacks anything: no heartbeats and no election timeouts until something
     /// happens. A leader that dies meanwhile is not missed: who finds its node gone, or wants something of the group, calls
-    /// <see cref="Wake(long)"/>.
+    /// <see cref="Wake(long, long)"/>.
     /// </summary>
     public bool TryQuiesce(long now)
     {
@@ -201,12 +211,24 @@ public sealed class RaftGroup
         return true;
     }
 
-    /// <summary>Ends a silence.</summary>
-    public void Wake(long now)
+    /// <summary>Ends a silence; a follower asks its leader for a sign of life.</summary>
+    public void Wake(long now) => Wake(now, now);
+
+    /// <summary>
+    /// Ends a silence, because a node of the group gave its last sign of life at <paramref name="heardAt"/>: a follower's patience counts from there, as if
+    /// that had been its leader's last heartbeat.
+    /// </summary>
+    public void Wake(long now, long heardAt)
     {
         _state.Observe(now);
-        Wake();
+        if (EndSilence(Math.Min(heardAt, _state.Now)))
+        {
+            AskForSign();
+        }
     }
+
+    /// <summary>Somebody waits on another node for an entry: it is told at once when that is committed, whatever <see cref="RaftOptions.CommitDelay"/> is.</summary>
+    public void Await(long node, long index) => _leadership?.Replication.Find(node)?.Await(index);
 
     /// <summary>A message to a node could not be sent: what follows it would be in vain.</summary>
     public void Unreachable(long node)
@@ -343,7 +365,7 @@ public sealed class RaftGroup
                 }
 
                 break;
-            case MessageKind.ReadReply:
+            case MessageKind.ReadReply when message.Context != NoContext:
                 _state.Reads.Add(new ConfirmedRead(message.Context, message.Index, message.Reject ? Refusal.Abandoned : Refusal.None));
                 break;
         }
@@ -430,19 +452,32 @@ public sealed class RaftGroup
         _state.Observe(now);
         if (_leadership is not null)
         {
-            Wake();
+            EndSilence(_state.Now);
         }
 
         return _leadership;
     }
 
-    private void Wake()
+    /// <summary>False if there was none.</summary>
+    private bool EndSilence(long heardAt)
     {
-        if (_state.IsQuiescent)
+        if (!_state.IsQuiescent)
         {
-            _state.IsQuiescent = false;
-            _state.ResetElectionDeadline();
-            _leadership?.Wake();
+            return false;
+        }
+
+        _state.IsQuiescent = false;
+        _state.ResetElectionDeadline(heardAt);
+        _leadership?.Wake();
+        return true;
+    }
+
+    /// <summary>A read that nobody waits for: it wakes the leader, whose round of heartbeats wakes everybody else.</summary>
+    private void AskForSign()
+    {
+        if (Role == Role.Follower && _state.Leader != NodeId.None && _state.Leader != Id)
+        {
+            _state.Send(new Message { Kind = MessageKind.Read, To = _state.Leader, Context = NoContext });
         }
     }
 
@@ -454,12 +489,12 @@ public sealed class RaftGroup
             return;
         }
 
-        if (message.Kind is MessageKind.PreVote)
+        EndSilence(_state.Now);
+        if (message.Kind == MessageKind.PreVote && message.From != _state.Leader)
         {
-            // Somebody did not hear that the group is silent. The leader wakes too, and gets the time to say that it lives.
+            // Somebody did not hear that the group is silent. The leader, if it lives, wakes too and gets the time to say so; if it asks itself, it leads no more.
             _state.StayLoyal();
+            AskForSign();
         }
-
-        Wake();
     }
 }

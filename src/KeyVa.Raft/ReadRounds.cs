@@ -17,6 +17,7 @@ internal sealed class ReadRounds
     private readonly Queue<(long Context, long From, long Index, long Round)> _waiting = new();
     private readonly Queue<(long Context, long From)> _early = new();
     private readonly Func<long, long> _roundOf;
+    private readonly Func<long, long> _promisedRoundOf;
 
     // Until this index, the first of the term, is committed, the leader does not know what is (§8).
     private readonly long _firstCommit;
@@ -33,16 +34,18 @@ internal sealed class ReadRounds
         _firstCommit = firstCommit;
         _mayLease = state.Options.LeaseReads;
         _roundOf = node => node == state.Id ? _round : replication.Find(node)?.Round ?? 0;
+        _promisedRoundOf = node => node == state.Id ? _round : replication.Find(node)?.PromisedRound ?? 0;
     }
 
     public bool IsIdle => _waiting.Count == 0 && _early.Count == 0;
 
-    private bool HasLease
+    /// <summary>Whether a read that comes now is answered at once.</summary>
+    public bool HasLease
     {
         get
         {
             long now = _state.Options.Has(RaftDefects.LeaseOutlivesPause) ? _state.LastTick : _state.Now;
-            return _mayLease && _leaseFrom != long.MinValue && now - _leaseFrom < _state.Options.LeaseLength;
+            return _mayLease && _leaseFrom != long.MinValue && now - _leaseFrom < _state.Options.LeaseLength && _state.Log.Commit >= _firstCommit;
         }
     }
 
@@ -87,9 +90,15 @@ internal sealed class ReadRounds
         Confirm();
     }
 
-    public void OnReply(Progress follower, long round)
+    /// <summary>A follower answered a round, and promised to vote for nobody else for so long.</summary>
+    public void OnReply(Progress follower, long round, long promise)
     {
         follower.Round = Math.Max(follower.Round, Math.Min(round, _round));
+        if (promise >= _state.Options.ElectionTimeout || _state.Options.Has(RaftDefects.CountsUnpromised))
+        {
+            follower.PromisedRound = Math.Max(follower.PromisedRound, Math.Min(round, _round));
+        }
+
         Confirm();
     }
 
@@ -132,9 +141,9 @@ internal sealed class ReadRounds
     private void Confirm()
     {
         long agreed = _state.Membership.HighestAgreed(_roundOf);
-        if (agreed > 0 && agreed > _round - RememberedRounds)
+        if (_mayLease && _state.Membership.HighestAgreed(_promisedRoundOf) is > 0 and var promised && promised > _round - RememberedRounds)
         {
-            _leaseFrom = Math.Max(_leaseFrom, _begun[agreed % RememberedRounds]);
+            _leaseFrom = Math.Max(_leaseFrom, _begun[promised % RememberedRounds]);
         }
 
         while (_waiting.TryPeek(out (long Context, long From, long Index, long Round) read) && read.Round <= agreed)
@@ -152,6 +161,7 @@ internal sealed class ReadRounds
         }
         else
         {
+            _replication.Find(from)?.Await(index);
             _state.Send(new Message { Kind = MessageKind.ReadReply, To = from, Context = context, Index = index });
         }
     }

@@ -70,6 +70,9 @@ internal sealed class ReplicatedLog
 
     public Membership MembershipAt(long index) => _memberships.At(index);
 
+    /// <summary>Whether a node is a voter in any membership that may be in force, by what is known to be committed.</summary>
+    public bool MayBeVoter(long node) => _memberships.IsVoterSince(Commit, node);
+
     public long TermAt(long index)
     {
         if (index > LastIndex || index < 0)

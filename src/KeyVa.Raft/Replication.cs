@@ -28,6 +28,21 @@ internal sealed class Replication
     /// <summary>The latest time at which a quorum had answered.</summary>
     public long LastQuorum => _state.Membership.HighestAgreed(_replyOf);
 
+    /// <summary>When somebody is to be told what is committed; who is overdue cannot be told now.</summary>
+    public long NextDeadline
+    {
+        get
+        {
+            long next = long.MaxValue;
+            foreach (Progress follower in _followers)
+            {
+                next = follower.State == ProgressState.Replicate && follower.CommitDue > _state.Now ? Math.Min(next, follower.CommitDue) : next;
+            }
+
+            return next;
+        }
+    }
+
     public Progress? Find(long node)
     {
         foreach (Progress one in _followers)
@@ -79,11 +94,16 @@ internal sealed class Replication
             && _log.CommitTo(agreed);
     }
 
-    /// <summary>Sends to every follower what it may get now.</summary>
-    public void Flush()
+    /// <summary>Sends to every follower what it may get now; <paramref name="isLast"/>: nothing follows, so nothing is put off.</summary>
+    public void Flush(bool isLast = false)
     {
         foreach (Progress follower in _followers)
         {
+            if (isLast)
+            {
+                follower.Await(_log.Commit);
+            }
+
             while (TrySend(follower))
             {
             }
@@ -114,7 +134,7 @@ internal sealed class Replication
         bool isOpen = follower.State switch
         {
             ProgressState.Probe => !follower.IsProbeSent && (hasEntries || follower.Match < _log.LastIndex || follower.ToldCommit < _log.Commit),
-            ProgressState.Replicate => (hasEntries && !follower.Inflight.IsFull) || follower.ToldCommit < _log.Commit || follower.IsNudged,
+            ProgressState.Replicate => (hasEntries && !follower.Inflight.IsFull) || follower.OwesCommit(_log.Commit, _state.Now) || follower.IsNudged,
             _ => false,
         };
         if (!isOpen)

@@ -12,7 +12,7 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
         .Unary(Methods.ClusterStatus, guard.Unary<ClusterStatusRequest, ClusterStatusResponse>(Operation.Other, StatusAsync))
         .Unary(Methods.AddNode, guard.Unary<AddNodeRequest, ClusterChangeResponse>(Operation.Other, AddAsync))
         .Unary(Methods.RemoveNode, guard.Unary<RemoveNodeRequest, ClusterChangeResponse>(Operation.Other, (request, call) => ChangeAsync(call, cluster => cluster.RemoveNodeAsync(request.Node, call.CancellationToken))))
-        .Unary(Methods.TransferLeadership, guard.Unary<TransferLeadershipRequest, ClusterChangeResponse>(Operation.Other, (request, call) => ChangeAsync(call, cluster => cluster.TransferAsync(request.Node, call.CancellationToken))));
+        .Unary(Methods.TransferLeadership, guard.Unary<TransferLeadershipRequest, ClusterChangeResponse>(Operation.Other, TransferAsync));
 
     private static GrpcStatus Alone(GrpcCallContext call) =>
         GrpcRefusal.Of(call, Status.Unsupported, "this server is no node of a cluster: start it with --cluster, --node and --peers");
@@ -24,7 +24,7 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
             return Alone(call);
         }
 
-        ClusterStatusResponse response = new() { Cluster = cluster.ClusterName, Node = cluster.Id };
+        ClusterStatusResponse response = new() { Cluster = cluster.ClusterName, Node = cluster.Id, Failure = cluster.LayoutFailure ?? "" };
         foreach (long one in cluster.KnownNodes())
         {
             AddressBook.Entry? entry = cluster.AddressesOf(one);
@@ -39,7 +39,7 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
             });
         }
 
-        foreach (ReplicaStatus replica in await cluster.GetStatusAsync())
+        foreach (ReplicaStatus replica in await cluster.GetStatusAsync(asksLeaders: true, call.CancellationToken))
         {
             ClusterReplica message = new()
             {
@@ -51,6 +51,7 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
                 CommitIndex = replica.CommitIndex,
                 AppliedIndex = replica.AppliedIndex,
                 Failure = replica.Failure ?? "",
+                Lease = replica.HasLease,
             };
             message.Voters.AddRange(replica.Voters);
             message.Learners.AddRange(replica.Learners);
@@ -66,6 +67,10 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
             ? new(GrpcRefusal.Malformed(call, "node is a number from 1 on, and peer is HOST:PORT, or HOST:PORT/KEY"))
             : ChangeAsync(call, cluster => cluster.AddNodeAsync(request.Node, peer!, call.CancellationToken));
 
+    private ValueTask<GrpcResult<ClusterChangeResponse>> TransferAsync(TransferLeadershipRequest request, GrpcCallContext call) => ChangeAsync(
+        call,
+        cluster => request.Partition == 0 ? cluster.TransferAsync(request.Node, call.CancellationToken) : cluster.TransferAsync(request.Partition, request.Node, call.CancellationToken));
+
     private async ValueTask<GrpcResult<ClusterChangeResponse>> ChangeAsync(GrpcCallContext call, Func<ClusterNode, Task<ClusterChange>> change)
     {
         if (node.Cluster is not { } cluster)
@@ -74,11 +79,19 @@ internal sealed class ClusterControl(Node node, GrpcGuard guard)
         }
 
         ClusterChange result = await change(cluster);
-        return result.Status switch
+        if (result.Status != Status.Ok && result.Partitions.Count == 0)
         {
-            Status.Ok => new ClusterChangeResponse { Leader = result.Leader },
-            Status.BadNode => new ClusterChangeResponse { Leader = result.Leader, AskInstead = cluster.AddressesOf(result.Leader)?.Control ?? "", Refused = true, Detail = result.Detail ?? "" },
-            _ => GrpcRefusal.Of(call, result.Status, result.Detail),
-        };
+            return GrpcRefusal.Of(call, result.Status, result.Detail);
+        }
+
+        ClusterChangeResponse response = new() { Leader = result.Leader, Refused = result.Status != Status.Ok, Detail = result.Detail ?? "" };
+        response.Partitions.AddRange(result.Partitions.Select(static one => new Protocol.V1.PartitionChange
+        {
+            Partition = one.Partition,
+            Status = StatusNames.Wire(one.Status),
+            Leader = one.Leader,
+            Detail = one.Detail ?? "",
+        }));
+        return response;
     }
 }

@@ -1,4 +1,5 @@
 using KeyVa.Cluster;
+using KeyVa.Partitions;
 
 namespace KeyVa.Server;
 
@@ -19,10 +20,8 @@ internal sealed class ConsistentReads(Node node)
     /// <summary>Whether a request has to ask at all.</summary>
     public bool AreNeeded => node.Cluster is not null;
 
-    /// <summary>
-    /// Waits until reads may begin. <see cref="Status.Invalid"/>: the text is none of <see cref="Allowed"/>.
-    /// </summary>
-    public ValueTask<Status> AwaitAsync(string? consistency, CancellationToken cancellation)
+    /// <summary>Waits until reads of these partitions may begin. <see cref="Status.Invalid"/>: the text is none of <see cref="Allowed"/>.</summary>
+    public ValueTask<Status> AwaitAsync(string? consistency, TouchedPartitions touched, CancellationToken cancellation)
     {
         if (node.Cluster is not { } cluster || consistency == Local)
         {
@@ -31,13 +30,16 @@ internal sealed class ConsistentReads(Node node)
 
         if (string.IsNullOrEmpty(consistency) || consistency == Linearizable)
         {
-            return cluster.ConfirmReadsAsync(null, cancellation);
+            return cluster.ConfirmReadsAsync(touched.Ids, null, cancellation);
         }
 
         return consistency.StartsWith(MaxStaleness, StringComparison.Ordinal) && Units.TryParseDuration(consistency.AsSpan(MaxStaleness.Length), "", out long milliseconds)
-            ? cluster.ConfirmReadsAsync(TimeSpan.FromMilliseconds(milliseconds), cancellation)
+            ? cluster.ConfirmReadsAsync(touched.Ids, TimeSpan.FromMilliseconds(milliseconds), cancellation)
             : ValueTask.FromResult(Status.Invalid);
     }
+
+    /// <summary>For finding out what a request reads.</summary>
+    public TouchedPartitions Touch() => node.Store.Touch();
 
     /// <summary>What to say of a status that is not Ok.</summary>
     public static string Detail(Status status) => status switch

@@ -24,6 +24,7 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
         .Unary(Methods.AddPartition, guard.Unary<AddPartitionRequest, AddPartitionResponse>(Operation.Other, AddAsync))
         .Unary(Methods.RemovePartition, guard.Unary<RemovePartitionRequest, RemovePartitionResponse>(Operation.Other, RemoveAsync))
         .Unary(Methods.ListPartitions, guard.Unary<ListPartitionsRequest, ListPartitionsResponse>(Operation.Other, ListAsync))
+        .Unary(Methods.SetPartition, guard.Unary<SetPartitionRequest, SetPartitionResponse>(Operation.Other, SetAsync))
         .ServerStreaming(Methods.Snapshot, guard.ServerStreaming<SnapshotRequest, SnapshotProgress>(Operation.Other, SnapshotAsync))
         .ServerStreaming(Methods.Compact, guard.ServerStreaming<CompactRequest, CompactProgress>(Operation.Other, CompactAsync))
         .ServerStreaming(Methods.Scrub, guard.ServerStreaming<ScrubRequest, ScrubProgress>(Operation.Other, ScrubAsync))
@@ -91,6 +92,14 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
         ListPartitionsResponse response = new();
         response.Partitions.AddRange(store.Partitions.List().Select(ToMessage));
         return new(response);
+    }
+
+    private async ValueTask<GrpcResult<SetPartitionResponse>> SetAsync(SetPartitionRequest request, GrpcCallContext call)
+    {
+        PartitionResult result = await store.Partitions.SetAsync(request.Id, request.Name, request.Value, call.CancellationToken);
+        return result.Status == Status.Ok
+            ? new SetPartitionResponse { Partition = ToMessage(result.Partition!) }
+            : GrpcRefusal.Of(call, result.Status, result.Detail);
     }
 
     private async ValueTask<GrpcStatus> SnapshotAsync(
@@ -228,5 +237,6 @@ internal sealed class ControlPlane(Store store, MetricList metrics, OperationCal
         DurableIndex = partition.DurableIndex,
         Keys = partition.Keys,
         StorageBytes = partition.StorageBytes,
+        Settings = { partition.Settings.All.ToDictionary() },
     };
 }

@@ -57,7 +57,9 @@ internal sealed class DataPlane(Store store, TransactionRegistry transactions, G
         }
 
         ByteString key = request.Keys[0];
+        long asked = ReadTimes.Begin(guard.Tracer);
         using ValueLease lease = store.Get(key.Span);
+        ReadTimes.End(asked, call.HttpContext);
         return lease.Status is Status.Ok or Status.NotFound
             ? new(new GetResponse { Records = { ProtoRecord.Of(key, lease) } })
             : new(GrpcRefusal.Of(call, lease.Status, null));

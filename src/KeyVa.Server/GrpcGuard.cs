@@ -1,16 +1,21 @@
 using System.Diagnostics;
 using Google.Protobuf;
+using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using KeyVa.Server.Identity;
+using Microsoft.Extensions.Primitives;
 
 namespace KeyVa.Server;
 
 /// <summary>
 /// Stands around every handler of a plane: has the keys of its request checked, has it observed, and turns failures of the store into statuses. Thread-safe.
 /// </summary>
-internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures, UserStore users, ConsistentReads? reads = null)
+internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, FailureLog failures, UserStore users, ConsistentReads? reads = null, LeaderRouting? leaders = null)
 {
+    /// <summary>Makes spans of the calls.</summary>
+    public RequestTracer Tracer => observer.Tracer;
+
     /// <summary>Guards a unary handler.</summary>
     public GrpcUnary<TRequest, TResponse> Unary<TRequest, TResponse>(
         Operation operation, GrpcUnary<TRequest, TResponse> handler)
@@ -28,9 +33,8 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
                 return denied;
             }
 
-            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
+            if (await PrepareAsync(operation, request, call) is { } refused)
             {
-                GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
                 code = refused.Code;
                 return refused;
             }
@@ -68,9 +72,8 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
                 return denied;
             }
 
-            if (Reads(operation, request) && await reads!.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), call.CancellationToken) is var read && read != Status.Ok)
+            if (await PrepareAsync(operation, request, call) is { } refused)
             {
-                GrpcStatus refused = GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
                 code = refused.Code;
                 return refused;
             }
@@ -125,9 +128,47 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
         }
     };
 
-    // What a transaction reads is settled when it begins.
-    private bool Reads<TRequest>(Operation operation, TRequest request) =>
-        reads is { AreNeeded: true } && (operation is Operation.Get or Operation.Scan || request is BeginRequest or TransactRequest);
+    // Where partitions are replicated: leads a caller elsewhere who wants that, and waits until reads may begin. Not null: the call is refused.
+    private ValueTask<GrpcStatus?> PrepareAsync(Operation operation, object request, GrpcCallContext call)
+    {
+        if (reads is not { AreNeeded: true })
+        {
+            return default;
+        }
+
+        // What a transaction reads is settled when it begins.
+        bool isRead = operation is Operation.Get or Operation.Scan || request is BeginRequest or TransactRequest;
+        bool isRouted = call.HttpContext.Request.Headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
+        return isRead || isRouted ? Prepare() : default;
+
+        async ValueTask<GrpcStatus?> Prepare()
+        {
+            if (!LeaderRouting.TryRead(forward, out bool forwards))
+            {
+                return GrpcRefusal.Malformed(call, LeaderRouting.Malformed);
+            }
+
+            TouchedPartitions touched = reads.Touch();
+            bool isKnown = GrpcKeys.TryAdd(request, touched);
+            if (!forwards && isKnown && leaders!.Find(touched) is { } elsewhere)
+            {
+                return GrpcRefusal.Of(call, elsewhere);
+            }
+
+            if (!isRead)
+            {
+                return null;
+            }
+
+            if (!isKnown)
+            {
+                touched.AddAll();
+            }
+
+            Status read = await reads.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), touched, call.CancellationToken);
+            return read == Status.Ok ? null : GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
+        }
+    }
 
     private void Observe(Operation operation, long started, GrpcCallContext call, object? request, GrpcStatusCode code)
     {

@@ -20,6 +20,8 @@ internal readonly struct GrpcObservation(GrpcCallContext call, object? request, 
 
     public WriteTimes? Times => HttpObservation.TimesOf(call.HttpContext);
 
+    public ReadTimes? Reads => ReadTimes.Of(call.HttpContext);
+
     public bool HasSecrets => false;
 
     public byte[][] Arguments() => Key() is { } key ? [Encoding.ASCII.GetBytes(Method()), key.ToByteArray()] : [Encoding.ASCII.GetBytes(Method())];

@@ -124,6 +124,17 @@ internal static class GrpcRefusal
         return Of(call, status, detail);
     }
 
+    /// <summary>Refuses a call that its caller wants to make where a partition is led; the trailer says where that is.</summary>
+    internal static GrpcStatus Of(GrpcCallContext call, Elsewhere elsewhere)
+    {
+        if (elsewhere.Address is { Length: > 0 } address)
+        {
+            call.ResponseTrailers.Add(LeaderRouting.LeaderTrailer, address);
+        }
+
+        return Of(call, elsewhere.Status, elsewhere.Detail);
+    }
+
     /// <summary>Refuses a commit; after a conflict its trailer is the key.</summary>
     internal static GrpcStatus Of(GrpcCallContext call, in CommitResult result)
     {

@@ -65,7 +65,7 @@ internal sealed class HttpGate(
     private Task AdmitAsync(HttpContext http, HttpConnection connection, Permission permission, Spoken spoken)
     {
         Caller caller = spoken.Caller;
-        if (!permission.IsOpen && !spoken.RatesOf(permission.CountedOn).TryEnter(1, out TimeSpan retryAfter))
+        if (!permission.IsOpen && !spoken.PaidOn(permission.CountedOn).TryEnter(out TimeSpan retryAfter))
         {
             rates.NoteRefused();
             return RefuseAsync(http, caller, permission, Status.RateLimited, string.Create(CultureInfo.InvariantCulture, $"a limit of requests or bytes is reached; come back in {Math.Ceiling(retryAfter.TotalMilliseconds)} ms"), retryAfter);

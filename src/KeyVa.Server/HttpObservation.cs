@@ -23,6 +23,8 @@ internal readonly struct HttpObservation(HttpContext context) : IObservedRequest
 
     public WriteTimes? Times => TimesOf(context);
 
+    public ReadTimes? Reads => ReadTimes.Of(context);
+
     public bool HasSecrets => false;
 
     public byte[][] Arguments() => [Encoding.UTF8.GetBytes(context.Request.Method), Encoding.UTF8.GetBytes(Path())];

@@ -24,6 +24,9 @@ internal interface IObservedRequest
     /// <summary>Where the time of its write went; null: it was not noted.</summary>
     WriteTimes? Times { get; }
 
+    /// <summary>Where the time of its read went; null: it was not noted.</summary>
+    ReadTimes? Reads { get; }
+
     /// <summary>Whether it carries passwords: then nothing of it is kept.</summary>
     bool HasSecrets { get; }
 

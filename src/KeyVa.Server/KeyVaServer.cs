@@ -66,6 +66,9 @@ public sealed class KeyVaServer : IAsyncDisposable
         _users = new UserStore(store.FileSystem, store.Path, options.PasswordIterations, options.Clock);
     }
 
+    /// <summary>The configuration as it counts now, and changes of it.</summary>
+    internal LiveConfiguration Configuration => _configuration;
+
     /// <summary>The node that is served: its store and its addresses.</summary>
     public Node Node { get; }
 
@@ -103,6 +106,9 @@ public sealed class KeyVaServer : IAsyncDisposable
         KeyFile = options.PeerKeys.Length == 0 ? null : options.PeerKeys,
         ElectionTimeout = options.ElectionTimeout,
         RequestTimeout = options.RequestTimeout,
+        FallsSilent = options.FallsSilent,
+        LeaseReads = options.LeaseReads,
+        MaxClockDriftPercent = options.MaxClockDrift,
     });
 
     /// <summary>Serves a store that is open, and closes it in the end.</summary>
@@ -234,12 +240,13 @@ public sealed class KeyVaServer : IAsyncDisposable
             Store, _rates, [restMeter, grpcMeter, respMeter], Connections, observer.Slow);
         TransactionRegistry transactions = new(Store);
         ConsistentReads reads = new(Node);
-        Authenticator authenticator = new(_users);
+        LeaderRouting leaders = new(Node);
+        Authenticator authenticator = new(_users, new PasswordChecks());
         OwnPassword ownPassword = new(_users, authenticator);
         RateLimits rates = new(_options.DataLimits, _options.ControlLimits);
         AuditLog audit = new(logs);
-        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, _users, ownPassword, reads);
-        GrpcGuard guard = new(grpcMeter, observer, failures, _users, reads);
+        RestFrontDoor rest = new(Store, transactions, restMeter, observer, _configuration, metrics, failures, _users, ownPassword, reads, leaders);
+        GrpcGuard guard = new(grpcMeter, observer, failures, _users, reads, leaders);
         GrpcServer data = Serve(new DataPlane(Store, transactions, guard, _options.Clock).ToService(), DataReflection.Descriptor);
         ControlPlane operators = new(Store, metrics, new OperationCalls(_configuration, observer.Slow, guard), guard, _users, ownPassword, _options.Clock);
         GrpcServer control = Serve(new ClusterControl(Node, guard).AddTo(operators.ToService()), ControlReflection.Descriptor);

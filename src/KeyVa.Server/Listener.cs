@@ -152,7 +152,14 @@ internal sealed class Listener : IAsyncDisposable
                 connection.Transport = new CountedPipe(connection.Transport, http.Count);
             }
 
-            await next(connection);
+            try
+            {
+                await next(connection);
+            }
+            finally
+            {
+                http.OweCounted();
+            }
         };
 
     /// <summary>Gives each request to the handler. Contexts live as long as their connection or stream.</summary>

@@ -31,6 +31,20 @@ internal sealed class LiveConfiguration(ServerOptions options)
         }
     }
 
+    /// <summary>Whether requests are observed from now on, which no setting says: to measure what it costs.</summary>
+    public void Observe(bool isObserved)
+    {
+        lock (_lock)
+        {
+            ServerOptions changed = _options with { Telemetry = _options.Telemetry with { IsObserved = isObserved } };
+            Volatile.Write(ref _options, changed);
+            foreach (Action<ServerOptions> follower in _followers)
+            {
+                follower(changed);
+            }
+        }
+    }
+
     /// <summary>All settings.</summary>
     public IReadOnlyList<EffectiveSetting> List() => EffectiveSetting.All(Options);
 

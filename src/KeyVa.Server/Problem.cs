@@ -31,6 +31,9 @@ internal sealed class Problem
         _detail = detail;
     }
 
+    /// <summary>Where the request is better sent; null: nowhere.</summary>
+    private Elsewhere? _elsewhere;
+
     /// <summary>After a failed condition: the version of the key as it is, 0 if it does not exist.</summary>
     public long? CurrentVersion { get; init; }
 
@@ -96,6 +99,16 @@ internal sealed class Problem
         status == Status.NotFound ? "There is no such user" : StatusNames.Title(status),
         detail);
 
+    /// <summary>A request whose caller would rather go where its partition is led.</summary>
+    public static Problem Elsewhere(Elsewhere elsewhere) => new(
+        StatusNames.Http(elsewhere.Status),
+        StatusNames.Wire(elsewhere.Status),
+        elsewhere.Status == Status.BadNode ? "Another node leads" : StatusNames.Title(elsewhere.Status),
+        elsewhere.Detail)
+    {
+        _elsewhere = elsewhere,
+    };
+
     /// <summary>A request that cannot be read.</summary>
     public static Problem Malformed(string detail) => Of(Status.Invalid, detail);
 
@@ -142,6 +155,11 @@ internal sealed class Problem
             response.Headers.Allow = Allow;
         }
 
+        if (_elsewhere?.Address is { Length: > 0 } address)
+        {
+            response.Headers[LeaderRouting.LeaderHeader] = address;
+        }
+
         Receipts.Add(response.Headers, Receipt);
         ArrayBufferWriter<byte> body = new(512);
         using (Utf8JsonWriter json = new(body, RestJson.WriterOptions))
@@ -183,6 +201,18 @@ internal sealed class Problem
         if (ConflictKey is { } key)
         {
             RestJson.WriteConflictKey(json, key.Span);
+        }
+
+        if (_elsewhere is { Leader: not 0 } elsewhere)
+        {
+            json.WriteStartObject("leader");
+            json.WriteNumber("node", elsewhere.Leader);
+            foreach ((string name, string value) in elsewhere.Doors)
+            {
+                json.WriteString(name, value);
+            }
+
+            json.WriteEndObject();
         }
 
         json.WriteEndObject();

@@ -5,7 +5,7 @@ namespace KeyVa.Server;
 
 /// <summary>
 /// Makes spans of requests that have ended: one of the front door and, of a write whose times were noted, one each for queue, log, sync
-/// and engine. Off unless a part of the requests is to be traced and somebody listens. Thread-safe.
+/// and engine; of a read one each for what came before the engine and for the engine. Off unless a part of the requests is to be traced and somebody listens. Thread-safe.
 /// </summary>
 internal sealed class RequestTracer : IDisposable
 {
@@ -52,6 +52,11 @@ internal sealed class RequestTracer : IDisposable
                 {
                     AddParts(times, At);
                 }
+                else if (request.Reads is { } reads)
+                {
+                    Part("read wait", began, reads.Asked, At);
+                    Part("engine read", reads.Asked, reads.Answered, At);
+                }
 
                 span.SetEndTime(now);
             }
@@ -65,25 +70,31 @@ internal sealed class RequestTracer : IDisposable
     private void AddParts(WriteTimes times, Func<long, DateTime> at)
     {
         long synced = times.Logged - times.SyncTicks;
-        Part("partition queue", times.Began, times.Formed);
-        Part("log append", times.Formed, synced);
+        Part("partition queue", times.Began, times.Formed, at, times);
+        Part("log append", times.Formed, synced, at, times);
         if (times.SyncTicks > 0)
         {
-            Part("log sync", synced, times.Logged);
+            Part("log sync", synced, times.Logged, at, times);
         }
 
-        Part("engine apply", times.Logged, times.Applied);
+        Part("engine apply", times.Logged, times.Applied, at, times);
+    }
 
-        void Part(string name, long from, long to)
+    private void Part(string name, long from, long to, Func<long, DateTime> at, WriteTimes? write = null)
+    {
+        using Activity? part = _source.StartActivity(name, ActivityKind.Internal, parentContext: default, startTime: at(from));
+        if (part is null)
         {
-            using Activity? part = _source.StartActivity(name, ActivityKind.Internal, parentContext: default, startTime: at(from));
-            if (part is not null)
-            {
-                part.SetTag("keyva.partition", times.Partition);
-                part.SetTag("keyva.group_size", times.GroupSize);
-                part.SetEndTime(at(to));
-            }
+            return;
         }
+
+        if (write is not null)
+        {
+            part.SetTag("keyva.partition", write.Partition);
+            part.SetTag("keyva.group_size", write.GroupSize);
+        }
+
+        part.SetEndTime(at(to));
     }
 
     private bool IsChosen()

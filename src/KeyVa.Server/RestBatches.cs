@@ -13,7 +13,7 @@ namespace KeyVa.Server;
 /// Several keys at once: <c>POST /kv:batch</c> writes all or nothing, <c>POST /kv:get</c> reads at one snapshot. Both
 /// take and give JSON or the messages of data.proto. Thread-safe.
 /// </summary>
-internal sealed class RestBatches(Store store)
+internal sealed class RestBatches(Store store, LeaderRouting? leaders = null)
 {
     /// <summary>Keys that one request may read.</summary>
     internal const int MaxGetKeys = 1024;
@@ -52,6 +52,12 @@ internal sealed class RestBatches(Store store)
         if (RestAccess.Refuses(context, rights => KeyChecks.All(batch, rights), out Problem? denied))
         {
             await denied.WriteAsync(context);
+            return;
+        }
+
+        if (leaders?.Refuse(context, touched => touched.Add(batch)) is { } elsewhere)
+        {
+            await elsewhere.WriteAsync(context);
             return;
         }
 
@@ -133,6 +139,12 @@ internal sealed class RestBatches(Store store)
         if (RestAccess.Refuses(context, rights => KeyChecks.All(keys, Level.Read, rights), out Problem? denied))
         {
             await denied.WriteAsync(context);
+            return;
+        }
+
+        if (leaders?.Refuse(context, touched => keys.ForEach(key => touched.Add(key.Span))) is { } elsewhere)
+        {
+            await elsewhere.WriteAsync(context);
             return;
         }
 

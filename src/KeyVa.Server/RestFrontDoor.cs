@@ -1,8 +1,10 @@
 using System.Diagnostics;
+using KeyVa.Partitions;
 using KeyVa.Server.Identity;
 using KeyVa.Transactions;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
 
 namespace KeyVa.Server;
 
@@ -12,14 +14,14 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Routed by hand on the raw target: keys survive byte by byte, and <c>/kv/{key}</c> pays for no routing table.
 /// </remarks>
-internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, UserStore users, OwnPassword ownPassword, ConsistentReads? reads = null)
+internal sealed class RestFrontDoor(Store store, TransactionRegistry transactions, RequestMeter meter, RequestObserver observer, LiveConfiguration configuration, MetricList metrics, FailureLog failures, UserStore users, OwnPassword ownPassword, ConsistentReads? reads = null, LeaderRouting? leaders = null)
 {
     internal const string KeyPrefix = "/kv/";
 
     private readonly RestPast _past = new(store);
-    private readonly RestValues _values = new(store);
-    private readonly RestList _list = new(store);
-    private readonly RestBatches _batches = new(store);
+    private readonly RestValues _values = new(store, observer.Tracer);
+    private readonly RestList _list = new(store, observer.Tracer);
+    private readonly RestBatches _batches = new(store, leaders);
     private readonly RestWatch _watch = new(store, users);
     private readonly RestTransactions _transactions = new(store, transactions, new RestBatches(store));
     private readonly RestIndexes _indexes = new(store);
@@ -37,8 +39,8 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
         try
         {
             string raw = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
-            answer = reads is { AreNeeded: true } && Reads(context.Request.Method, raw)
-                ? RouteFreshAsync(context, raw, out operation)
+            answer = reads is { AreNeeded: true }
+                ? RouteReplicatedAsync(context, raw, out operation)
                 : RouteAsync(context, RestTarget.Split(raw), out operation);
         }
         catch (StoreException e)
@@ -60,18 +62,50 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
         ? target.StartsWith("/kv", StringComparison.Ordinal) || target.StartsWith(RestPast.HistoryPrefix, StringComparison.Ordinal) || target.StartsWith(RestIndexes.Prefix, StringComparison.Ordinal)
         : HttpMethods.IsPost(method) && RestTarget.Split(target).Path is RestRoutes.MultiGet or RestRoutes.Transactions or RestRoutes.Transact;
 
-    private Task RouteFreshAsync(HttpContext context, string raw, out Operation operation)
+    // Leads a caller elsewhere who wants that, and waits until reads may begin.
+    private Task RouteReplicatedAsync(HttpContext context, string raw, out Operation operation)
     {
-        operation = HttpMethods.IsPost(context.Request.Method) ? Operation.Other : Operation.Get;
-        return Await();
-
-        async Task Await()
+        string method = context.Request.Method;
+        RestTarget target = RestTarget.Split(raw);
+        bool isRead = Reads(method, raw);
+        bool isRouted = context.Request.Headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
+        if (!isRead && !isRouted)
         {
-            Status status = await reads!.AwaitAsync(context.Request.Headers[ConsistentReads.Header], context.RequestAborted);
-            await (status == Status.Ok
-                ? RouteAsync(context, RestTarget.Split(raw), out _)
-                : Problem.Of(status, ConsistentReads.Detail(status)).WriteAsync(context));
+            return RouteAsync(context, target, out operation);
         }
+
+        operation = isRead && !HttpMethods.IsPost(method) ? Operation.Get : Operation.Other;
+        if (!LeaderRouting.TryRead(forward, out bool forwards))
+        {
+            return Problem.Malformed(LeaderRouting.Malformed).WriteAsync(context);
+        }
+
+        TouchedPartitions touched = reads!.Touch();
+        bool isKnown = RestKeys.TryAdd(method, target, touched);
+        if (!forwards && isKnown && leaders!.Find(touched) is { } elsewhere)
+        {
+            return Problem.Elsewhere(elsewhere).WriteAsync(context);
+        }
+
+        if (!isRead)
+        {
+            return RouteAsync(context, target, out operation);
+        }
+
+        if (!isKnown)
+        {
+            touched.AddAll();
+        }
+
+        return RouteFreshAsync(context, raw, touched);
+    }
+
+    private async Task RouteFreshAsync(HttpContext context, string raw, TouchedPartitions touched)
+    {
+        Status status = await reads!.AwaitAsync(context.Request.Headers[ConsistentReads.Header], touched, context.RequestAborted);
+        await (status == Status.Ok
+            ? RouteAsync(context, RestTarget.Split(raw), out _)
+            : Problem.Of(status, ConsistentReads.Detail(status)).WriteAsync(context));
     }
 
     private async Task AwaitAsync(HttpContext context, Task answer, Operation operation, long started)

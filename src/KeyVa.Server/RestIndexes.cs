@@ -1,8 +1,8 @@
 using System.Text;
 using KeyVa.Indexes;
 using KeyVa.Protocol.V1;
-using IndexValue = KeyVa.Indexes.IndexValue;
 using Microsoft.AspNetCore.Http;
+using IndexValue = KeyVa.Indexes.IndexValue;
 
 namespace KeyVa.Server;
 

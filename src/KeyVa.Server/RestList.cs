@@ -11,7 +11,7 @@ namespace KeyVa.Server;
 /// A client that reads slowly holds a snapshot and a connection, never a thread. A failure after the first byte breaks
 /// the connection off, since a list that merely ends would look complete.
 /// </remarks>
-internal sealed class RestList(Store store)
+internal sealed class RestList(Store store, RequestTracer tracer)
 {
     /// <summary>Answers GET.</summary>
     public Task ReadAsync(HttpContext context, in RestTarget target) =>
@@ -70,6 +70,7 @@ internal sealed class RestList(Store store)
             return;
         }
 
+        long asked = ReadTimes.Begin(tracer);
         using ScanCursor cursor = await store.OpenScanAsync(options, context.RequestAborted);
         if (cursor.Status != Status.Ok)
         {
@@ -79,6 +80,7 @@ internal sealed class RestList(Store store)
 
         // What fails in the first block still gets a proper answer.
         bool found = cursor.MoveNext();
+        ReadTimes.End(asked, context);
         using ListWriter<ScanCursor> writer = await StartAsync(context, query);
         await StreamAsync(writer, cursor, found, static at => at.MoveNext(), static at => at.Key.ToArray(), query.Limit, context.RequestAborted);
     }

@@ -14,7 +14,7 @@ namespace KeyVa.Server;
 /// <remarks>
 /// Reading is synchronous from end to end and copies the value once, out of the engine's memory into Kestrel's output.
 /// </remarks>
-internal sealed class RestValues(Store store)
+internal sealed class RestValues(Store store, RequestTracer tracer)
 {
     internal const string ModifiedHeader = "KeyVa-Modified";
     internal const string ExpiresHeader = "KeyVa-Expires";
@@ -44,7 +44,9 @@ internal sealed class RestValues(Store store)
         }
 
         using RestKey held = key;
+        long asked = ReadTimes.Begin(tracer);
         using ValueLease lease = store.Get(key.Span);
+        ReadTimes.End(asked, context);
         IHeaderDictionary headers = context.Request.Headers;
         if (headers.IfMatch.Count == 0 && headers.IfNoneMatch.Count == 0)
         {

@@ -163,6 +163,11 @@ public static class ServerConfiguration
             throw new ConfigurationException("the settings 'node', 'peers' and 'cluster-join' are for a node of a cluster: give its name with 'cluster'");
         }
 
+        if (options.Cluster.Length == 0 && options.LeaseReads)
+        {
+            throw new ConfigurationException("the setting 'lease-reads' is for a node of a cluster: a server that is alone asks nobody; leave it out, or give the cluster's name with 'cluster'");
+        }
+
         if (options.Cluster.Length == 0 && options.Store.Acknowledgement.Replicas > 0)
         {
             throw new ConfigurationException($"the setting 'acknowledgement' is {options.Store.Acknowledgement}, which asks for replicas; allowed without 'cluster' is: sync, async");

@@ -76,6 +76,15 @@ public sealed record ServerOptions
     /// <summary>The shortest silence of a leader after which another is elected.</summary>
     public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>Whether partitions that nobody asks anything of do without heartbeats of their own.</summary>
+    public bool FallsSilent { get; init; } = true;
+
+    /// <summary>Whether leaders answer linearizable reads by lease.</summary>
+    public bool LeaseReads { get; init; }
+
+    /// <summary>How much faster one node's clock may go than another's, in percent.</summary>
+    public int MaxClockDrift { get; init; } = 10;
+
     /// <summary>How long a write waits for a leader, or for its result.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -32,7 +32,7 @@ public static class SettingsSchema
         Word("durability", "When a write is acknowledged: after fsync, with an fsync every sync-interval, or without one.",
             [("always", Durability.Always), ("interval", Durability.Interval), ("os", Durability.Os)],
             static (store, durability) => store with { Durability = durability }),
-        Text("acknowledgement", "sync", "async, semi-sync=K with 1 to 63 replicas, sync", "When writes that do not say so themselves are answered, in all partitions of a cluster: on the leader's disk, on K replicas' disks too, or committed.",
+        Text("acknowledgement", "sync", "async, semi-sync=K with 1 to 63 replicas, sync", "When writes that do not say so themselves are answered, in all partitions of a cluster that have no setting of their own: on the leader's disk, on K replicas' disks too, or committed.",
             static text => Acknowledgement.TryParse(text, out _),
             static (options, text) => Acknowledgement.TryParse(text, out Acknowledgement asked) ? options with { Store = options.Store with { Acknowledgement = asked } } : options),
         Duration("sync-interval", new StoreOptions().SyncInterval, 1, 60_000,
@@ -67,6 +67,19 @@ public static class SettingsSchema
         Duration("election-timeout", new ServerOptions().ElectionTimeout, 50, 60_000,
             "A leader that is silent for so long is replaced; the same on all nodes.",
             static (options, time) => options with { ElectionTimeout = time }),
+        new("idle-silence", SettingKind.Switch, "true", "true or false", "In a cluster: partitions that nobody asks anything of send no heartbeats; the nodes tell each other that they live.", (ref ServerOptions options, string text) =>
+        {
+            options = options with { FallsSilent = text == "true" };
+            return text is "true" or "false";
+        }),
+        new("lease-reads", SettingKind.Switch, "false", "true or false", "In a cluster: a leader answers linearizable reads without asking the others while its lease lasts. Safe only while clocks differ in rate by no more than max-clock-drift and none jumps.", (ref ServerOptions options, string text) =>
+        {
+            options = options with { LeaseReads = text == "true" };
+            return text is "true" or "false";
+        }),
+        Number("max-clock-drift", new ServerOptions().MaxClockDrift, 1, 100,
+            "Percent by which one node's clock may go faster than another's; leases are shorter than election-timeout by that.",
+            static (options, percent) => options with { MaxClockDrift = percent }),
         Duration("request-timeout", new ServerOptions().RequestTimeout, 100, 3_600_000,
             "How long a write waits for a leader, or for its result.",
             static (options, time) => options with { RequestTimeout = time }),
@@ -204,9 +217,12 @@ public static class SettingsSchema
         Size("watch-queues", new StoreOptions().WatchQueueBytes, MiB / 16, 4 * GiB,
             "What waits for the readers of all watches together; past it the slow ones fall back on watch-history.",
             static (store, bytes) => store with { WatchQueueBytes = bytes }),
-        Word("partitions", "Whether a new data folder begins with one partition over all keys, or with none.",
+        Word("partitions", "Whether a new data folder begins with partitions over all keys (one, unless split-at says more), or with none.",
             [("default", true), ("none", false)],
             static (store, create) => store with { CreateDefaultPartition = create }),
+        Text("split-at", "", "keys in rising order with commas between, or nothing; any byte of a key may be \\xNN, a comma is \\x2c, a backslash \\x5c", "At which keys a new data folder is split into partitions: one more than there are keys. The same on all first nodes of a cluster; a node that joins has the cluster's.",
+            static text => KeyList.TryParse(text, out _),
+            static (options, text) => KeyList.TryParse(text, out IReadOnlyList<ReadOnlyMemory<byte>>? keys) ? options with { Store = options.Store with { SplitAt = keys } } : options),
         Switch("volatile", "The first partition has no journal and no files: everything is lost at exit (memory engine only).",
             static (store, on) => store with { Volatile = on }),
         Level().AtRunTime(),

@@ -5,7 +5,7 @@ namespace KeyVa;
 /// <summary>How much is known of a write when its caller is answered, where partitions are replicated (docs/replication.md, Acknowledgement).</summary>
 public enum AcknowledgementClass : byte
 {
-    /// <summary>What the store's configuration says (<see cref="StoreOptions.Acknowledgement"/>); never in a receipt.</summary>
+    /// <summary>What the partition's own settings say (<see cref="PartitionSettings.Acknowledgement"/>), else the store's configuration (<see cref="StoreOptions.Acknowledgement"/>); never in a receipt.</summary>
     Default = 0,
 
     /// <summary>The partition's leader has it on its own disk. It is lost if another leads next that has not got it.</summary>
@@ -33,7 +33,7 @@ public readonly record struct Acknowledgement
         Replicas = (byte)replicas;
     }
 
-    /// <summary>As the store's configuration says.</summary>
+    /// <summary>As the partition's own settings say, else the store's configuration.</summary>
     public static Acknowledgement Default => default;
 
     /// <summary>Once it is on the leader's disk.</summary>

@@ -464,6 +464,9 @@ public sealed class Store : IStore
     public ValueTask<WriteResult> RemoveAsync(ReadOnlyMemory<byte> key, Condition condition = default, CancellationToken cancellation = default) =>
         RemoveAsync(key, condition, default, cancellation);
 
+    /// <summary>For finding out which partitions a request touches.</summary>
+    internal TouchedPartitions Touch() => new(_registry.Map);
+
     /// <summary>Whether its partitions are replicated.</summary>
     internal bool IsReplicated => _context.Replication is not null;
 

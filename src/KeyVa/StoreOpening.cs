@@ -91,6 +91,7 @@ internal sealed class StoreOpening : IDisposable
 
         Lock(files);
         Catalog catalog = isNew ? CreateCatalog(files) : Catalog.Read(files, _directory);
+        NoteSplit(catalog);
         CheckExtractors(catalog);
         Context = CreateContext();
         Context.Watches = new Watches.WatchHub(Context);
@@ -107,6 +108,7 @@ internal sealed class StoreOpening : IDisposable
         }
 
         Registry = new PartitionRegistry(Context, catalog);
+        Context.AcrossPartitions = _environment.Replication is null ? Context.Oracle : new NewestVisible(Registry);
         Registry.OpenAll(Journal);
         var replay = new JournalReplay(
             Registry.Map, Context.Oracle, Path.Combine(Context.JournalDirectory, JournalFormat.SegmentName(Journal.Recovery.FirstSequence - 1)))
@@ -147,6 +149,11 @@ internal sealed class StoreOpening : IDisposable
     {
         if (Registry is not null)
         {
+            foreach (Partition partition in Registry.Map.Partitions)
+            {
+                partition.Writer.EndReplication();
+            }
+
             Registry.CloseAsync().AsTask().GetAwaiter().GetResult();
         }
 
@@ -231,9 +238,40 @@ internal sealed class StoreOpening : IDisposable
             throw new StoreException("watch-progress must be 10ms to 40 days, watch-linger 0 to 40 days");
         }
 
+        if (options.SplitAt.Count > 0 && !options.CreateDefaultPartition)
+        {
+            throw new StoreException("split-at is for a store that begins with partitions, and partitions is none; leave one of them out");
+        }
+
+        for (int i = 0; i < options.SplitAt.Count; i++)
+        {
+            ReadOnlySpan<byte> before = i == 0 ? default : options.SplitAt[i - 1].Span;
+            if (options.SplitAt[i].Length > Limits.MaxKeyBytes || options.SplitAt[i].Span.SequenceCompareTo(before) <= 0)
+            {
+                throw new StoreException($"split-at has {options.SplitAt.Count} keys, which must rise, with 1 to {Limits.MaxKeyBytes} bytes each; key {i + 1} does not");
+            }
+        }
+
         if (options.CompactionBytesPerSecond < 0)
         {
             throw new StoreException($"compaction-rate is {options.CompactionBytesPerSecond}; it must be 0 (no limit) or a number of bytes per second");
+        }
+    }
+
+    /// <summary>Partitions are what the catalog says, whatever is asked for of a new store: whoever asks for others is told so.</summary>
+    private void NoteSplit(Catalog catalog)
+    {
+        static bool IsSame(KeyRange one, KeyRange other) => one.From.Span.SequenceEqual(other.From.Span) && one.To.Span.SequenceEqual(other.To.Span);
+
+        if (_options.SplitAt.Count == 0)
+        {
+            return;
+        }
+
+        PartitionDefinition[] asked = FirstPartitions(_options);
+        if (catalog.Partitions.Count != asked.Length || asked.Any(one => !catalog.Partitions.Any(present => IsSame(one.Range, present.Range))))
+        {
+            _notes.Add($"split-at asks for {asked.Length} partitions; the store was made with other ranges and keeps the {catalog.Partitions.Count} that it has ('keyva admin partition list')");
         }
     }
 
@@ -316,14 +354,25 @@ internal sealed class StoreOpening : IDisposable
         FolderLock = files.TryLock(Path.Combine(_directory, LockName))
             ?? throw new StoreException($"the data folder '{_directory}' is in use by another process (it holds {LockName}); stop that one or choose another folder");
 
+    private static PartitionDefinition[] FirstPartitions(StoreOptions options)
+    {
+        var partitions = new List<PartitionDefinition>();
+        ReadOnlyMemory<byte> from = default;
+        foreach (ReadOnlyMemory<byte> key in options.SplitAt)
+        {
+            partitions.Add(new PartitionDefinition(partitions.Count + 1, new KeyRange(from, key.ToArray()), options.Engine, options.Volatile));
+            from = partitions[^1].Range.To;
+        }
+
+        return [.. partitions, new PartitionDefinition(partitions.Count + 1, new KeyRange(from, default), options.Engine, options.Volatile)];
+    }
+
     private Catalog CreateCatalog(IFileSystem files)
     {
         files.CreateDirectory(StoreContext.JournalDirectoryOf(_directory));
         files.CreateDirectory(StoreContext.PartitionsDirectoryOf(_directory));
         files.SyncDirectory(_directory);
-        PartitionDefinition[] partitions = _options.CreateDefaultPartition
-            ? [new PartitionDefinition(1, KeyRange.All, _options.Engine, _options.Volatile)]
-            : [];
+        PartitionDefinition[] partitions = _options.CreateDefaultPartition ? FirstPartitions(_options) : [];
         var catalog = new Catalog { StoreId = Guid.NewGuid(), NextPartitionId = partitions.Length + 1, Partitions = partitions };
         catalog.Write(files, _directory);
         return catalog;

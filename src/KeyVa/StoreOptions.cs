@@ -9,7 +9,7 @@ public sealed record StoreOptions
     public Durability Durability { get; init; } = Durability.Always;
 
     /// <summary>
-    /// When writes that do not say so themselves are answered, in every partition of the store, where partitions are replicated. Those that must not be
+    /// When writes that do not say so themselves are answered, in every partition of the store that has no setting of its own (<see cref="PartitionSettings"/>), where partitions are replicated. Those that must not be
     /// answered below <see cref="KeyVa.Acknowledgement.Sync"/> never are: conditions, merges, checks, transactions. A store that lives on one node takes
     /// no <see cref="KeyVa.Acknowledgement.SemiSync"/>. Default: <see cref="KeyVa.Acknowledgement.Sync"/>.
     /// </summary>
@@ -23,6 +23,13 @@ public sealed record StoreOptions
 
     /// <summary>Whether a new store begins with one partition over all keys. Default: true.</summary>
     public bool CreateDefaultPartition { get; init; } = true;
+
+    /// <summary>
+    /// At which keys, in rising order, a new store's keys are split into partitions: one more than there are keys here. A store that is there keeps the
+    /// partitions that it has, and says so in <see cref="Store.RecoveryNotes"/> if they are others. All first nodes of a cluster have the same; a node that joins has
+    /// the cluster's. Default: none.
+    /// </summary>
+    public IReadOnlyList<ReadOnlyMemory<byte>> SplitAt { get; init; } = [];
 
     /// <summary>
     /// The first partition has no journal and no files: everything is lost at exit. Memory engine only. Default: false.

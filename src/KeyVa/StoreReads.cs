@@ -198,7 +198,7 @@ internal readonly struct StoreReads(PartitionRegistry registry, StoreContext con
             return;
         }
 
-        _context.Snapshots.Open(_context.Oracle, snapshot);
+        _context.Snapshots.Open(_context.AcrossPartitions, snapshot);
         foreach (Partition partition in partitions)
         {
             ValueTask one = partition.Writer.WaitUntilClosed(snapshot.Version);

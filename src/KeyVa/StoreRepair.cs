@@ -6,6 +6,7 @@ using KeyVa.Io;
 using KeyVa.Log;
 using KeyVa.Merges;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa;
 
@@ -192,10 +193,12 @@ internal sealed class StoreRepair
             var repair = new LsmRepair(_files, source, target, LsmFolder.ForReading(_files, source, reading, _environment.Time), _log);
             repair.Run(cancellation);
             isRebuilt = repair.IsRebuilt;
+            SessionsFile.Salvage(_files, source, target, Manifest.Read(_files, target)!.Mark.Index, _log);
         }
         else
         {
             new CheckpointSalvage(_files, source, target, _log).Run(cancellation);
+            SessionsFile.Salvage(_files, source, target, Math.Max(0, CheckpointFolder.NewestIndex(_files, target)), _log);
         }
 
         _files.SyncDirectory(StoreContext.PartitionsDirectoryOf(_target));

@@ -1,10 +1,12 @@
 using System.Globalization;
+using KeyVa.Commits;
 using KeyVa.Engines.Lsm;
 using KeyVa.Engines.Memory;
 using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Log;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa;
 
@@ -309,6 +311,11 @@ internal sealed class StoreVerification
             NoteUnknownCheckpointFiles(directory);
         }
 
+        if (index >= 0)
+        {
+            Collect(() => SessionsFile.Load(_files, directory, index, new SessionTable(), new CommitTable(), new SettingsTable()));
+        }
+
         VerifyIndexes(directory, cancellation);
         if (_damages.Count == before)
         {
@@ -338,7 +345,7 @@ internal sealed class StoreVerification
     {
         foreach (string name in _files.List(directory))
         {
-            if (name != CheckpointFolder.CurrentName && name != PartitionIndexes.FolderName && !name.EndsWith(CheckpointFolder.TemporarySuffix, StringComparison.Ordinal) && !CheckpointFolder.TryParse(name, out _))
+            if (name != CheckpointFolder.CurrentName && name != PartitionIndexes.FolderName && !SessionsFile.IsName(name) && !name.EndsWith(CheckpointFolder.TemporarySuffix, StringComparison.Ordinal) && !CheckpointFolder.TryParse(name, out _))
             {
                 _note?.Invoke($"'{Path.Combine(directory, name)}' is no file of the engine");
             }

@@ -154,6 +154,7 @@ internal readonly struct StoreWrites
         {
             AsyncWriteRequest request = AsyncWriteRequest.Rent();
             request.OwnCommand.Session = new SessionHead(client, 0);
+            request.OwnCommand.Acknowledgement = Acknowledgement.Sync;
             result = await Start(request, partition, request.OwnCommand, CancellationToken.None).ConfigureAwait(false);
             if (!result.IsOk)
             {
@@ -233,6 +234,11 @@ internal readonly struct StoreWrites
 
     private WriteResult Write(SyncWriteRequest request, Partition partition, CommandBuilder command)
     {
+        if (AcknowledgementRules.IsRefusedBy(command, partition, _context, out WriteResult refusal))
+        {
+            return Count(command, refusal);
+        }
+
         request.Begin(command);
         bool timed = (_counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count) & _sampleMask) == 0;
         long start = timed ? Stopwatch.GetTimestamp() : 0;
@@ -279,6 +285,13 @@ internal readonly struct StoreWrites
 
     private ValueTask<WriteResult> Start(AsyncWriteRequest request, Partition partition, CommandBuilder command, CancellationToken cancellation)
     {
+        if (AcknowledgementRules.IsRefusedBy(command, partition, _context, out WriteResult refusal))
+        {
+            refusal = Count(command, refusal);
+            request.Return();
+            return ValueTask.FromResult(refusal);
+        }
+
         request.Begin(command, _latency, _counters);
         _counters.Add(command.HasRemovals ? Counter.Removes : Counter.Sets, command.Count);
         var result = new ValueTask<WriteResult>(request, request.Token);

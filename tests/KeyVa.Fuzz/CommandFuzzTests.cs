@@ -53,7 +53,7 @@ public sealed class CommandFuzzTests : Fuzzing
                 found.Append(check.Digest.Count).Append(check.Digest.Sum).Append(check.IsByHash);
             }
 
-            found.Append(operation.IndexAction).Append(operation.IsMerge).Append(operation.Limit).Append(operation.IsCheck).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
+            found.Append(operation.IndexAction).Append(operation.IsSetting).Append(operation.IsMerge).Append(operation.Limit).Append(operation.IsCheck).Append(operation.IsRange).Append(Convert.ToHexString(operation.To)).Append(operation.IsPut).Append(operation.Condition).Append(operation.ConditionVersion).Append(operation.ExpiresAt(77))
                 .Append(Convert.ToHexString(operation.Key)).Append(Convert.ToHexString(operation.Value)).Append(Convert.ToHexString(operation.ConditionValue));
         }
 
@@ -103,6 +103,7 @@ public sealed class CommandFuzzTests : Fuzzing
             CheckEncoding.AppendKey(buffer, "checked"u8, i % 2 == 0 ? Condition.IfVersion(i) : Condition.IfValue(new byte[i]));
             CheckEncoding.AppendRange(buffer, new RangeCheck { From = "a"u8, To = "b"u8, Digest = new RangeDigest { Count = i, Sum = 77 }, IsByHash = i % 2 == 0, First = i % 2 == 0 ? "f"u8 : default, Last = i % 2 == 0 ? "l"u8 : default });
             OperationEncoding.AppendIndex(buffer, IndexAction.Fill, i, "from"u8);
+            OperationEncoding.AppendSetting(buffer, "acknowledgement"u8, i % 2 == 0 ? "async"u8 : "default"u8);
             OperationEncoding.AppendRemoveRange(buffer, i % 2 == 0 ? "from"u8 : default, i % 3 == 0 ? "to"u8 : default);
         }
 

@@ -175,9 +175,11 @@ public sealed class FolderFuzzTests : Fuzzing
             // No store any more, or a newer one.
         }
 
-        // Bytes that changed without a trace must have meant nothing: then all is there. Two losses leave no trace: a file
-        // that is gone and that no other names, and the end of the journal, which looks as if it had never been written.
-        bool isIntact = found is { Count: 0 } && !damage.Any(one => one.Value is null || HasLostItsEnd(folder[one.Key], one.Value.Value))
+        // Bytes that changed without a trace must have meant nothing: then all is there. Three losses leave no trace: a file
+        // that is gone and that no other names, the end of the journal, which looks as if it had never been written, and a last
+        // segment that looks as if its file had not begun its new life yet.
+        bool isIntact = found is { Count: 0 }
+            && !damage.Any(one => one.Value is null || HasLostItsEnd(folder[one.Key], one.Value.Value) || IsInItsFormerLife(one.Key, one.Value.Value))
             && !notes.Exists(static note => note.Contains("no sync had confirmed", StringComparison.Ordinal));
         try
         {
@@ -284,6 +286,13 @@ public sealed class FolderFuzzTests : Fuzzing
 
     private static bool HasLostItsEnd(FileBytes original, FileBytes damaged) =>
         original.Bytes.AsSpan().StartsWith(damaged.Bytes.AsSpan().TrimEnd((byte)0));
+
+    // docs/format.md, Where the journal ends: a segment whose file begins with the header of an older one was never written to.
+    private static bool IsInItsFormerLife(string path, FileBytes damaged) =>
+        JournalFormat.SequenceOf(Path.GetFileName(path)) is > 0 and long sequence
+        && damaged.Bytes.Length >= JournalFormat.SegmentHeaderBytes
+        && JournalFormat.TryReadSegmentHeader(damaged.Bytes.AsSpan(0, JournalFormat.SegmentHeaderBytes), path, out SegmentHeader header)
+        && header.Sequence < sequence;
 
     private static FileBytes Damaged(FileBytes original, Random random, byte[] other)
     {

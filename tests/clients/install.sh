@@ -13,11 +13,11 @@ as_root() {
 missing=""
 command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
-# Debian's interpreter, not another one that may come first on the PATH.
-/usr/bin/python3 -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
-/usr/bin/python3 -c 'import google.protobuf' 2>/dev/null || missing="$missing python3-protobuf"
-/usr/bin/python3 -c 'import grpc_tools.protoc' 2>/dev/null || missing="$missing python3-grpc-tools"
-/usr/bin/python3 -c 'import redis' 2>/dev/null || missing="$missing python3-redis"
+# Debian's interpreter, not another one that may come first on the PATH; and its packages, not the folders here that have such a name (-I).
+/usr/bin/python3 -I -c 'import grpc' 2>/dev/null || missing="$missing python3-grpcio"
+/usr/bin/python3 -I -c 'import google.protobuf' 2>/dev/null || missing="$missing python3-protobuf"
+/usr/bin/python3 -I -c 'import grpc_tools.protoc' 2>/dev/null || missing="$missing python3-grpc-tools"
+/usr/bin/python3 -I -c 'import redis' 2>/dev/null || missing="$missing python3-redis"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v redis-cli >/dev/null 2>&1 || missing="$missing redis-tools"
 # The codecs of compressed tables, and the transport between nodes.

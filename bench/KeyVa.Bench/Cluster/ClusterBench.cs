@@ -5,11 +5,12 @@ namespace KeyVa.Bench.Cluster;
 
 /// <summary>
 /// Replicated puts and linearizable gets: three nodes of KeyVa beside three of etcd on the same loopback and disk, through each one's gRPC, the same harness for both; and KeyVa's single node beside
-/// its cluster. Clients ask the leader. Targets take turns in every round.
+/// its cluster. Clients ask the leader. Targets take turns in every round. A cluster that reads by lease can be asked for beside the others (keyva-lease); etcd's gets are by read index, as are those of keyva-cluster.
 /// </summary>
 internal sealed class ClusterBench(BenchOptions options)
 {
     private const string Cluster = "keyva-cluster";
+    private const string Lease = "keyva-lease";
     private const string Etcd = "etcd";
     private const string Alone = "keyva-alone";
     private const int Keys = 10_000;
@@ -27,6 +28,7 @@ internal sealed class ClusterBench(BenchOptions options)
             section.Targets.Add((name, name switch
             {
                 Cluster => "three nodes of KeyVa, lsm engine, durability always",
+                Lease => "three nodes of KeyVa as before with lease-reads on: gets do not ask the followers",
                 Etcd => "three nodes of etcd, its defaults",
                 Alone => "one node of KeyVa without a cluster, lsm engine, durability always",
                 _ => throw new UsageException($"no replicated store is called '{name}'"),
@@ -43,7 +45,7 @@ internal sealed class ClusterBench(BenchOptions options)
             {
                 string place = Path.Combine(folder.Path, name);
                 Directory.CreateDirectory(place);
-                targets.Add((name, name == Etcd ? new EtcdNodes(place) : new KeyVaNodes(place, name == Alone ? 1 : 3)));
+                targets.Add((name, name == Etcd ? new EtcdNodes(place) : new KeyVaNodes(place, name == Alone ? 1 : 3, name == Lease ? ["--lease-reads", "true"] : [])));
             }
 
             MeasureAsync(section, targets).GetAwaiter().GetResult();

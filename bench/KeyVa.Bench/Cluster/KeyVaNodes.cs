@@ -96,17 +96,14 @@ internal sealed class KeyVaNodes : ReplicatedTarget
         return number - 1;
     }
 
-    // AddNodeRequest { node = 1, peer = 2 }
-    /// <summary>Asks the leader to add a node; ends when it votes.</summary>
+    // AddNodeRequest { node = 1, peer = 2 }; ClusterChangeResponse { refused = 2 }: another node leads by now
+    /// <summary>Asks the leader to add a node, and who leads instead if it has changed; ends when it votes.</summary>
     public async Task AddMemberAsync(UnaryLoad calls, int leader, int node)
     {
-        byte[] peer = System.Text.Encoding.ASCII.GetBytes($"127.0.0.1:{_nodes[node].Peer}");
-        (byte[]? answer, string status) = await calls.CallAsync(
-            new Uri($"http://127.0.0.1:{_nodes[leader].Control}/keyva.v1.ControlPlane/AddNode"),
-            UnaryLoad.Frame([.. ProtoBytes.Field(1, (byte)(node + 1)), .. ProtoBytes.Field(2, peer)]));
-        if (answer is null)
+        while (!await TryAddMemberAsync(calls, leader, node))
         {
-            throw new InvalidOperationException($"adding a node ended with gRPC status {status}");
+            await FindLeaderAsync();
+            leader = Running.Single(one => DataOf(one) == Leader);
         }
     }
 
@@ -162,6 +159,15 @@ internal sealed class KeyVaNodes : ReplicatedTarget
         }
 
         return null;
+    }
+
+    private async Task<bool> TryAddMemberAsync(UnaryLoad calls, int leader, int node)
+    {
+        byte[] peer = System.Text.Encoding.ASCII.GetBytes($"127.0.0.1:{_nodes[node].Peer}");
+        (byte[]? answer, string status) = await calls.CallAsync(
+            new Uri($"http://127.0.0.1:{_nodes[leader].Control}/keyva.v1.ControlPlane/AddNode"),
+            UnaryLoad.Frame([.. ProtoBytes.Field(1, (byte)(node + 1)), .. ProtoBytes.Field(2, peer)]));
+        return answer is null ? throw new InvalidOperationException($"adding a node ended with gRPC status {status}") : ProtoBytes.NumberAt(answer, 2) == 0;
     }
 
     private Uri StatusOf(int node) => new($"http://127.0.0.1:{_nodes[node].Control}/keyva.v1.ControlPlane/ClusterStatus");

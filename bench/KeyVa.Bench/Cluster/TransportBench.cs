@@ -159,6 +159,10 @@ internal sealed class TransportBench(BenchOptions options)
             }
         }
 
+        public void Delivered(bool lendsThread)
+        {
+        }
+
         public void PeerUp(ulong peer) => _up.Signal();
 
         public void PeerDown(ulong peer)

@@ -10,24 +10,49 @@ namespace KeyVa.Bench.Front;
 /// each a framed GetRequest with one key. Written out here and not taken from KeyVa's client, so that both servers meet the
 /// very same bytes. Any answer that is not a whole frame with status 0 fails the run.
 /// </summary>
-internal static class GrpcLoad
+internal sealed class GrpcLoad : ISliceLoad
 {
     private const int FrameHeaderBytes = 5;
 
     private static readonly MediaTypeHeaderValue GrpcType = new("application/grpc");
 
-    public static async Task<Sample> RunAsync(int port, int underWay, double seconds, string? authorization = null)
-    {
-        using SocketsHttpHandler handler = new() { EnableMultipleHttp2Connections = false, UseProxy = false, UseCookies = false };
-        using HttpMessageInvoker client = new(handler);
-        Uri uri = new($"http://127.0.0.1:{port}/keyva.v1.DataPlane/Get");
-        byte[][] frames = [.. Enumerable.Range(0, FrontRecords.Asked).Select(i => Frame(FrontRecords.Key(i * (FrontRecords.Count / FrontRecords.Asked))))];
-        await CallAsync(client, uri, frames[0], new byte[1024], authorization);
+    private readonly SocketsHttpHandler _handler = new() { EnableMultipleHttp2Connections = false, UseProxy = false, UseCookies = false };
+    private readonly HttpMessageInvoker _client;
+    private readonly Uri _uri;
+    private readonly byte[][] _frames = [.. Enumerable.Range(0, FrontRecords.Asked).Select(i => Frame(FrontRecords.Key(i * (FrontRecords.Count / FrontRecords.Asked))))];
+    private readonly int _underWay;
+    private readonly string? _authorization;
 
+    /// <summary>One connection, for as long as this lives.</summary>
+    public GrpcLoad(int port, int underWay, string? authorization = null)
+    {
+        _client = new HttpMessageInvoker(_handler);
+        _uri = new Uri($"http://127.0.0.1:{port}/keyva.v1.DataPlane/Get");
+        _underWay = underWay;
+        _authorization = authorization;
+    }
+
+    public static async Task<Sample> RunAsync(int port, int underWay, double seconds)
+    {
+        using GrpcLoad load = new(port, underWay);
+        await CallAsync(load._client, load._uri, load._frames[0], new byte[1024], null);
+        return await load.RunAsync(seconds);
+    }
+
+    public long Run(TimeSpan slice) => RunAsync(slice.TotalSeconds).GetAwaiter().GetResult().Operations;
+
+    public void Dispose()
+    {
+        _client.Dispose();
+        _handler.Dispose();
+    }
+
+    private async Task<Sample> RunAsync(double seconds)
+    {
         long allocated = GC.GetTotalAllocatedBytes(precise: true);
         long begun = Stopwatch.GetTimestamp();
         long end = begun + (long)(seconds * Stopwatch.Frequency);
-        Histogram[] latencies = await Task.WhenAll(Enumerable.Range(0, underWay).Select(i => Task.Run(() => CallUntilAsync(client, uri, frames, i, end, authorization))));
+        Histogram[] latencies = await Task.WhenAll(Enumerable.Range(0, _underWay).Select(i => Task.Run(() => CallUntilAsync(_client, _uri, _frames, i, end, _authorization))));
         double elapsed = Stopwatch.GetElapsedTime(begun).TotalSeconds;
         allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
 

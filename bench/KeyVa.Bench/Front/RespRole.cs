@@ -7,16 +7,13 @@ namespace KeyVa.Bench.Front;
 /// <summary>The child process that serves the Redis protocol.</summary>
 internal static class RespRole
 {
-    /// <summary>The mode that serves with telemetry switched off, which no user can: to measure what it costs.</summary>
-    public const string Unobserved = "volatile-unobserved";
-
     /// <param name="directory">The data folder.</param>
     /// <param name="port">Where Redis clients are listened for.</param>
-    /// <param name="mode">volatile, volatile-unobserved, interval, always (memory engine) or lsm (with interval).</param>
+    /// <param name="mode">volatile, interval, always (memory engine) or lsm (with interval).</param>
     public static async Task RunAsync(string directory, int port, string mode)
     {
         IPEndPoint any = new(IPAddress.Loopback, 0);
-        bool isVolatile = mode is "volatile" or Unobserved;
+        bool isVolatile = mode == "volatile";
         await using KeyVaServer server = await KeyVaServer.StartAsync(new ServerOptions
         {
             Data = directory,
@@ -28,7 +25,6 @@ internal static class RespRole
                 SyncInterval = TimeSpan.FromSeconds(1),
                 WatchHistoryAlways = !isVolatile,
             },
-            Telemetry = new TelemetryOptions { IsObserved = mode != Unobserved },
             RestListen = any,
             GrpcListen = any,
             ControlListen = any,

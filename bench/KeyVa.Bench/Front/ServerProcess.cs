@@ -52,12 +52,24 @@ internal sealed class ServerProcess : IDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    /// <summary>In the child: reports readiness and waits for the end of its input.</summary>
-    public static async Task ServeUntilInputEndsAsync()
+    /// <summary>In the child: reports readiness, does what it is told line by line, and waits for the end of its input.</summary>
+    public static async Task ServeUntilInputEndsAsync(Action<string>? told = null)
     {
         Console.Out.WriteLine(Ready);
-        while (await Console.In.ReadLineAsync() is not null)
+        while (await Console.In.ReadLineAsync() is { } line)
         {
+            told?.Invoke(line);
+            Console.Out.WriteLine(line);
+        }
+    }
+
+    /// <summary>Tells the child something, and returns when it is done.</summary>
+    public void Tell(string line)
+    {
+        _process.StandardInput.WriteLine(line);
+        if (ReadLine() != line)
+        {
+            throw new InvalidOperationException($"the child did not do what it was told: '{line}'");
         }
     }
 

@@ -22,10 +22,10 @@ internal static partial class Wrk
         end
         """);
 
-    public static Sample Run(string folder, int port, int connections, double seconds, string? authorization = null)
+    public static Sample Run(string folder, int port, int connections, double seconds)
     {
         string script = Path.Combine(folder, "get.lua");
-        File.WriteAllText(script, authorization is null ? Script : $"wrk.headers[\"Authorization\"] = \"{authorization}\"\n" + Script);
+        File.WriteAllText(script, Script);
         ProcessStartInfo start = new("wrk") { RedirectStandardOutput = true };
         string[] arguments =
         [

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
-using System.Globalization;
+using System.Diagnostics.CodeAnalysis;
+using KeyVa.Cluster.Changes;
+using KeyVa.Cluster.Commits;
 using KeyVa.Cluster.Transport;
 using KeyVa.Cluster.Wire;
 using KeyVa.Log;
@@ -21,46 +23,102 @@ namespace KeyVa.Cluster.Driver;
 /// </remarks>
 internal sealed class ClusterDriver : IReplication, ITransportReceiver
 {
+    /// <summary>
+    /// Bytes of frames in one turn, and the rest of the last one: what they bring is on its way to the disk before more is looked at, in records of the journal that do not grow with
+    /// what a leader sends at once.
+    /// </summary>
+    private const long TurnBytes = 2 << 20;
+
+    /// <summary>With more reads and groups of this node's callers unanswered, it pays to let some more come together before the loop looks.</summary>
+    private const int MostForLending = 2;
+
+    /// <summary>As <see cref="MostForLending"/>, of bytes that peers sent.</summary>
+    private const int MostBytesForLending = 16 << 10;
+
     private readonly DriverOptions _options;
     private readonly ITransport _transport;
     private readonly Func<long> _clock;
     private readonly Inbox _inbox;
+    private readonly Func<bool>? _tryRun;
     private readonly Action<Journal, ReplicaRecord> _write;
     private readonly ulong _life;
+    private readonly CommitTraffic _commits;
 
-    // While opening, then the loop's; the map itself does not change once the store is open.
+    // While opening, then the loop's.
     private readonly Dictionary<long, RecoveredLog> _recovered = [];
-    private readonly Dictionary<long, Replica> _replicas = [];
     private Journal? _journal;
+    private PartitionRegistry? _registry;
     private SnapshotTraffic? _snapshots;
 
+    // Read by any thread; the loop puts another in its place when partitions are learned of.
+    private Dictionary<long, Replica> _replicas = [];
+
     // The loop's.
+    private readonly HashSet<long> _strangers = [];
     private readonly Dictionary<long, FrameWriter> _frames = [];
-    private readonly Dictionary<long, (ulong Life, ulong Number)> _newest = [];
+    private readonly Dictionary<long, PeerLives> _lives = [];
+    private readonly SilentGroups _silent;
+    private readonly Action<long> _giveSign;
     private readonly HashSet<Replica> _busy = [];
     private readonly List<(long At, Replica Replica, Action<Replica> Action)> _later = [];
+
+    // How many of this node's callers' requests were unanswered lately: it grows at once, and shrinks by an eighth in each run.
+    private int _crowd;
+
+    // Written by the loop, read by anybody.
+    private volatile bool _isLendable = true;
 
     // Shared: partitions whose writers have something queued.
     private readonly ConcurrentDictionary<long, bool> _woken = new();
     private long _lastNumber;
+
     private volatile bool _isStopping;
 
     /// <summary>
     /// <paramref name="clock"/>: milliseconds, never falling. <paramref name="signal"/>: <see cref="Run"/> is to be called soon; any thread.
-    /// <paramref name="write"/>: how a record gets into the journal; null: by <see cref="Journal.Enqueue"/>.
+    /// <paramref name="write"/>: how a record gets into the journal; null: by <see cref="Journal.Enqueue"/>. <paramref name="tryRun"/>: calls <see cref="Run"/> on the calling thread, if nobody else
+    /// runs it; null: nobody lends its thread.
     /// </summary>
-    public ClusterDriver(DriverOptions options, ITransport transport, Func<long> clock, Action signal, Action<Journal, ReplicaRecord>? write = null)
+    public ClusterDriver(
+        DriverOptions options,
+        ITransport transport,
+        Func<long> clock,
+        Action signal,
+        Action<Journal, ReplicaRecord>? write = null,
+        Func<bool>? tryRun = null)
     {
+        _tryRun = tryRun;
         _options = options;
         _transport = transport;
         _clock = clock;
         _inbox = new Inbox(options.MaxInboxBytes, signal);
         _write = write ?? (static (journal, record) => journal.Enqueue(record));
         _life = options.Seed;
+        _silent = new SilentGroups(options);
+        _giveSign = peer => Flush(peer, Frame(peer));
         _lastNumber = (long)(options.Seed >> 2);
+        _commits = new CommitTraffic(this);
+        Changes = new ChangeTraffic(this);
     }
 
     public DriverOptions Options => _options;
+
+    public long Now => _clock();
+
+    /// <summary>Commits over several partitions.</summary>
+    public CommitTraffic Commits => _commits;
+
+    /// <summary>Who leads the partitions; any thread.</summary>
+    public Leaders Leaders { get; } = new();
+
+    /// <summary>Changes of the partitions' members.</summary>
+    public ChangeTraffic Changes { get; }
+
+    /// <summary>Hears of layouts that peers send, and whether they answer this node's, on the loop.</summary>
+    public Action<long, ReadOnlyMemory<byte>, bool>? LayoutReceived { get; set; }
+
+    /// <summary>Hears of peers that speak of partitions while this node has none, on the loop.</summary>
+    public Action<long>? LayoutMissed { get; set; }
 
     /// <summary>Hears of books that peers send, on the loop.</summary>
     public Action<ReadOnlyMemory<byte>>? BookReceived { get; set; }
@@ -71,8 +129,17 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     /// <summary>Hears of peers that can be reached from now on, on the loop.</summary>
     public Action<long>? PeerCameUp { get; set; }
 
-    /// <summary>The groups, by partition; fixed once the store is open. Their state is the loop's: ask by <see cref="Post(long, Action{Replica, long})"/>.</summary>
-    public IReadOnlyDictionary<long, Replica> Replicas => _replicas;
+    /// <summary>
+    /// The groups, by partition; a node that joins has none until it is told of them, and then all, before the partitions can be found. Their state is the loop's: ask by
+    /// <see cref="Post(long, Action{Replica, long})"/>.
+    /// </summary>
+    public IReadOnlyDictionary<long, Replica> Replicas => Volatile.Read(ref _replicas);
+
+    /// <summary>Whether this node has any partition, its own volatile ones too.</summary>
+    public bool HasPartitions => _registry!.Map.Partitions.Length > 0;
+
+    /// <summary>The partitions as this node has them.</summary>
+    public PartitionLayout Layout => PartitionLayout.Of(_registry!.Catalog);
 
     /// <summary>What the groups write to; for a simulation, which waits for its thread.</summary>
     internal Journal? Journal => _journal;
@@ -102,25 +169,44 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     void IReplication.Opened(PartitionRegistry registry, StoreContext context, Journal journal)
     {
         _journal = journal;
-        Check(registry, context);
+        _registry = registry;
+        _commits.Oracle = context.Oracle;
+        GroupOpening.Check(registry, context);
         _snapshots = new SnapshotTraffic(this, _transport, context, registry);
         _transport.Snapshots.SetReceiver(_snapshots);
-        var opened = new List<(Partition Partition, HardState State, SnapshotMetadata Stand, IReadOnlyList<Entry> Entries)>();
+        var opened = new List<(Partition Partition, GroupOpening Group)>();
         foreach (Partition partition in registry.Map.Partitions)
         {
             if (!partition.Definition.IsVolatile)
             {
-                opened.Add(Open(partition, journal));
+                opened.Add((partition, GroupOpening.Open(_options, partition, _recovered.GetValueOrDefault(partition.Id), journal)));
             }
         }
 
         // Only now: a store that cannot be opened is closed without the loop.
-        foreach ((Partition partition, HardState state, SnapshotMetadata stand, IReadOnlyList<Entry> entries) in opened)
+        foreach ((Partition partition, GroupOpening group) in opened)
         {
-            _replicas[partition.Id] = new Replica(this, _options, partition.Writer.Replicate(this), state, stand, entries, _clock());
+            _replicas[partition.Id] = NewReplica(partition, group);
         }
 
         _recovered.Clear();
+    }
+
+    Task<WriteResult> IReplication.CommitAsync(CommandBuilder command, IReadOnlyList<CommitPart> parts) => _commits.CommitAsync(command, parts);
+
+    Task<WriteResult> IReplication.ReachAsync(long partition, long version) => _commits.ReachAsync(partition, version);
+
+    Task<int> IReplication.CountVotersAsync(long partition)
+    {
+        if (_isStopping)
+        {
+            // The loop may have ended.
+            return Task.FromResult(0);
+        }
+
+        var counted = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() => counted.SetResult(_replicas.TryGetValue(partition, out Replica? replica) ? replica.Group.Membership.Voters.Length : 0));
+        return counted.Task;
     }
 
     void IReplication.Wake(long partition)
@@ -140,16 +226,16 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     void ITransportReceiver.Received(ulong peer, ReadOnlySpan<byte> frame) => _inbox.AddFrame((long)peer, frame);
 
-    void ITransportReceiver.PeerUp(ulong peer) => Post(() => PeerCameUp?.Invoke((long)peer));
+    // While much comes, who receives and who takes it in are better two threads.
+    void ITransportReceiver.Delivered(bool lendsThread) => Look(lendsThread && _inbox.FrameBytes <= MostBytesForLending);
 
-    void ITransportReceiver.PeerDown(ulong peer) => Post(() =>
+    void ITransportReceiver.PeerUp(ulong peer) => Post(() =>
     {
-        foreach (Replica replica in _replicas.Values)
-        {
-            replica.PeerDown((long)peer, _clock());
-            _busy.Add(replica);
-        }
+        PeerCameUp?.Invoke((long)peer);
+        _silent.Wake((long)peer, _clock(), _busy);
     });
+
+    void ITransportReceiver.PeerDown(ulong peer) => Post(() => _silent.Wake((long)peer, _clock(), _busy));
 
     /// <summary>Has something done on the loop; any thread.</summary>
     public void Post(Action action) => _inbox.AddAction(action);
@@ -164,21 +250,83 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
     });
 
-    /// <summary>
-    /// Tells a waiter when everything that was committed anywhere before this call is applied here, in one partition; any thread.
-    /// </summary>
-    public void Read(long partition, IReadWaiter waiter) => Post(() =>
+    /// <summary>The loop's: a replica that is asked for something, and is driven behind it.</summary>
+    public bool TryUse(long partition, [NotNullWhen(true)] out Replica? replica)
     {
-        if (_replicas.TryGetValue(partition, out Replica? replica) && !_isStopping)
+        if (!_replicas.TryGetValue(partition, out replica))
         {
-            replica.Read(waiter, _clock());
-            _busy.Add(replica);
+            return false;
+        }
+
+        _busy.Add(replica);
+        return true;
+    }
+
+    /// <summary>
+    /// The loop's: makes partitions that other nodes have this node's too; it has none yet, and gets their state from whoever leads them. Throws
+    /// <see cref="StoreException"/> where the disk does not take them: then there are none as before.
+    /// </summary>
+    public void Learn(PartitionLayout layout) => _registry!.Learn(
+        layout.Partitions,
+        layout.NextId,
+        begin: partition => GroupOpening.Join(partition.Id, _journal!),
+        join: partitions =>
+        {
+            Dictionary<long, Replica> replicas = new(_replicas);
+            foreach (Partition partition in partitions)
+            {
+                replicas[partition.Id] = NewReplica(partition, GroupOpening.Joined);
+                _busy.Add(replicas[partition.Id]);
+            }
+
+            Volatile.Write(ref _replicas, replicas);
+        });
+
+    /// <summary>The loop's: whether a peer has other partitions under the same numbers: then nothing that it says of them is of any use.</summary>
+    public void SetStranger(long peer, bool isStranger)
+    {
+        if (isStranger)
+        {
+            _strangers.Add(peer);
         }
         else
         {
-            waiter.Complete(Status.Unavailable);
+            _strangers.Remove(peer);
         }
-    });
+    }
+
+    /// <summary>
+    /// Tells a waiter when everything that was committed anywhere before this call is applied here, in one partition; any thread. <paramref name="lendsThread"/>: the calling one holds no
+    /// lock, and may run the loop.
+    /// </summary>
+    public void Read(long partition, IReadWaiter waiter, bool lendsThread)
+    {
+        _inbox.AddQuietly(() =>
+        {
+            if (_replicas.TryGetValue(partition, out Replica? replica) && !_isStopping)
+            {
+                replica.Read(waiter, _clock());
+                _busy.Add(replica);
+            }
+            else
+            {
+                waiter.Complete(Status.Unavailable);
+            }
+        });
+        Look(lendsThread);
+    }
+
+    /// <summary>
+    /// Has the loop look at what was added: on this thread, if it may be had, nobody else runs the loop and few wait. Where many do, a change of threads costs little, and what comes meanwhile shares a
+    /// round.
+    /// </summary>
+    private void Look(bool lendsThread)
+    {
+        if (!lendsThread || !_isLendable || _tryRun?.Invoke() != true)
+        {
+            _inbox.Signal();
+        }
+    }
 
     /// <summary>
     /// Does everything that there is to do, and returns when to come again at the latest, if nothing is signalled before.
@@ -186,10 +334,13 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     public long Run()
     {
         _inbox.Open();
-        long now = _clock();
-        while (_inbox.TryTake(out Inbox.Input input))
+        long bytes = 0;
+        while (bytes < TurnBytes && _inbox.TryTake(out Inbox.Input input))
         {
-            Take(input, now);
+            bytes += input.Frame?.Length ?? 0;
+
+            // Read when the input is in hand: a process that was stopped a moment ago must not take it for one of before (leases).
+            Take(input, _clock());
         }
 
         foreach ((long partition, _) in _woken)
@@ -200,7 +351,9 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             }
         }
 
-        return _isStopping ? Serve(now) : Drive(now);
+        long now = _clock();
+        long next = _isStopping ? Serve(now) : Drive(now);
+        return bytes < TurnBytes ? next : now;
     }
 
     /// <summary>
@@ -223,6 +376,8 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         {
             replica.EndRequests();
         }
+
+        _commits.End();
     }
 
     /// <summary>The loop's: has something done with a replica in so many milliseconds, and the replica driven behind it.</summary>
@@ -281,6 +436,14 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
     }
 
+    /// <summary>The loop's: sends a peer one more item, as the last of its frame, at once; false: it could not be sent.</summary>
+    public bool SendLast(long peer, Action<FrameWriter> add)
+    {
+        FrameWriter frame = Frame(peer);
+        add(frame);
+        return Flush(peer, frame);
+    }
+
     public void Refuse(long peer, long partition, in FrameItem forward, ForwardRefusal reason, long leader) =>
         Frame(peer).AddRefused(partition, forward.Term, forward.Group, reason, leader);
 
@@ -291,86 +454,17 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     public ReplicatedWriter Install(long partition, string directory, byte[] head)
     {
         Installing?.Invoke();
-        return _snapshots!.Install(partition, directory, head);
+        ReplicatedWriter writer = _snapshots!.Install(partition, directory, head);
+        if (_options.Has(DriverDefects.InstallsWithoutSettings) && writer.Engine.Settings.TrySet("acknowledgement"u8, "default"u8))
+        {
+            writer.Engine.Settings.Publish();
+        }
+
+        return writer;
     }
 
-    private static void Check(PartitionRegistry registry, StoreContext context)
-    {
-        if (context.Options.Durability != Durability.Always)
-        {
-            throw new StoreException("a node of a cluster syncs before it acknowledges: set durability to always, or leave it out");
-        }
-
-        if (registry.Indexes.Count > 0)
-        {
-            throw new StoreException($"the store has secondary indexes ('{registry.Indexes[0].Definition.Name}'), which are not possible in a cluster yet; drop them first");
-        }
-    }
-
-    private (Partition Partition, HardState State, SnapshotMetadata Stand, IReadOnlyList<Entry> Entries) Open(Partition partition, Journal journal)
-    {
-        RecoveredLog? log = _recovered.GetValueOrDefault(partition.Id);
-        HardState state;
-        SnapshotMetadata stand;
-        IReadOnlyList<Entry> entries = [];
-        SnapshotMetadata? installed = SnapshotMeta.Read(partition.Engine.Context.FileSystem, partition.Engine.Context.Directory, _options.Cluster);
-        if (installed is not null && (log?.Base is null || log.Base.Index < installed.Index))
-        {
-            // Its files took the place of the others, and then the process ended before the log could say so.
-            (state, stand) = (log?.State ?? default, installed);
-            WriteFirst(partition.Id, state, stand, journal);
-        }
-        else if (log is not null)
-        {
-            log.Finish();
-            (state, stand, entries) = (log.State!.Value, log.Base!, log.Entries);
-            long last = entries.Count > 0 ? entries[^1].Index : stand.Index;
-            long applied = partition.Engine.AppliedIndex;
-            if (applied > last || (applied < stand.Index && stand.Index > SnapshotMetadata.InitialIndex))
-            {
-                throw new CorruptionException(partition.Engine.Context.Directory, 0, string.Create(CultureInfo.InvariantCulture, $"the partition's files end at index {applied}, its replicated log is from {stand.Index} to {last}: files are missing; remove this node from its cluster and add it again with an empty folder"));
-            }
-        }
-        else
-        {
-            (state, stand) = (default, Begin(partition));
-            WriteFirst(partition.Id, state, stand, journal);
-        }
-
-        return (partition, state, stand, entries);
-    }
-
-    /// <summary>What a group begins with: its first members alike, one that joins with nothing, a store that was alone with all that it holds.</summary>
-    private SnapshotMetadata Begin(Partition partition)
-    {
-        long applied = partition.Engine.AppliedIndex;
-        if (_options.FirstVoters.Count == 0)
-        {
-            return applied == 0
-                ? SnapshotMetadata.None
-                : throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"partition {partition.Id} holds data of its own, which joining a cluster would replace; join with an empty folder"));
-        }
-
-        var members = new Membership(_options.FirstVoters);
-        if (applied == 0)
-        {
-            return SnapshotMetadata.Initial(members);
-        }
-
-        return _options.FirstVoters.Count == 1
-            ? new SnapshotMetadata(Math.Max(applied, SnapshotMetadata.InitialIndex), 1, members)
-            : throw new StoreException("this folder holds data, which the other first nodes do not have: begin the cluster with this node alone, and add the others to it");
-    }
-
-    private static void WriteFirst(long partition, HardState state, SnapshotMetadata stand, Journal journal)
-    {
-        var record = new ReplicaRecord(partition, static _ => { });
-        record.Fill(0, state, stand, []);
-        if (journal.Append(record) != AppendOutcome.Appended)
-        {
-            throw journal.Failure ?? new StoreException("the disk has no room for the beginning of a replicated partition");
-        }
-    }
+    private Replica NewReplica(Partition partition, GroupOpening group) =>
+        new(this, _options, partition.Writer.Replicate(this), group.State, group.Base, group.Entries, _clock());
 
     private void Take(in Inbox.Input input, long now)
     {
@@ -400,37 +494,63 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             return;
         }
 
-        (ulong life, ulong newest) = _newest.GetValueOrDefault(peer);
-        bool isNewest = life != reader.Life || reader.Number > newest || _options.Has(DriverDefects.TakesForwardsTwice);
-        if (isNewest)
+        _silent.Heard(peer, now);
+        if (!_lives.TryGetValue(peer, out PeerLives? lives))
         {
-            _newest[peer] = (reader.Life, reader.Number);
+            _lives[peer] = lives = new PeerLives();
+        }
+
+        bool isNew = lives.Take(reader.Life, reader.Number, out bool beganAnew) || _options.Has(DriverDefects.TakesForwardsTwice);
+        if (beganAnew)
+        {
+            // It leads nothing any more; or it was not heard of yet.
+            _silent.Wake(peer, now, _busy);
         }
 
         while (reader.TryRead(out FrameItem item))
         {
-            TakeItem(peer, item, isNewest, now);
+            TakeItem(peer, item, isNew, now);
         }
 
         BadFrames += reader.IsIntact ? 0 : 1;
     }
 
-    private void TakeItem(long peer, in FrameItem item, bool isNewest, long now)
+    private void TakeItem(long peer, in FrameItem item, bool isNew, long now)
     {
-        if (item.Kind == FrameFormat.Book)
+        switch (item.Kind)
         {
-            BookReceived?.Invoke(item.Bytes);
+            case FrameFormat.Book:
+                BookReceived?.Invoke(item.Bytes);
+                return;
+            case FrameFormat.Layout:
+                LayoutReceived?.Invoke(peer, item.Bytes, item.IsAnswer);
+                return;
+            case FrameFormat.Change:
+                Changes.Asked(peer, item);
+                return;
+            case FrameFormat.Changed:
+                Changes.Answered(peer, item);
+                return;
         }
 
-        if (!_replicas.TryGetValue(item.Partition, out Replica? replica))
+        if (_strangers.Contains(peer))
         {
             return;
         }
 
-        _busy.Add(replica);
+        if (!TryUse(item.Partition, out Replica? replica))
+        {
+            if (LayoutMissed is { } missed && !HasPartitions)
+            {
+                missed(peer);
+            }
+
+            return;
+        }
+
         switch (item.Kind)
         {
-            case FrameFormat.Forward when isNewest:
+            case FrameFormat.Forward when isNew:
                 replica.Forwarded(peer, item, now);
                 break;
             case FrameFormat.Forward:
@@ -456,8 +576,11 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     private long Drive(long now)
     {
         long next = DoLater(now);
+        _silent.WakeForLost(now, _busy);
+        int unanswered = 0;
         foreach (Replica replica in _replicas.Values)
         {
+            unanswered += replica.Unanswered;
             if (now >= replica.WakeAt)
             {
                 replica.Tick(now);
@@ -467,14 +590,18 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             if (_busy.Contains(replica))
             {
                 replica.Drive(now);
+                _silent.Follow(replica);
+                Leaders.Note(replica);
             }
 
             next = Math.Min(next, replica.WakeAt);
         }
 
+        _crowd = Math.Max(unanswered, _crowd - ((_crowd + 7) / 8));
+        _isLendable = _crowd <= MostForLending;
         _busy.Clear();
         FlushAll();
-        return next;
+        return Math.Min(Math.Min(next, _commits.Run(now)), _silent.GiveSigns(now, _giveSign));
     }
 
     /// <summary>Does what was put off and is due; when the next of it is.</summary>
@@ -539,9 +666,11 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
     }
 
-    private void Flush(long peer, FrameWriter frame)
+    private bool Flush(long peer, FrameWriter frame)
     {
-        if (!_transport.TrySend((ulong)peer, frame.Written))
+        _silent.Told(peer, _clock());
+        bool isSent = _transport.TrySend((ulong)peer, frame.Written);
+        if (!isSent)
         {
             foreach (Replica replica in _replicas.Values)
             {
@@ -551,5 +680,6 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
 
         frame.Clear();
+        return isSent;
     }
 }

@@ -1,11 +1,12 @@
 using System.Buffers.Binary;
+using KeyVa.Partitions;
 
 namespace KeyVa.Cluster.Driver;
 
 /// <summary>
 /// The data of an entry that holds commands (docs/format.md, Replicated partitions), little-endian:
 /// <code>
-///   format   1 byte   1
+///   format   1 byte   1; 2 if the payload's format is above 6: builds that do not know those look at no more than this byte, and refuse the entry
 ///   node     8 bytes  whose callers wait for it
 ///   group    8 bytes  a number that this node gives once
 ///   payload           of a group, as in the record of a partition that is not replicated (GroupEntry)
@@ -17,10 +18,12 @@ internal static class CommandEntry
     public const int HeadBytes = 17;
 
     private const byte Format = 1;
+    private const byte FormatOfLaterPayloads = 2;
 
+    /// <summary>In front of a payload that is there already.</summary>
     public static void WriteHead(Span<byte> data, long node, long group)
     {
-        data[0] = Format;
+        data[0] = data.Length > HeadBytes && (data[HeadBytes] & GroupEntry.FormatMask) > GroupEntry.CommitFormat ? FormatOfLaterPayloads : Format;
         BinaryPrimitives.WriteInt64LittleEndian(data[1..], node);
         BinaryPrimitives.WriteInt64LittleEndian(data[9..], group);
     }
@@ -30,7 +33,7 @@ internal static class CommandEntry
     {
         node = group = 0;
         payload = default;
-        if (data.Length < HeadBytes || data[0] != Format)
+        if (data.Length < HeadBytes || data[0] is not (Format or FormatOfLaterPayloads))
         {
             return false;
         }

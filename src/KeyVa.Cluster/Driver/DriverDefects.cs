@@ -56,4 +56,22 @@ internal enum DriverDefects
 
     /// <summary>An entry that could not be applied, since what it depends on cannot be read, is passed over.</summary>
     PassesOverDamage = 32768,
+
+    /// <summary>A silent group does not wake when its leader's node gives no sign of life any more.</summary>
+    IgnoresLostNodes = 65536,
+
+    /// <summary>The other partitions are told to finish a commit before the first has decided.</summary>
+    FinishesUndecided = 131072,
+
+    /// <summary>What is prepared is dropped where the first partition shows no decision, and that is not written down there: a late decision finds nothing in its way.</summary>
+    DropsWithoutDecision = 262144,
+
+    /// <summary>What is prepared is not in the snapshots that take a partition's place.</summary>
+    InstallsWithoutPrepared = 524288,
+
+    /// <summary>What is prepared is forgotten by a node that begins to lead.</summary>
+    ForgetsPreparedWhenElected = 1048576,
+
+    /// <summary>The partition's own settings are not in the snapshots that take its place.</summary>
+    InstallsWithoutSettings = 2097152,
 }

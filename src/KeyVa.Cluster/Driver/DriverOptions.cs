@@ -18,8 +18,23 @@ internal sealed record DriverOptions
 
     public long HeartbeatInterval { get; init; } = 100;
 
+    /// <summary>Whether this node reads by lease where it leads, and promises other leaders what theirs need (docs/replication.md, Leases).</summary>
+    public bool LeaseReads { get; init; }
+
+    /// <summary>How much faster one node's clock may go than another's, in percent.</summary>
+    public int MaxClockDriftPercent { get; init; } = 10;
+
+    /// <summary>The longest that this node may have promised in an earlier life to vote for nobody else.</summary>
+    public long PromisedBefore { get; init; }
+
+    /// <summary>Whether a group that this node leads falls silent when nobody has asked anything of it for an election timeout and nobody lacks anything.</summary>
+    public bool FallsSilent { get; init; } = true;
+
     /// <summary>How long a request waits for a leader, or for its entry to be applied.</summary>
     public long RequestTimeout { get; init; } = 10_000;
+
+    /// <summary>How long a commit over several partitions is left to its coordinator before those who lead the partitions end it.</summary>
+    public long InDoubtAfter => 2 * ElectionTimeout;
 
     /// <summary>Bytes of applied entries that stay in memory for followers that were away for a moment.</summary>
     public long RetainedBytes { get; init; } = 32 << 20;
@@ -44,12 +59,19 @@ internal sealed record DriverOptions
 
     internal bool Has(DriverDefects defect) => (Defects & defect) != 0;
 
+    /// <summary>How long followers where nobody waits may be left without word of what is committed; null: a twentieth of the heartbeat interval.</summary>
+    public long? CommitDelay { get; init; }
+
     internal RaftOptions ToRaft(long partition) => new()
     {
         Id = Node,
         Seed = unchecked(Seed + ((ulong)partition * 0x9e3779b97f4a7c15)),
         ElectionTimeout = ElectionTimeout,
         HeartbeatInterval = HeartbeatInterval,
+        CommitDelay = CommitDelay ?? (HeartbeatInterval / 20),
+        LeaseReads = LeaseReads,
+        MaxClockDriftPercent = MaxClockDriftPercent,
+        PromisedBefore = PromisedBefore,
         Defects = RaftDefects,
     };
 }

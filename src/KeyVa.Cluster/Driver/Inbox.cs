@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using KeyVa.Engines;
 
 namespace KeyVa.Cluster.Driver;
 
@@ -8,6 +9,9 @@ namespace KeyVa.Cluster.Driver;
 /// </summary>
 internal sealed class Inbox(long maxFrameBytes, Action signal)
 {
+    /// <summary>Frames of so many bytes are worth a call that has all their pages ready.</summary>
+    private const int PopulatedBytes = 256 << 10;
+
     private readonly ConcurrentQueue<Input> _inputs = new();
     private long _frameBytes;
     private int _isSignalled;
@@ -15,6 +19,10 @@ internal sealed class Inbox(long maxFrameBytes, Action signal)
     /// <summary>Frames that were dropped.</summary>
     public long Dropped { get; private set; }
 
+    /// <summary>Bytes of frames that nobody has taken yet.</summary>
+    public long FrameBytes => Volatile.Read(ref _frameBytes);
+
+    /// <summary>Adds a frame; whoever does so has the loop look, or signals, once it has added all that came.</summary>
     public void AddFrame(long peer, ReadOnlySpan<byte> frame)
     {
         // One alone always passes.
@@ -26,12 +34,15 @@ internal sealed class Inbox(long maxFrameBytes, Action signal)
         }
 
         Interlocked.Add(ref _frameBytes, frame.Length);
-        Add(new Input { Peer = peer, Frame = frame.ToArray() });
+        _inputs.Enqueue(new Input { Peer = peer, Frame = Copy(frame) });
     }
 
     public void AddRecord(ReplicaRecord record, Replica? owner) => Add(new Input { Record = record, Replica = owner });
 
     public void AddAction(Action action) => Add(new Input { Action = action });
+
+    /// <summary>Adds something to do; whoever does so has the loop look, or signals.</summary>
+    public void AddQuietly(Action action) => _inputs.Enqueue(new Input { Action = action });
 
     /// <summary>Wakes the loop without giving it anything here.</summary>
     public void Signal()
@@ -58,6 +69,19 @@ internal sealed class Inbox(long maxFrameBytes, Action signal)
         }
 
         return true;
+    }
+
+    /// <summary>Entries stay where their frame is for as long as the log has them, so a large frame is new memory as a rule.</summary>
+    private static byte[] Copy(ReadOnlySpan<byte> frame)
+    {
+        byte[] copy = GC.AllocateUninitializedArray<byte>(frame.Length);
+        if (copy.Length >= PopulatedBytes)
+        {
+            _ = NativePages.Populate(copy);
+        }
+
+        frame.CopyTo(copy);
+        return copy;
     }
 
     private void Add(in Input input)

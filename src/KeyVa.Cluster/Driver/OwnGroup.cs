@@ -10,6 +10,9 @@ internal sealed class OwnGroup(ReplicatedGroup requests, long number, long deadl
     /// <summary>Its place among this node's groups, in the order in which they came.</summary>
     public long Order { get; } = number;
 
+    /// <summary>A step that ends what others wait for: it does not wait behind those.</summary>
+    public bool IsUrgent { get; init; }
+
     /// <summary>
     /// What the group is called on all nodes, beside this node's number. Another for each time that it is handed over: a refusal that comes twice, or late, must not be taken
     /// for that of the next time.

@@ -9,22 +9,27 @@ namespace KeyVa.Cluster.Driver;
 internal sealed class OwnGroups(Func<long> nextNumber, long partition)
 {
     private readonly LinkedList<OwnGroup> _waiting = new();
+
+    // Of those that nobody has: steps of commits that others wait for, which come first.
+    private readonly LinkedList<OwnGroup> _urgent = new();
     private readonly Dictionary<long, OwnGroup> _underWay = [];
 
     /// <summary>Whether nobody has some of them.</summary>
-    public bool HasWaiting => _waiting.Count > 0;
+    public bool HasWaiting => _waiting.Count > 0 || _urgent.Count > 0;
 
     public bool HasUnderWay => _underWay.Count > 0;
 
-    /// <summary>The first that nobody has, or null.</summary>
-    public OwnGroup? FirstWaiting => _waiting.First?.Value;
+    public int Count => _waiting.Count + _urgent.Count + _underWay.Count;
 
-    public void Add(ReplicatedGroup requests, long deadline) => _waiting.AddLast(new OwnGroup(requests, nextNumber(), deadline));
+    /// <summary>The first that nobody has, or null.</summary>
+    public OwnGroup? FirstWaiting => (_urgent.First ?? _waiting.First)?.Value;
+
+    public void Add(ReplicatedGroup requests, long deadline, bool isUrgent = false) => ListOf(isUrgent).AddLast(new OwnGroup(requests, nextNumber(), deadline) { IsUrgent = isUrgent });
 
     /// <summary>One that nobody had is under way now. Others may have come before it since it was the first.</summary>
     public void Begin(OwnGroup own)
     {
-        _waiting.Remove(own);
+        ListOf(own.IsUrgent).Remove(own);
         _underWay[own.Number] = own;
     }
 
@@ -40,7 +45,8 @@ internal sealed class OwnGroups(Func<long> nextNumber, long partition)
     {
         _underWay.Remove(own.Number);
         own.Number = nextNumber();
-        LinkedListNode<OwnGroup>? behind = _waiting.First;
+        LinkedList<OwnGroup> waiting = ListOf(own.IsUrgent);
+        LinkedListNode<OwnGroup>? behind = waiting.First;
         while (behind is not null && behind.Value.Order < own.Order)
         {
             behind = behind.Next;
@@ -48,11 +54,11 @@ internal sealed class OwnGroups(Func<long> nextNumber, long partition)
 
         if (behind is null)
         {
-            _waiting.AddLast(own);
+            waiting.AddLast(own);
         }
         else
         {
-            _waiting.AddBefore(behind, own);
+            waiting.AddBefore(behind, own);
         }
     }
 
@@ -87,11 +93,8 @@ internal sealed class OwnGroups(Func<long> nextNumber, long partition)
     /// <summary>Tells the callers whose time is over what can be told.</summary>
     public void Expire(long now)
     {
-        while (_waiting.First is { } first && now >= first.Value.Deadline)
-        {
-            _waiting.RemoveFirst();
-            first.Value.Requests.Complete(ReplicaRefusals.Unavailable(partition));
-        }
+        Expire(_waiting, now);
+        Expire(_urgent, now);
 
         foreach (OwnGroup own in _underWay.Values)
         {
@@ -117,12 +120,19 @@ internal sealed class OwnGroups(Func<long> nextNumber, long partition)
     /// <summary>Ends all of them: the node stops.</summary>
     public void EndAll()
     {
-        foreach (OwnGroup own in _waiting)
-        {
-            own.Requests.Complete(ReplicaRefusals.Unavailable(partition));
-        }
-
-        _waiting.Clear();
+        Expire(_waiting, long.MaxValue);
+        Expire(_urgent, long.MaxValue);
         EndUnderWay();
+    }
+
+    private LinkedList<OwnGroup> ListOf(bool isUrgent) => isUrgent ? _urgent : _waiting;
+
+    private void Expire(LinkedList<OwnGroup> waiting, long now)
+    {
+        while (waiting.First is { } first && now >= first.Value.Deadline)
+        {
+            waiting.RemoveFirst();
+            first.Value.Requests.Complete(ReplicaRefusals.Unavailable(partition));
+        }
     }
 }

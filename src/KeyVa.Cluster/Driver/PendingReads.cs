@@ -21,6 +21,8 @@ internal sealed class PendingReads(long timeout, int capacity)
 
     public bool IsEmpty => _count == 0;
 
+    public int Count => _count;
+
     /// <summary>False if there are too many already.</summary>
     public bool TryAdd(IReadWaiter waiter, long now)
     {

@@ -1,5 +1,7 @@
 using System.Globalization;
+using KeyVa.Cluster.Commits;
 using KeyVa.Cluster.Wire;
+using KeyVa.Commits;
 using KeyVa.Log;
 using KeyVa.Raft;
 using KeyVa.Replication;
@@ -36,6 +38,8 @@ internal sealed class Replica
     // Requests of this node's callers.
     private readonly OwnGroups _own;
 
+    private readonly PreparedGate _gate = new();
+
     // What this node proposed and has not applied, in the log's order.
     private readonly Queue<long> _proposed = new();
 
@@ -47,7 +51,14 @@ internal sealed class Replica
     // A snapshot that has arrived and is being offered to the group.
     private (SnapshotMetadata Snapshot, string Directory, byte[] Head)? _arrived;
 
+    // When something was last asked of the group here, and whether it was silent when it was driven last.
+    private long _askedAt;
+    private bool _wasSilent;
+
     private long _appliedTerm;
+
+    // The newest term in which this node looked after reads as the leader.
+    private long _readsLedIn;
     private long _durableIndex;
     private long _retryAt;
     private long _writeAgainAt = long.MaxValue;
@@ -93,6 +104,12 @@ internal sealed class Replica
     /// <summary>Whether this node leads and may propose.</summary>
     public bool IsLeading => _group.Role == Role.Leader && (_appliedTerm == _group.Term || _options.Has(DriverDefects.LeadsUnprepared));
 
+    /// <summary>Whether the group is silent: no heartbeats come or go, and nobody waits for them.</summary>
+    public bool IsSilent => Failure is null && _group.IsQuiescent;
+
+    /// <summary>Reads and groups of this node's callers that are not answered yet.</summary>
+    public int Unanswered => _reads.Count + _own.Count;
+
     /// <summary>Until then nothing happens of its own accord; known once it was driven.</summary>
     public long WakeAt { get; private set; }
 
@@ -103,7 +120,7 @@ internal sealed class Replica
             return;
         }
 
-        if (now >= _group.NextDeadline)
+        if (now >= _group.NextDeadline && !TryFallSilent(now))
         {
             _group.Tick(now);
         }
@@ -119,6 +136,7 @@ internal sealed class Replica
     {
         if (Failure is null)
         {
+            _askedAt = message.Kind == MessageKind.Read ? now : _askedAt;
             _group.Step(message, now);
         }
     }
@@ -205,6 +223,9 @@ internal sealed class Replica
             TakeRequests(now);
         }
 
+        // Whoever ended a silence may want more.
+        _askedAt = _wasSilent && !_group.IsQuiescent ? now : _askedAt;
+        _wasSilent = _group.IsQuiescent;
         WakeAt = NextDeadline(now);
     }
 
@@ -245,6 +266,19 @@ internal sealed class Replica
         }
     }
 
+    /// <summary>Has a step of a commit over several partitions done, as a write would be.</summary>
+    public void Submit(StepRequest request, long now)
+    {
+        ReplicatedGroup group = _writer.Alone(request);
+        if (Failure is not null || _driver.IsStopping)
+        {
+            group.Complete(ReplicaRefusals.Unavailable(Partition));
+            return;
+        }
+
+        _own.Add(group, now + _options.RequestTimeout, request.Step.PassesPrepared);
+    }
+
     /// <summary>A peer's callers want something done, and it takes this node for the leader of a term.</summary>
     public void Forwarded(long from, in FrameItem item, long now)
     {
@@ -267,8 +301,8 @@ internal sealed class Replica
         }
 
         byte[] data = new byte[CommandEntry.HeadBytes + item.Bytes.Length];
-        CommandEntry.WriteHead(data, from, item.Group);
         item.Bytes.Span.CopyTo(data.AsSpan(CommandEntry.HeadBytes));
+        CommandEntry.WriteHead(data, from, item.Group);
         if (!IsLeading || !_committed.IsEmpty || !TryPropose(data, from, item.Group, item.Early, now))
         {
             _driver.Refuse(from, Partition, item, ForwardRefusal.NotNow, _group.Leader);
@@ -310,12 +344,12 @@ internal sealed class Replica
         }
     }
 
-    /// <summary>A peer's connection is gone: what it leads may have no leader any more.</summary>
-    public void PeerDown(long peer, long now)
+    /// <summary>Ends a silence, since something became of a peer whose last sign of life was at <paramref name="heardAt"/>.</summary>
+    public void Wake(long now, long heardAt)
     {
-        if (Failure is null && _group.Leader == peer)
+        if (Failure is null)
         {
-            _group.Wake(now);
+            _group.Wake(now, heardAt);
         }
     }
 
@@ -373,6 +407,16 @@ internal sealed class Replica
         }
     }
 
+    /// <summary>Nothing was asked of the group for a while, nothing is under way, no commit over several partitions is to be ended, and everybody has everything: no more heartbeats until something happens.</summary>
+    private bool TryFallSilent(long now) => _options.FallsSilent
+        && IsLeading
+        && now - _askedAt >= _options.ElectionTimeout
+        && _group.AppliedIndex == _group.CommitIndex
+        && !_own.HasWaiting && !_own.HasUnderWay && _reads.IsEmpty
+        && !_driver.IsSendingSnapshot(this)
+        && _writer.Engine.Commits.IsSettled
+        && _group.TryQuiesce(now);
+
     private long NextDeadline(long now)
     {
         if (Failure is not null)
@@ -404,6 +448,12 @@ internal sealed class Replica
 
     private bool TrySend(OwnGroup own, long now)
     {
+        StepKind kind = own.Requests.First!.Command!.Step?.Kind ?? StepKind.None;
+        if (!_gate.Admits(kind, _writer.Engine))
+        {
+            return false;
+        }
+
         if (_group.Role == Role.Leader)
         {
             if (!IsLeading || !_committed.IsEmpty || !TryPropose(Encode(own), _options.Node, own.Number, own.Early, now))
@@ -450,6 +500,12 @@ internal sealed class Replica
             return false;
         }
 
+        StepKind kind = ReplicatedWriter.StepOf(data.AsSpan(CommandEntry.HeadBytes));
+        if (!_gate.Admits(kind, _writer.Engine))
+        {
+            return false;
+        }
+
         Proposed proposed = _group.Propose(data, now);
         if (proposed.Refusal != Refusal.None)
         {
@@ -457,8 +513,15 @@ internal sealed class Replica
             return false;
         }
 
+        _askedAt = now;
         _writer.Seal(data.AsSpan(CommandEntry.HeadBytes));
         _proposed.Enqueue(proposed.Index);
+        _gate.Proposed(kind, proposed.Index);
+        if (node != _options.Node)
+        {
+            _group.Await(node, proposed.Index);
+        }
+
         if (early > 0)
         {
             long version = ReplicatedWriter.VersionOf(data.AsSpan(CommandEntry.HeadBytes));
@@ -470,14 +533,15 @@ internal sealed class Replica
 
     private void AskReads(long now)
     {
-        if (_reads.IsEmpty)
-        {
-            return;
-        }
-
         if (_group.Role != Role.Leader)
         {
             _reads.AskAgain(now - (2 * _options.HeartbeatInterval));
+        }
+        else if (_readsLedIn != _group.Term)
+        {
+            // What was asked of the leader before, which may be gone, this node answers itself now.
+            _readsLedIn = _group.Term;
+            _reads.AskAgain(long.MaxValue);
         }
 
         if (!_reads.HasUnasked || now < _retryAt)
@@ -485,6 +549,7 @@ internal sealed class Replica
             return;
         }
 
+        _askedAt = now;
         long context = _driver.NextNumber();
         if (_group.Read(context, now) == Refusal.None)
         {
@@ -534,6 +599,8 @@ internal sealed class Replica
 
             if (!_work.Committed.IsEmpty)
             {
+                // The disk has its next record while this one is applied.
+                _journal.TryWrite();
                 _committed = _work.Committed;
                 _applyAt = now;
             }
@@ -542,7 +609,7 @@ internal sealed class Replica
         }
 
         moved |= Apply(now);
-        _reads.Applied(_group.AppliedIndex);
+        _reads.Applied(PreparedGate.ReadableThrough(_group.AppliedIndex, _writer.Engine));
         return moved && _own.HasWaiting;
     }
 
@@ -557,6 +624,7 @@ internal sealed class Replica
         // Behind what is in hand, which is part of it.
         _committed = default;
         _isAdmitted = false;
+        _gate.Reset();
         while (_proposed.TryDequeue(out _))
         {
             _writer.EndSealed();
@@ -572,6 +640,11 @@ internal sealed class Replica
         {
             Stop(failure);
             return;
+        }
+
+        if (_options.Has(DriverDefects.InstallsWithoutPrepared))
+        {
+            _gate.Forget(_writer.Engine);
         }
 
         _arrived = null;
@@ -618,7 +691,8 @@ internal sealed class Replica
     /// <summary>Asks the engine for room, once for what is in hand; false: it wants a pause first (backpressure).</summary>
     private bool Admit(long now)
     {
-        long bytes = 0;
+        // What is prepared may be written by what comes, beside what that brings itself.
+        long bytes = _writer.Engine.Commits.Prepared?.Operations.Length ?? 0;
         foreach (ref readonly Entry entry in _committed.Span)
         {
             bytes += entry.Data.Length;
@@ -687,6 +761,11 @@ internal sealed class Replica
     {
         _ = CommandEntry.TryRead(first.Data.Span, out long node, out long number, out _);
         _own.Supersede(first.Term, applied: node == _options.Node ? number : 0);
+        _gate.Reset();
+        if (_options.Has(DriverDefects.ForgetsPreparedWhenElected) && _group.Role == Role.Leader)
+        {
+            _gate.Forget(_writer.Engine);
+        }
 
         // A leader proposes behind an entry of its own term: all of these are of earlier ones, and those before this entry are applied.
         while (_proposed.TryDequeue(out _))

@@ -9,8 +9,11 @@ namespace KeyVa.Cluster.Driver;
 /// </summary>
 internal sealed class ReplicaJournal
 {
-    /// <summary>Bytes of entries in one record; a single work may have more.</summary>
-    private const long FullBytes = 4 << 20;
+    /// <summary>
+    /// Bytes of entries in one record; a single work may have more. Two of them, with what stands around entries, fit into a segment of the journal of the usual size, and one into
+    /// the buffer that a record keeps.
+    /// </summary>
+    private const long FullBytes = (4 << 20) - (128 << 10);
 
     private readonly ReplicaRecord _record;
     private readonly Action<ReplicaRecord> _write;
@@ -58,8 +61,9 @@ internal sealed class ReplicaJournal
         _merged.Clear();
         long number = 0;
         long bytes = 0;
-        while (bytes < FullBytes && _waiting.TryDequeue(out (long Number, HardState? State, SnapshotMetadata? Snapshot, ReadOnlyMemory<Entry> Entries) work))
+        while (_waiting.TryPeek(out (long Number, HardState? State, SnapshotMetadata? Snapshot, ReadOnlyMemory<Entry> Entries) work) && (number == 0 || bytes + Size(work.Entries.Span) <= FullBytes))
         {
+            _waiting.Dequeue();
             number = work.Number;
             if (work.State is { } state)
             {
@@ -105,6 +109,17 @@ internal sealed class ReplicaJournal
         _ => Options.Has(DriverDefects.TakesFailedForWritten),
     };
 
+    private static long Size(ReadOnlySpan<Entry> entries)
+    {
+        long bytes = 0;
+        foreach (ref readonly Entry entry in entries)
+        {
+            bytes += entry.Size;
+        }
+
+        return bytes;
+    }
+
     private long Merge(ReadOnlySpan<Entry> entries)
     {
         if (entries.IsEmpty)
@@ -122,13 +137,7 @@ internal sealed class ReplicaJournal
             }
         }
 
-        long bytes = 0;
-        foreach (ref readonly Entry entry in entries)
-        {
-            _merged.Add(entry);
-            bytes += entry.Size;
-        }
-
-        return bytes;
+        _merged.AddRange(entries);
+        return Size(entries);
     }
 }

@@ -14,6 +14,9 @@ namespace KeyVa.Cluster.Driver;
 /// <remarks>Thread-safety: members belong to the driver's loop, but for those of <see cref="ISnapshotReceiver"/>, which the transport calls.</remarks>
 internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport, StoreContext context, PartitionRegistry registry) : ISnapshotReceiver
 {
+    /// <summary>Room that is left beside a copy which arrives: opening it writes a manifest anew, of some hundred bytes a table.</summary>
+    private const int RoomBytes = 1 << 20;
+
     private readonly HashSet<(long Partition, long Peer)> _sending = [];
 
     // Guarded by itself: what is arriving, or has arrived and was not looked at.
@@ -99,7 +102,7 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
                     continue;
                 }
 
-                if (complete)
+                if (complete && HasRoomToOpen(directory))
                 {
                     driver.Post(partition, (replica, now) => Arrived(replica, arrival, now));
                     return true;
@@ -177,6 +180,30 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
         lock (_arriving)
         {
             _arriving.Remove(replica.Partition);
+        }
+    }
+
+    /// <summary>
+    /// Whether there is room to open what has arrived. Without, it is as one that did not arrive, and the leader tries again: once files have taken the place of the partition's they
+    /// must be opened, or the replica takes no part any more.
+    /// </summary>
+    private bool HasRoomToOpen(string directory)
+    {
+        string path = Path.Combine(directory, "room");
+        try
+        {
+            using (StorageFile file = Files.Create(path))
+            {
+                file.Write(0, new byte[RoomBytes]);
+                file.Sync();
+            }
+
+            Files.DeleteFile(path);
+            return true;
+        }
+        catch (StorageException)
+        {
+            return false;
         }
     }
 

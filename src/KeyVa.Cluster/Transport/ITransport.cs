@@ -26,8 +26,11 @@ internal interface ITransport : IAsyncDisposable
 /// <summary>What a transport tells its node; all from one thread of the transport's, or in the simulator from its only one. Calls must not block.</summary>
 internal interface ITransportReceiver
 {
-    /// <summary>A frame has come. Its bytes are valid during the call.</summary>
+    /// <summary>A frame has come. Its bytes are valid during the call. <see cref="Delivered"/> follows, behind the last of several.</summary>
     void Received(ulong peer, ReadOnlySpan<byte> frame);
+
+    /// <summary>All frames that came at this moment are received. <paramref name="lendsThread"/>: the calling thread holds no lock, and may be kept for a moment to do what they ask for.</summary>
+    void Delivered(bool lendsThread);
 
     /// <summary>A connection to a peer has come about.</summary>
     void PeerUp(ulong peer);

@@ -88,6 +88,7 @@ internal sealed class InProcessTransport(InProcessNetwork network, ulong id, IFi
         if (!_closed && _peers.ContainsKey(from))
         {
             _receiver?.Received(from, frame);
+            _receiver?.Delivered(lendsThread: false);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Cluster.Changes;
 using KeyVa.Cluster.Driver;
 using KeyVa.Raft;
 
@@ -16,7 +17,7 @@ internal struct FrameItem
     /// <summary>Of a forward and its refusal: in which term the sender took the other for the leader.</summary>
     public long Term;
 
-    /// <summary>Of a forward and its refusal: the sender's number of the group.</summary>
+    /// <summary>Of a forward and its refusal: the sender's number of the group; of a change and its answer: that of the question.</summary>
     public long Group;
 
     /// <summary>Of a forward: 0, or one more than the voters that must have it before the leader tells so.</summary>
@@ -37,7 +38,16 @@ internal struct FrameItem
     /// <summary>Of a refusal: who leads, as far as is known.</summary>
     public long Leader;
 
-    /// <summary>Of a forward: the group's payload; of a book: its bytes.</summary>
+    /// <summary>Of a layout: whether the sender was told one; else it wants to be.</summary>
+    public bool IsAnswer;
+
+    /// <summary>Of a change that is asked for.</summary>
+    public ChangeRequest Change;
+
+    /// <summary>Of what became of one.</summary>
+    public ChangeAnswer Answer;
+
+    /// <summary>Of a forward: the group's payload; of a book or a layout: its bytes.</summary>
     public ReadOnlyMemory<byte> Bytes;
 }
 
@@ -110,7 +120,10 @@ internal struct FrameReader
             FrameFormat.Told => TryReadTold(ref item),
             FrameFormat.Ask => TryReadAsk(ref item),
             FrameFormat.Matches => TryReadMatches(ref item),
+            FrameFormat.Change => TryReadChange(ref item),
+            FrameFormat.Changed => TryReadChanged(ref item),
             FrameFormat.Book => TryReadBytes(ref item),
+            FrameFormat.Layout => TryReadLayout(ref item, flags),
             >= (byte)MessageKind.PreVote and <= (byte)MessageKind.ReadReply and not (byte)MessageKind.InstallSnapshot => TryReadMessage(ref item, flags),
             _ => false,
         };
@@ -255,6 +268,47 @@ internal struct FrameReader
         item.Matches = matches;
         _rest = _rest[(Head + (matches.Length * sizeof(long)))..];
         return true;
+    }
+
+    private bool TryReadChange(ref FrameItem item)
+    {
+        ReadOnlySpan<byte> body = _rest.Span;
+        if (body.Length < FrameFormat.ChangeBytes)
+        {
+            return false;
+        }
+
+        item.Group = BinaryPrimitives.ReadInt64LittleEndian(body);
+        item.Change = new ChangeRequest((ChangeKind)body[8], BinaryPrimitives.ReadInt64LittleEndian(body[9..]));
+        _rest = _rest[FrameFormat.ChangeBytes..];
+        return item.Change.Kind is >= ChangeKind.Tell and <= ChangeKind.Transfer && item.Change.Node >= (item.Change.Kind == ChangeKind.Tell ? 0 : 1);
+    }
+
+    private bool TryReadChanged(ref FrameItem item)
+    {
+        ReadOnlySpan<byte> body = _rest.Span;
+        if (body.Length < FrameFormat.ChangedHeadBytes || body[25] > (body.Length - FrameFormat.ChangedHeadBytes) / (2 * sizeof(long)))
+        {
+            return false;
+        }
+
+        item.Group = BinaryPrimitives.ReadInt64LittleEndian(body);
+        var members = new MemberProgress[body[25]];
+        for (int i = 0; i < members.Length; i++)
+        {
+            ReadOnlySpan<byte> at = body[(FrameFormat.ChangedHeadBytes + (i * 2 * sizeof(long)))..];
+            members[i] = new MemberProgress(BinaryPrimitives.ReadInt64LittleEndian(at), BinaryPrimitives.ReadInt64LittleEndian(at[sizeof(long)..]));
+        }
+
+        item.Answer = new ChangeAnswer((ChangeOutcome)body[8], BinaryPrimitives.ReadInt64LittleEndian(body[9..]), BinaryPrimitives.ReadInt64LittleEndian(body[17..]), members);
+        _rest = _rest[(FrameFormat.ChangedHeadBytes + (members.Length * 2 * sizeof(long)))..];
+        return item.Answer.Outcome is >= ChangeOutcome.Done and <= ChangeOutcome.NotLeader;
+    }
+
+    private bool TryReadLayout(ref FrameItem item, byte flags)
+    {
+        item.IsAnswer = flags == 1;
+        return flags <= 1 && TryReadBytes(ref item);
     }
 
     private bool TryReadForward(ref FrameItem item, byte early)

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using KeyVa.Cluster.Changes;
 using KeyVa.Cluster.Driver;
 using KeyVa.Raft;
 
@@ -116,11 +117,41 @@ internal sealed class FrameWriter
         }
     }
 
-    public void AddBook(ReadOnlySpan<byte> book)
+    public void AddBook(ReadOnlySpan<byte> book) => AddBytes(FrameFormat.Book, 0, book);
+
+    public void AddLayout(ReadOnlySpan<byte> layout, bool isAnswer) => AddBytes(FrameFormat.Layout, isAnswer ? (byte)1 : (byte)0, layout);
+
+    public void AddChange(long partition, long number, in ChangeRequest request)
     {
-        Span<byte> to = Item(FrameFormat.Book, 0, 0, sizeof(int) + book.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(to, book.Length);
-        book.CopyTo(to[sizeof(int)..]);
+        Span<byte> to = Item(FrameFormat.Change, 0, partition, FrameFormat.ChangeBytes);
+        BinaryPrimitives.WriteInt64LittleEndian(to, number);
+        to[8] = (byte)request.Kind;
+        BinaryPrimitives.WriteInt64LittleEndian(to[9..], request.Node);
+    }
+
+    public void AddChanged(long partition, long number, in ChangeAnswer answer)
+    {
+        int count = Math.Min(answer.Members.Count, byte.MaxValue);
+        Span<byte> to = Item(FrameFormat.Changed, 0, partition, FrameFormat.ChangedHeadBytes + (count * 2 * sizeof(long)));
+        BinaryPrimitives.WriteInt64LittleEndian(to, number);
+        to[8] = (byte)answer.Outcome;
+        BinaryPrimitives.WriteInt64LittleEndian(to[9..], answer.Leader);
+        BinaryPrimitives.WriteInt64LittleEndian(to[17..], answer.CommitIndex);
+        to[25] = (byte)count;
+        to = to[FrameFormat.ChangedHeadBytes..];
+        for (int i = 0; i < count; i++)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(to, answer.Members[i].Node);
+            BinaryPrimitives.WriteInt64LittleEndian(to[sizeof(long)..], answer.Members[i].Match);
+            to = to[(2 * sizeof(long))..];
+        }
+    }
+
+    private void AddBytes(byte kind, byte flags, ReadOnlySpan<byte> bytes)
+    {
+        Span<byte> to = Item(kind, flags, 0, sizeof(int) + bytes.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(to, bytes.Length);
+        bytes.CopyTo(to[sizeof(int)..]);
     }
 
     private Span<byte> Item(byte kind, byte flags, long partition, int body)

@@ -1,4 +1,5 @@
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using PipeResult = System.IO.Pipelines.ReadResult;
 
 namespace KeyVa.Server.Admission;
@@ -24,7 +25,11 @@ internal sealed class CountedPipe(IDuplexPipe inner, Action<long> count) : IDupl
             return isRead;
         }
 
-        public override async ValueTask<PipeResult> ReadAsync(CancellationToken cancellationToken = default) => _read = await inner.ReadAsync(cancellationToken);
+        public override ValueTask<PipeResult> ReadAsync(CancellationToken cancellationToken = default)
+        {
+            ValueTask<PipeResult> read = inner.ReadAsync(cancellationToken);
+            return read.IsCompletedSuccessfully ? new ValueTask<PipeResult>(_read = read.Result) : ReadLaterAsync(read);
+        }
 
         public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
 
@@ -38,6 +43,9 @@ internal sealed class CountedPipe(IDuplexPipe inner, Action<long> count) : IDupl
                 count(taken);
             }
         }
+
+        [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+        private async ValueTask<PipeResult> ReadLaterAsync(ValueTask<PipeResult> read) => _read = await read;
 
         public override void CancelPendingRead() => inner.CancelPendingRead();
 

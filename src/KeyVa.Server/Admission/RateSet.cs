@@ -11,6 +11,7 @@ namespace KeyVa.Server.Admission;
 internal sealed class RateSet(Rate[] requests, Rate[] bytes)
 {
     private const int MostAtOnce = 32;
+    private const long MostUnowedBytes = 4 << 10;
 
     public static RateSet None { get; } = new([], []);
 
@@ -20,10 +21,16 @@ internal sealed class RateSet(Rate[] requests, Rate[] bytes)
     /// <summary>How many requests may be paid at once by whoever has many of them: few enough that others find some left.</summary>
     public int Portion { get; } = requests.Length == 0 ? MostAtOnce : (int)Math.Clamp(requests.Min(static rate => rate.Most) / 64, 1, MostAtOnce);
 
+    /// <summary>Bytes that a connection may count by itself before they are owed: as few as a limit does not notice.</summary>
+    public long MostUnowed { get; } = bytes.Length == 0 ? MostUnowedBytes : Math.Min(bytes.Min(static rate => rate.Slack), MostUnowedBytes);
+
     public bool IsLimited => requests.Length > 0 || bytes.Length > 0;
 
     /// <summary>Pays for requests; false: come back after a while.</summary>
-    public bool TryEnter(int count, out TimeSpan retryAfter)
+    public bool TryEnter(int count, out TimeSpan retryAfter) => TrySettle(out retryAfter) && TryTake(count, out retryAfter);
+
+    /// <summary>Pays what bytes are owed; false: come back after a while.</summary>
+    public bool TrySettle(out TimeSpan retryAfter)
     {
         foreach (Rate rate in bytes)
         {
@@ -33,6 +40,13 @@ internal sealed class RateSet(Rate[] requests, Rate[] bytes)
             }
         }
 
+        retryAfter = TimeSpan.Zero;
+        return true;
+    }
+
+    /// <summary>Pays for requests, whatever bytes are owed; false: come back after a while.</summary>
+    public bool TryTake(int count, out TimeSpan retryAfter)
+    {
         foreach (Rate rate in requests)
         {
             if (!rate.TryTake(count, out retryAfter))

@@ -1,5 +1,3 @@
-using System.Collections.Concurrent;
-using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
 using System.Text;
 using KeyVa.Server.Admission;
@@ -22,31 +20,22 @@ internal enum Proof
 internal readonly record struct ProofResult(Proof Proof, Caller? Caller = null, TimeSpan RetryAfter = default);
 
 /// <summary>
-/// Tells who somebody is by a password or a token. Hashing a password is slow on purpose, so it is done on a few threads of the pool, never on the
-/// thread that serves connections, and not again for one that was right a while ago. Thread-safe.
+/// Tells who somebody is by a password or a token. Passwords are compared by <see cref="PasswordChecks"/>, never on the thread that serves connections. Thread-safe.
 /// </summary>
 /// <remarks>
 /// Invariants.
-/// 1. What is remembered is a keyed hash of user and password, under a key of this process, and counts as long as the user has the same password.
-/// 2. A user that there is not costs as much time as a wrong password, so that names cannot be found out by the clock.
-/// 3. At most <see cref="MaxWaiting"/> passwords wait to be hashed; more are refused at once.
+/// 1. A user that there is not costs as much time as a wrong password, so that names cannot be found out by the clock.
+/// 2. Whoever is told apart by a password has it at the moment of the answer: one that was changed while it was checked is checked anew.
 /// </remarks>
-[SuppressMessage("Design", "CA1001", Justification = "a semaphore that nobody waits for by handle holds memory alone")]
-internal sealed class Authenticator(UserStore users)
+internal sealed class Authenticator(UserStore users, PasswordChecks checks)
 {
-    private const int MaxRemembered = 4096;
-    private const int MaxWaiting = 256;
-
     // After this many wrong ones in a row an address has one attempt a second.
     private const int FailureBurst = 20;
 
     private static readonly TimeSpan BusyPause = TimeSpan.FromSeconds(1);
 
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
-    private readonly ConcurrentDictionary<UInt128, PasswordHash> _remembered = new();
-    private readonly SemaphoreSlim _hashing = new(Math.Max(1, Environment.ProcessorCount / 2));
     private readonly PasswordHash _nobody = PasswordHash.Create("nobody", users.Iterations);
-    private int _waiting;
 
     public UserDirectory Users => users.Current;
 
@@ -66,7 +55,7 @@ internal sealed class Authenticator(UserStore users)
         }
 
         if (directory.Find(name) is { Password: { } password } user
-            && _remembered.TryGetValue(Digest(name, secret), out PasswordHash? remembered) && ReferenceEquals(remembered, password))
+            && checks.IsRemembered(new CredentialDigest(_key, name, secret), password))
         {
             return new ProofResult(Proof.Accepted, Caller.Of(directory, user, password, address));
         }
@@ -74,7 +63,7 @@ internal sealed class Authenticator(UserStore users)
         return Encoding.UTF8.GetByteCount(secret) > PasswordHash.MaxPasswordBytes ? Failed(address) : null;
     }
 
-    /// <summary>Hashes a password and tells.</summary>
+    /// <summary>Has a password checked and tells.</summary>
     public async Task<ProofResult> ProveAsync(string name, string secret, string address)
     {
         if (!Failures.Find(address).HasTokens(out TimeSpan retryAfter))
@@ -82,58 +71,27 @@ internal sealed class Authenticator(UserStore users)
             return new ProofResult(Proof.TooMany, RetryAfter: retryAfter);
         }
 
-        if (Interlocked.Increment(ref _waiting) > MaxWaiting)
+        CredentialDigest credential = new(_key, name, secret);
+        while (true)
         {
-            Interlocked.Decrement(ref _waiting);
-            return new ProofResult(Proof.TooMany, RetryAfter: BusyPause);
-        }
-
-        try
-        {
-            await _hashing.WaitAsync();
-            try
+            PasswordHash password = Users.Find(name)?.Password ?? _nobody;
+            if (checks.TryCheck(credential, password, secret) is not { } check)
             {
-                return TryProve(name, secret, address) ?? await Task.Run(() => Prove(name, secret, address));
+                return new ProofResult(Proof.TooMany, RetryAfter: BusyPause);
             }
-            finally
+
+            bool matches = await check;
+            UserDirectory now = Users;
+            User? user = now.Find(name);
+            if (ReferenceEquals(user?.Password ?? _nobody, password))
             {
-                _hashing.Release();
+                return matches && user?.Password is not null ? new ProofResult(Proof.Accepted, Caller.Of(now, user, password, address)) : Failed(address);
             }
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _waiting);
-        }
-    }
 
-    private ProofResult Prove(string name, string secret, string address)
-    {
-        UserDirectory directory = Users;
-        User? user = directory.Find(name);
-        PasswordHash password = user?.Password ?? _nobody;
-        bool matches = password.Matches(secret);
-        if (!matches || user?.Password is null)
-        {
-            return Failed(address);
+            // Each turn more takes another password of this user meanwhile, and making one takes as long as checking it.
         }
-
-        if (_remembered.Count >= MaxRemembered)
-        {
-            // Only those who know passwords get here, and most come again at once.
-            _remembered.Clear();
-        }
-
-        _remembered[Digest(name, secret)] = password;
-        return new ProofResult(Proof.Accepted, Caller.Of(directory, user, password, address));
     }
 
     private ProofResult Failed(string address) =>
         Failures.Find(address).TryTake(1, out TimeSpan retryAfter) ? new ProofResult(Proof.Wrong) : new ProofResult(Proof.TooMany, RetryAfter: retryAfter);
-
-    private UInt128 Digest(string name, string secret)
-    {
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes($"{name}\0{secret}"), hash);
-        return System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(hash);
-    }
 }

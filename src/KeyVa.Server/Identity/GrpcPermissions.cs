@@ -49,6 +49,7 @@ internal static class GrpcPermissions
         Control(Methods.DropIndex, Level.Admin, static request => $"index {Shown(request.Name)}"),
         Control(Methods.AddPartition, Level.Admin, static request => $"partition from {Shown(request.Range?.From)} to {Shown(request.Range?.To)}"),
         Control(Methods.RemovePartition, Level.Admin, static request => Partition(request.Id)),
+        Control(Methods.SetPartition, Level.Admin, static request => $"{Partition(request.Id)} setting {Shown(request.Name)} to {Shown(request.Value)}"),
         Control(Methods.Snapshot, Level.Admin, static request => $"{Partition(request.Partition)} to {Shown(request.Path)}"),
         Control(Methods.GetConfig, Level.Read),
         Control(Methods.SetConfig, Level.Admin, static request => $"setting {Shown(request.Name)}"),

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using KeyVa.Protocol.Resp;
 
 namespace KeyVa.Server.Resp;
@@ -11,6 +12,9 @@ internal sealed class ConfirmedReads(RespSession session)
     // A place in the conversation, in bytes from its beginning: commands before it are covered.
     private long _coveredTo;
     private Status _status;
+
+    // When this was asked; 0: the read that it was asked for has been told.
+    private long _asked;
 
     /// <summary>Whether a command that stands at a place has to wait for a question.</summary>
     public bool IsAsked(long place) => place < _coveredTo;
@@ -30,7 +34,16 @@ internal sealed class ConfirmedReads(RespSession session)
     public async Task AskAsync(long end)
     {
         _coveredTo = end;
+        _asked = Stopwatch.GetTimestamp();
         _status = await AwaitAsync();
+    }
+
+    /// <summary>When the read began that comes now, if it is the one that this was asked for; 0: it is another.</summary>
+    public long TakeAsked()
+    {
+        long asked = _asked;
+        _asked = 0;
+        return asked;
     }
 
     /// <summary>Waits until this node has everything that was acknowledged anywhere before; a store that is alone always has.</summary>

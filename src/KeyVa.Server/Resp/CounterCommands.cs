@@ -19,7 +19,7 @@ internal static class CounterCommands
     ];
 
     // Its value is looked at before the merge: a pending write that is none of a counter must have happened then.
-    private static bool Pipelines(RespSession session, RespCommand command) => !session.Pending.MayHoldValue(command[1]);
+    private static bool Pipelines(RespSession session, RespCommand command) => !session.Writes.Pending.MayHoldValue(command[1]);
 
     private static void Merge(RespSession session, RespCommand command)
     {

@@ -22,6 +22,7 @@ internal sealed class PipelinedGets
     private readonly int[] _places = new int[MaxGets];
     private int _count;
     private long _partition;
+    private long _began;
 
     /// <summary>Empty between two calls of <see cref="RespSession.Process"/>, so one per thread is enough.</summary>
     public static PipelinedGets OfThisThread => _ofThisThread ??= new PipelinedGets();
@@ -36,6 +37,11 @@ internal sealed class PipelinedGets
         Debug.Assert(!IsFull, "the caller replies when it is full");
         ulong hash = XxHash64.Compute(key.Span);
         long partition = store.Prefetch(key.Span, hash);
+
+        if (_count == 0)
+        {
+            _began = Stopwatch.GetTimestamp();
+        }
 
         // Of several partitions the last one is fetched from alone: a hint, no more.
         _partition = partition;
@@ -54,7 +60,8 @@ internal sealed class PipelinedGets
     {
         int count = _count;
         _count = 0;
-        long began = Stopwatch.GetTimestamp();
+        long began = session.Reads.TakeAsked() is > 0 and var confirming ? confirming : _began;
+        long asked = ReadTimes.Begin(session.Door.Observer.Tracer);
         if (count > 1)
         {
             session.Door.Store.Prefetch(_partition, _hashes.AsSpan(0, count));
@@ -66,12 +73,12 @@ internal sealed class PipelinedGets
             if (session.Output.Length > most && i + 1 < count)
             {
                 place = _places[i + 1];
-                Observe(session, began, i + 1);
+                Observe(session, began, asked, i + 1);
                 return false;
             }
         }
 
-        Observe(session, began, count);
+        Observe(session, began, asked, count);
         return true;
     }
 
@@ -102,9 +109,9 @@ internal sealed class PipelinedGets
         }
     }
 
-    private void Observe(RespSession session, long began, int count)
+    private void Observe(RespSession session, long began, long asked, int count)
     {
-        GetsObservation request = new(session, _keys[0], count);
+        GetsObservation request = new(session, _keys[0], count, ReadTimes.End(asked));
         session.Door.Observer.End(session.Door.Meter, Operation.Get, began, ref request, count);
     }
 }

@@ -25,18 +25,24 @@ internal sealed class PipelinedSets
     /// <summary>Batches under way at most.</summary>
     private const int MaxBatches = 64;
 
-    private const int Slots = MaxSets * 4;
+    /// <summary>SETs for which there is room at first: where syncs are waited for, each of many connections has such a place at once.</summary>
+    private const int FirstSets = 32;
+
+    private const int SlotsPerSet = 4;
 
     private readonly Store _store;
-    private readonly int[] _batchOf = new int[MaxSets];
-    private readonly ulong[] _hashes = new ulong[MaxSets];
     private readonly List<Batch> _batches = [];
 
+    // Of each SET, as many as there is room for.
+    private int[] _batchOf = new int[FirstSets];
+    private ulong[] _hashes = new ulong[FirstSets];
+
     // An open-addressed set of hashes; a slot counts if its round is the present one, so that forgetting all costs nothing.
-    private readonly (uint Round, ulong Hash)[] _seen = new (uint, ulong)[Slots];
+    private (uint Round, ulong Hash)[] _seen = new (uint, ulong)[FirstSets * SlotsPerSet];
     private uint _round = 1;
     private int _firstOpen;
     private int _firstGathered;
+    private int _firstSeen;
     private int _started;
     private long _began;
 
@@ -74,6 +80,11 @@ internal sealed class PipelinedSets
         if (Count == MaxSets || (uint)(key.Length - 1) >= Limits.MaxKeyBytes || value.Length > limits.MaxValueBytes)
         {
             return false;
+        }
+
+        if (Count == _hashes.Length)
+        {
+            Grow();
         }
 
         ulong hash = XxHash64.Compute(key);
@@ -184,10 +195,24 @@ internal sealed class PipelinedSets
         }
     }
 
+    private void Grow()
+    {
+        int room = Math.Min(_hashes.Length * 4, MaxSets);
+        Array.Resize(ref _batchOf, room);
+        Array.Resize(ref _hashes, room);
+        _seen = new (uint, ulong)[room * SlotsPerSet];
+        _round = 1;
+        foreach (ulong hash in _hashes.AsSpan(_firstSeen, Count - _firstSeen))
+        {
+            TrySee(hash);
+        }
+    }
+
     /// <summary>False: a key with this hash is among those that have not been answered.</summary>
     private bool TrySee(ulong hash)
     {
-        for (int slot = (int)(hash & (Slots - 1)); ; slot = (slot + 1) & (Slots - 1))
+        int last = _seen.Length - 1;
+        for (int slot = (int)(hash & (ulong)last); ; slot = (slot + 1) & last)
         {
             ref (uint Round, ulong Hash) seen = ref _seen[slot];
             if (seen.Round != _round)
@@ -246,6 +271,7 @@ internal sealed class PipelinedSets
 
     private void ForgetSeen()
     {
+        _firstSeen = Count;
         if (++_round == 0)
         {
             Array.Clear(_seen);
@@ -263,6 +289,7 @@ internal sealed class PipelinedSets
         _started = 0;
         _firstOpen = 0;
         _firstGathered = 0;
+        _firstSeen = 0;
         Count = 0;
     }
 

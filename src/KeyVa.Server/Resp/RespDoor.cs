@@ -17,8 +17,8 @@ internal sealed class RespDoor : IAsyncDisposable
     /// <summary>What unfinished commands of all connections may hold together, beyond what each has without asking.</summary>
     private const long MaxUnfinishedBytes = 1L << 30;
 
-    /// <summary>Gathering places kept for the next pipelines.</summary>
-    private const int MaxPooledSets = 16;
+    /// <summary>Gathering places kept for the next pipelines: where syncs are waited for, each connection that writes has one.</summary>
+    private const int MaxPooledSets = 256;
 
     private readonly ConcurrentDictionary<long, RespSession> _sessions = new();
     private readonly PipelinedSets?[] _sets = new PipelinedSets?[MaxPooledSets];

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using KeyVa.Partitions;
 
 namespace KeyVa.Server.Resp;
 
@@ -17,7 +18,9 @@ namespace KeyVa.Server.Resp;
 /// 2. Edge-triggered: the kernel tells once. Whoever has been told notes it (<see cref="RespConnection.IsReadable"/>) until a receive came back short;
 ///    of a client that has hung up until a receive says so, since no other edge comes.
 /// 3. While a session's task runs, its connection receives nothing; while its client takes nothing, it does nothing.
-/// 4. A connection is served for a bounded time; what is left is posted behind the others.</para>
+/// 4. A connection is served for a bounded time; what is left is posted behind the others.
+/// 5. Writes that are to be synced are held (<see cref="WriteHold"/>) until all who had something were answered and have been sent what they only read, or for
+///    <see cref="LongestHold"/>. A connection that waits for that is in <c>_held</c>, and nothing else is done of it.</para>
 /// </remarks>
 internal sealed class RespLoop
 {
@@ -27,6 +30,9 @@ internal sealed class RespLoop
     private const int HighWater = 1 << 20;
     private const int TickMilliseconds = 1000;
 
+    /// <summary>So long a write waits for others at most.</summary>
+    private static readonly TimeSpan LongestHold = TimeSpan.FromMilliseconds(1);
+
     private readonly int _epoll;
     private readonly int _wakeUp;
     private readonly byte[] _events = Epoll.Events(MaxEvents);
@@ -34,6 +40,8 @@ internal sealed class RespLoop
     private readonly ConcurrentQueue<RespConnection> _posted = new();
     private readonly Dictionary<int, RespConnection> _connections = [];
     private readonly List<RespConnection> _told = [];
+    private readonly WriteHold _hold = new();
+    private readonly List<RespConnection> _held = [];
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ServerLog _log;
     private int _isWoken;
@@ -80,6 +88,7 @@ internal sealed class RespLoop
 
     private void Run()
     {
+        _hold.Begin();
         while (!_isStopping || _connections.Count > 0)
         {
             int count = Epoll.Wait(_epoll, _events, TickMilliseconds);
@@ -111,6 +120,7 @@ internal sealed class RespLoop
             Volatile.Write(ref _isWoken, 0);
             Interlocked.MemoryBarrier();
             TakePosted();
+            ReleaseHeld();
             Sweep();
         }
 
@@ -174,6 +184,7 @@ internal sealed class RespLoop
             return;
         }
 
+        bool wasHeld = connection.Session is { Writes.IsHeld: true };
         try
         {
             if (!(isFirstPass ? TryAnswer(connection) : TryServe(connection)))
@@ -188,13 +199,36 @@ internal sealed class RespLoop
             PipelinedGets.OfThisThread.Forget();
             Close(connection);
         }
+
+        if (!wasHeld && connection.Session is { Writes.IsHeld: true })
+        {
+            _held.Add(connection);
+        }
+
+        if (_hold.HasWrites && Stopwatch.GetElapsedTime(_hold.Since) > LongestHold)
+        {
+            ReleaseHeld();
+        }
+    }
+
+    /// <summary>Has all that was held written, and goes on with those who waited for it.</summary>
+    private void ReleaseHeld()
+    {
+        _hold.Release();
+        foreach (RespConnection connection in _held)
+        {
+            Serve(connection);
+        }
+
+        _held.Clear();
+        _hold.Begin();
     }
 
     /// <summary>Receives and answers, if nothing else is to be done before; false: the connection has ended.</summary>
     private bool TryAnswer(RespConnection connection)
     {
         RespSession session = connection.Session!;
-        bool isIdle = session.Busy is null && session.Output.IsEmpty && session.Outbox.IsEmpty && !connection.HasInput && !session.IsClosing && !session.IsKilled;
+        bool isIdle = session.Busy is null && !session.Writes.IsHeld && session.Output.IsEmpty && session.Outbox.IsEmpty && !connection.HasInput && !session.IsClosing && !session.IsKilled;
         return !isIdle || !connection.IsReadable || TryReceive(connection);
     }
 
@@ -204,6 +238,16 @@ internal sealed class RespLoop
         RespSession session = connection.Session!;
         for (int round = 0; round < RoundsPerTurn; round++)
         {
+            if (session.Writes.IsHeld)
+            {
+                if (WriteHold.Current is not null)
+                {
+                    return true;
+                }
+
+                session.Writes.Settle();
+            }
+
             if (session.Busy is { } task)
             {
                 if (!task.IsCompleted)
@@ -283,7 +327,7 @@ internal sealed class RespLoop
 
         connection.IsReadable = received == room.Length || connection.HasHungUp;
         connection.LastHeard = Stopwatch.GetTimestamp();
-        connection.Session!.Count(received);
+        connection.Session!.CountReceived(received);
         if (ownRoom)
         {
             connection.NoteReceived(received);
@@ -305,7 +349,7 @@ internal sealed class RespLoop
             if (sent >= 0)
             {
                 session.Output.Sent(sent);
-                session.Count(sent);
+                session.CountSent(sent);
                 continue;
             }
 
@@ -326,6 +370,13 @@ internal sealed class RespLoop
 
     private void Close(RespConnection connection)
     {
+        if (connection.Session is { Writes.IsHeld: true, IsKilled: false })
+        {
+            // Its end comes when its writes were released.
+            connection.Session.Kill();
+            return;
+        }
+
         if (connection.Session?.Busy is { IsCompleted: false } task)
         {
             // Its task still writes into the output: the end comes when that has ended.

@@ -10,8 +10,9 @@ namespace KeyVa.Server.Resp;
 /// <param name="command">The command, or the first of them.</param>
 /// <param name="failed">Whether its reply is an error.</param>
 /// <param name="times">Where the time of its write went.</param>
+/// <param name="reads">Where the time of its read went.</param>
 /// <param name="together">So many were done together.</param>
-internal readonly struct RespObservation(RespSession session, RespCommand command, bool failed, WriteTimes? times, int together = 1) : IObservedRequest
+internal readonly struct RespObservation(RespSession session, RespCommand command, bool failed, WriteTimes? times, ReadTimes? reads = null, int together = 1) : IObservedRequest
 {
     private static readonly string[] Secretive = ["auth", "hello", "acl"];
 
@@ -24,6 +25,8 @@ internal readonly struct RespObservation(RespSession session, RespCommand comman
     public ActivityContext Parent => default;
 
     public WriteTimes? Times => times;
+
+    public ReadTimes? Reads => reads;
 
     public bool HasSecrets
     {
@@ -74,7 +77,8 @@ internal readonly struct RespObservation(RespSession session, RespCommand comman
 /// <param name="session">The connection.</param>
 /// <param name="key">The first key.</param>
 /// <param name="count">How many there were.</param>
-internal readonly struct GetsObservation(RespSession session, ReadOnlyMemory<byte> key, int count) : IObservedRequest
+/// <param name="reads">Where the time went.</param>
+internal readonly struct GetsObservation(RespSession session, ReadOnlyMemory<byte> key, int count, ReadTimes? reads) : IObservedRequest
 {
     public string Peer => session.Peer;
 
@@ -85,6 +89,8 @@ internal readonly struct GetsObservation(RespSession session, ReadOnlyMemory<byt
     public ActivityContext Parent => default;
 
     public WriteTimes? Times => null;
+
+    public ReadTimes? Reads => reads;
 
     public bool HasSecrets => false;
 
@@ -109,6 +115,8 @@ internal readonly struct SetsObservation(RespSession session, PipelinedSets sets
     public ActivityContext Parent => default;
 
     public WriteTimes? Times => sets.Times;
+
+    public ReadTimes? Reads => null;
 
     public bool HasSecrets => false;
 

@@ -11,10 +11,11 @@ namespace KeyVa.Server.Resp;
 /// One connection's conversation: bytes in, calls on the store, bytes out, in the order in which the commands came. It knows nothing of sockets.
 /// </summary>
 /// <remarks>
-/// <para>Reads are answered where they are read; plain SETs are gathered (<see cref="PipelinedSets"/>); of other single writes a pipeline has
-/// several under way (<see cref="PendingWrites"/>); everything else that may have to wait for the
+/// <para>Reads are answered where they are read; plain SETs are gathered, and of other single writes a pipeline has
+/// several under way (<see cref="SessionWrites"/>); everything else that may have to wait for the
 /// disk is a task, <see cref="Busy"/>, and nothing else of this connection is looked at before it has ended.</para>
-/// <para>Thread-safety. One thread at a time calls <see cref="Process"/>, the next one after <see cref="Busy"/> has ended. Shared: <see cref="Outbox"/>,
+/// <para>Thread-safety. One thread at a time calls <see cref="Process"/>, the next one after <see cref="Busy"/> has ended, and behind
+/// <see cref="SessionWrites.Settle"/> if writes were held. Shared: <see cref="Outbox"/>,
 /// <see cref="Kill"/>, and what CLIENT LIST shows.</para>
 /// </remarks>
 internal sealed class RespSession : IDisposable
@@ -27,7 +28,6 @@ internal sealed class RespSession : IDisposable
 
     private readonly RespReader _reader;
     private readonly SessionTransaction _transaction;
-    private PipelinedSets? _sets;
     private volatile bool _isKilled;
 
     // Bytes of the conversation that are done.
@@ -39,11 +39,9 @@ internal sealed class RespSession : IDisposable
     private bool _isPending;
     private long _detours;
 
-    // A key of the pipeline was set twice: its writes are pending ones from then on, not gathered.
-    private bool _isRepeating;
-
-    // Where the time of the command's write went, if that was noted.
+    // Where the time of the command's write or read went, if that was noted.
     private WriteTimes? _times;
+    private ReadTimes? _reads;
 
     private readonly SessionRates _rates;
 
@@ -59,7 +57,7 @@ internal sealed class RespSession : IDisposable
         _transaction = new SessionTransaction(this);
         Outbox = new Outbox(wake);
         Subscriptions = new Subscriptions(this);
-        Pending = new PendingWrites(this);
+        Writes = new SessionWrites(this);
         Reads = new ConfirmedReads(this);
         Receipts = door.Cluster is null ? null : new WrittenReceipts();
         Wake = wake;
@@ -94,8 +92,8 @@ internal sealed class RespSession : IDisposable
     /// <summary>Where this connection's writes stand, for WAIT; null: there are no replicas to wait for.</summary>
     public WrittenReceipts? Receipts { get; }
 
-    /// <summary>Writes of the pipeline that are on their way to the disk.</summary>
-    public PendingWrites Pending { get; }
+    /// <summary>What was written and not replied yet.</summary>
+    public SessionWrites Writes { get; }
 
     /// <summary>Messages of channels that wait to be sent.</summary>
     public Outbox Outbox { get; }
@@ -166,7 +164,7 @@ internal sealed class RespSession : IDisposable
 
             if (Door.ConfirmsReads && read == RespRead.Complete && !Reads.Allows(origin + start) && _transaction.IsIdle && ConfirmedReads.Concerns(_reader.Command))
             {
-                if ((!gets.IsEmpty && !gets.TryReply(this, HighWater, ref start)) || !TryFinishWrites())
+                if ((!gets.IsEmpty && !gets.TryReply(this, HighWater, ref start)) || !Writes.TryFinish())
                 {
                     _reader.Restart();
                     return;
@@ -185,6 +183,7 @@ internal sealed class RespSession : IDisposable
                     continue;
                 }
 
+                Reads.TakeAsked();
                 Output.Error(Reads.Refusal);
                 start += _reader.Consumed;
                 _rates.End();
@@ -194,7 +193,7 @@ internal sealed class RespSession : IDisposable
 
             if (read == RespRead.Complete && IsPlainGet(_reader))
             {
-                if (!TryFinishWrites())
+                if (!Writes.TryFinish())
                 {
                     return;
                 }
@@ -227,7 +226,7 @@ internal sealed class RespSession : IDisposable
                 start += _reader.Consumed;
                 _rates.End();
                 _reader.Command.Clear();
-                bool isGathered = _sets is not null || !Pending.IsEmpty;
+                bool isGathered = !Writes.IsEmpty;
                 if (Busy is null && Output.Length <= HighWater && (isGathered || Stopwatch.GetElapsedTime(began) < LongestTurn))
                 {
                     continue;
@@ -236,19 +235,19 @@ internal sealed class RespSession : IDisposable
                 if (Busy is null)
                 {
                     // Writes that were gathered must not wait for bytes that may never come.
-                    TryFinishWrites();
+                    Writes.TryFinish();
                 }
 
                 return;
             }
 
             NeedsInput = read == RespRead.Incomplete;
-            if (!TryFinishWrites())
+            if (!Writes.TryFinish())
             {
                 return;
             }
 
-            _isRepeating = false;
+            Writes.EndPipeline();
 
             if (read == RespRead.Broken)
             {
@@ -277,14 +276,14 @@ internal sealed class RespSession : IDisposable
     /// <summary>As the other; what the write needs is disposed behind it.</summary>
     public void Await(ValueTask<WriteResult> write, IDisposable? needed, Action<RespOutput, WriteResult> reply)
     {
-        if (_pipelined is { } command && (!Pending.IsEmpty || !write.IsCompletedSuccessfully))
+        if (_pipelined is { } command && (!Writes.Pending.IsEmpty || !write.IsCompletedSuccessfully))
         {
             _isPending = true;
-            Pending.Add(write, needed, reply, LastCommand, command, _began);
-            if (Door.Store.Detours != _detours && !Pending.TryFinish())
+            Writes.Pending.Add(write, needed, reply, LastCommand, command, _began);
+            if (Door.Store.Detours != _detours && !Writes.Pending.TryFinish())
             {
                 // Another write could overtake this one: nothing else is done before it has ended.
-                Start(Pending.FinishAsync());
+                Start(Writes.Pending.FinishAsync());
             }
 
             return;
@@ -308,7 +307,7 @@ internal sealed class RespSession : IDisposable
     {
         NoteAudit(info, command, began, Output.WrittenFrom(place));
         bool failed = Output.Length > place && Output.WrittenFrom(place)[0] == (byte)'-';
-        RespObservation request = new(this, command, failed, times);
+        RespObservation request = new(this, command, failed, times, info.IsWrite ? null : _reads);
         Door.Observer.End(Door.Meter, info.Operation, began, ref request);
     }
 
@@ -339,8 +338,11 @@ internal sealed class RespSession : IDisposable
         }
     }
 
-    /// <summary>Counts bytes that were received or sent.</summary>
-    public void Count(int bytes) => _rates.Count(bytes);
+    /// <summary>Counts bytes that were received.</summary>
+    public void CountReceived(int bytes) => _rates.CountReceived(bytes);
+
+    /// <summary>Counts bytes that were sent.</summary>
+    public void CountSent(int bytes) => _rates.CountSent(bytes);
 
     private void Became(Caller caller)
     {
@@ -375,6 +377,7 @@ internal sealed class RespSession : IDisposable
     public void Dispose()
     {
         Subscriptions.Clear();
+        _rates.OweReceived();
         Door.Forget(this);
         Output.Dispose();
     }
@@ -383,33 +386,32 @@ internal sealed class RespSession : IDisposable
     private bool TryExecute(RespCommand command)
     {
         CommandInfo? info = CommandTable.Find(command[0]);
-        bool isSet = info == CommandTable.Set && Pending.IsEmpty && !_isRepeating && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
+        bool isSet = info == CommandTable.Set && Writes.Gathers && _transaction.IsIdle && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
             && (Identity.WritesAll || (command.Count > 1 && Caller.Data.Allows(Level.Write, command[1])));
-        if (isSet && TryGather(command))
+        if (isSet && Writes.TryGather(command))
         {
             return true;
         }
 
-        bool wasFirst = _sets is null || _sets.Count == 0;
-        if (!TryFinishSets())
+        bool wasFirst = !Writes.HasSets;
+        if (!Writes.TryFinishSets(isRepeated: isSet))
         {
-            _isRepeating = isSet;
             return false;
         }
 
-        if (isSet && !wasFirst && TryGather(command))
+        if (isSet && !wasFirst && Writes.TryGather(command))
         {
             return true;
         }
 
         bool pipelines = Pipelines(info, command);
-        if ((!pipelines || Pending.IsFull) && !TryFinishPending())
+        if ((!pipelines || Writes.Pending.IsFull) && !Writes.TryFinishPending())
         {
             return false;
         }
 
         int place = Output.Length;
-        bool isBehind = !Pending.IsEmpty;
+        bool isBehind = !Writes.Pending.IsEmpty;
         _pipelined = pipelines ? command : null;
         _detours = Door.Store.Detours;
         try
@@ -422,10 +424,10 @@ internal sealed class RespSession : IDisposable
         }
 
         _pipelined = null;
-        if (isBehind && Busy is null && !Pending.IsEmpty && Output.Length > place)
+        if (isBehind && Busy is null && !Writes.Pending.IsEmpty && Output.Length > place)
         {
             // What was refused at once is told when its turn comes.
-            Pending.Add(Output.WrittenFrom(place).ToArray());
+            Writes.Pending.Add(Output.WrittenFrom(place).ToArray());
             Output.Truncate(place);
         }
 
@@ -447,73 +449,10 @@ internal sealed class RespSession : IDisposable
         && _transaction.IsIdle && !IsSilent && SkippedReplies == 0 && !Subscriptions.Restrict(Output) && _rates.RetryAfter == TimeSpan.Zero
         && (Identity.ReadsAll || Caller.Data.Allows(Level.Read, reader.Command[1]));
 
-    private bool TryGather(RespCommand command)
-    {
-        if (command.Count < 3 || IsSilent || SkippedReplies > 0)
-        {
-            return false;
-        }
-
-        WriteOptions write = default;
-        if (command.Count > 3)
-        {
-            if (!SetOptions.TryParse(command, 3, isGetEx: false, out SetOptions options)
-                || options.Get || options.KeepTtl || options.IfAbsent || options.IfPresent
-                || !options.TryExpiry(command, Door.Now(), "set", out Expiry expiry, out _))
-            {
-                return false;
-            }
-
-            write = new WriteOptions { Expiry = expiry };
-        }
-
-        _sets ??= Door.RentSets();
-        return _sets.TryAdd(command[1], command[2], write);
-    }
-
     /// <summary>Whether the pipeline may go on behind a command before it is on the disk.</summary>
     private bool Pipelines(CommandInfo? info, RespCommand command) =>
         info?.Pipelines is { } rule && Door.MayPend && !IsSilent && SkippedReplies == 0 && _transaction.IsIdle && !Subscriptions.Restrict(Output)
         && (!info.TakesArguments(command.Count) || rule(this, command));
-
-    /// <summary>Gathered SETs and pending writes: there are never both.</summary>
-    private bool TryFinishWrites() => TryFinishSets() && TryFinishPending();
-
-    private bool TryFinishPending()
-    {
-        if (Pending.IsEmpty || Pending.TryFinish())
-        {
-            return true;
-        }
-
-        Start(Pending.FinishAsync());
-        return Busy is null;
-    }
-
-    private bool TryFinishSets()
-    {
-        if (_sets is not { } sets)
-        {
-            return true;
-        }
-
-        if (!sets.TryFinish(this))
-        {
-            Start(FinishSetsAsync(sets));
-            return Busy is null;
-        }
-
-        _sets = null;
-        Door.ReturnSets(sets);
-        return true;
-    }
-
-    private async Task FinishSetsAsync(PipelinedSets sets)
-    {
-        await sets.FinishAsync(this);
-        _sets = null;
-        Door.ReturnSets(sets);
-    }
 
     private void Dispatch(CommandInfo? info, RespCommand command)
     {
@@ -565,12 +504,13 @@ internal sealed class RespSession : IDisposable
             return;
         }
 
-        _began = Stopwatch.GetTimestamp();
+        _began = Reads.TakeAsked() is > 0 and var asked ? asked : Stopwatch.GetTimestamp();
         _times = null;
+        _reads = null;
         int place = Output.Length;
         _isPending = false;
         Run(info, command);
-        if (_isPending || !Pending.IsEmpty)
+        if (_isPending || !Writes.Pending.IsEmpty)
         {
             // Observed when its turn to reply comes.
             return;
@@ -633,8 +573,10 @@ internal sealed class RespSession : IDisposable
         }
         else
         {
+            long asked = ReadTimes.Begin(Door.Observer.Tracer);
             Call.Begin(null);
             Call.Run(info, command);
+            _reads = ReadTimes.End(asked);
         }
     }
 

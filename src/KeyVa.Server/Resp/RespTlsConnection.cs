@@ -137,7 +137,7 @@ internal sealed class RespTlsConnection : IAsyncDisposable
                             return;
                         }
 
-                        session.Count(received);
+                        session.CountReceived(received);
                         _input.NoteReceived(received);
                         _input.Process(session);
                     }
@@ -205,7 +205,7 @@ internal sealed class RespTlsConnection : IAsyncDisposable
             using CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(_stopping);
             patience.CancelAfter(_door.Patience);
             await _stream.WriteAsync(unsent, patience.Token);
-            session.Count(unsent.Length);
+            session.CountSent(unsent.Length);
         }
         finally
         {

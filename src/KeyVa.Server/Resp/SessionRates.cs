@@ -9,8 +9,13 @@ namespace KeyVa.Server.Resp;
 /// </summary>
 internal sealed class SessionRates(RateLimits limits)
 {
+    private const int MostReceived = 64 << 10;
+
     private RateSet _data = RateSet.None;
     private RateSet _control = RateSet.None;
+
+    // Bytes that were received and are not owed yet: they are with those that are sent for them.
+    private long _received;
 
     // Commands that are paid and have not come yet, and whether the one that is there is paid.
     private int _paid;
@@ -22,6 +27,7 @@ internal sealed class SessionRates(RateLimits limits)
     /// <summary>Somebody else speaks.</summary>
     public void Become(Caller caller)
     {
+        OweReceived();
         _data = limits.Of(Plane.Data, caller);
         _control = limits.Of(Plane.Control, caller);
         _paid = 0;
@@ -43,6 +49,7 @@ internal sealed class SessionRates(RateLimits limits)
             return;
         }
 
+        OweReceived();
         int portion = _data.Portion;
         _paid = 0;
         if (_data.TryEnter(portion, out TimeSpan retryAfter))
@@ -76,13 +83,32 @@ internal sealed class SessionRates(RateLimits limits)
         RetryAfter = TimeSpan.Zero;
     }
 
-    /// <summary>Counts bytes that were received or sent.</summary>
-    public void Count(int bytes)
+    /// <summary>Counts bytes that were received: they are owed when something is sent, when commands are paid, when they are many, or at the end.</summary>
+    public void CountReceived(int bytes)
     {
-        if (_data.CountsBytes)
+        _received += bytes;
+        if (_received > MostReceived)
         {
-            _data.Owe(bytes);
+            OweReceived();
         }
+    }
+
+    /// <summary>Counts bytes that were sent.</summary>
+    public void CountSent(int bytes)
+    {
+        _received += bytes;
+        OweReceived();
+    }
+
+    /// <summary>What was received is owed now.</summary>
+    public void OweReceived()
+    {
+        if (_data.CountsBytes && _received > 0)
+        {
+            _data.Owe(_received);
+        }
+
+        _received = 0;
     }
 
     /// <summary>So many bytes that are counted with those of keys, or will be, were of the control plane.</summary>

@@ -4,11 +4,15 @@ namespace KeyVa.Engines;
 
 /// <summary>
 /// Runs background jobs on a fixed number of own threads, flushes before compactions. The first thread takes flushes
-/// alone, so that a long compaction never holds up a flush that writers wait for.
+/// alone, so that a long compaction never holds up a flush that writers wait for. The others have a lower priority than the callers of
+/// the store: where all processors are wanted, a put would wait a whole time slice for one in the midst of a compaction.
 /// </summary>
 /// <remarks>Thread-safe. One lock guards the queues; jobs run outside it.</remarks>
 internal sealed class BackgroundThreads : IBackgroundWork, IDisposable
 {
+    /// <summary>Above the nice value of the process, for a third of the weight that callers have: compactions still get their part of a busy machine, so that debt does not pile up.</summary>
+    private const int CompactionNice = 5;
+
     private readonly object _gate = new();
     private readonly Queue<BackgroundJob>[] _queues = [new(), new(), new()];
     private readonly HashSet<BackgroundJob> _running = [];
@@ -22,8 +26,8 @@ internal sealed class BackgroundThreads : IBackgroundWork, IDisposable
         _threads = new Thread[threads + 1];
         for (int i = 0; i < _threads.Length; i++)
         {
-            int lowest = i == 0 ? (int)JobPriority.Flush : (int)JobPriority.Checkpoint;
-            _threads[i] = new Thread(() => RunJobs(lowest)) { IsBackground = true, Name = $"keyva-background-{i}" };
+            bool flushes = i == 0;
+            _threads[i] = new Thread(() => Run(flushes)) { IsBackground = true, Name = $"keyva-background-{i}" };
             _threads[i].Start();
         }
     }
@@ -92,6 +96,17 @@ internal sealed class BackgroundThreads : IBackgroundWork, IDisposable
         {
             thread.Join();
         }
+    }
+
+    private void Run(bool flushes)
+    {
+        if (!flushes)
+        {
+            // Asking for less is never refused; and if it were, nothing but time would be lost.
+            _ = Posix.Nice(CompactionNice);
+        }
+
+        RunJobs(flushes ? (int)JobPriority.Flush : (int)JobPriority.Checkpoint);
     }
 
     private void DelayOver(BackgroundJob job)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KeyVa.Commits;
 using KeyVa.Engines.Lsm;
 using KeyVa.Partitions;
 using KeyVa.Sessions;
@@ -76,6 +77,12 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>Which writes of clients' sessions are in the state: a part of it, in the engine's files as of the index that they contain.</summary>
     public SessionTable Sessions { get; } = new();
 
+    /// <summary>What is prepared and decided of commits over several partitions of a cluster: a part of the state, as sessions are.</summary>
+    public CommitTable Commits { get; } = new();
+
+    /// <summary>The partition's own settings: a part of the state, as sessions are.</summary>
+    public SettingsTable Settings { get; } = new();
+
     /// <summary>
     /// What stopped the engine (damage, a failed sync), or null. Once set, writes are refused; reads that do not touch
     /// the damage go on.
@@ -121,6 +128,8 @@ internal abstract class Engine : ISnapshotSource, IDisposable
         Debug.Assert(index > _appliedIndex, "groups are applied in log order");
         Debug.Assert(version >= _visibleVersion, "versions rise");
         Sessions.Publish(stamp);
+        Commits.Publish(stamp);
+        Settings.Publish();
         _appliedIndex = index;
         _visibleStamp = stamp;
         Volatile.Write(ref _visibleVersion, version);
@@ -214,6 +223,9 @@ internal abstract class Engine : ISnapshotSource, IDisposable
     /// <summary>Stops background work and closes files. Does not flush: the log has what the files lack.</summary>
     public abstract void Dispose();
 
+    /// <summary>The tables that go into the engine's files, as of the end of the last group.</summary>
+    public byte[] CaptureTables() => PartitionTables.Capture(Sessions, Commits, Settings);
+
     /// <summary>For engines while opening: what their files contain.</summary>
     protected void Recovered(long index, long version, long stamp)
     {
@@ -222,7 +234,7 @@ internal abstract class Engine : ISnapshotSource, IDisposable
         _visibleVersion = version;
         if (!Context.Volatile)
         {
-            SessionsFile.Load(Context.FileSystem, Context.Directory, index, Sessions);
+            SessionsFile.Load(Context.FileSystem, Context.Directory, index, Sessions, Commits, Settings);
             SessionsFile.RemoveAllBut(Context.FileSystem, Context.Directory, index);
         }
     }

@@ -11,6 +11,11 @@ internal static unsafe partial class NativePages
     private const int ReadWrite = 3;
     private const int PrivateAnonymous = 0x22;
     private const int HugePages = 14;
+    private const int PopulateForWriting = 23;
+
+    // Numbers of mallopt's settings.
+    private const int TrimThreshold = -1;
+    private const int MapThreshold = -3;
     private const string Library = "libc";
 
     // A glibc function; other C libraries give pages back by themselves or have no such call.
@@ -50,6 +55,27 @@ internal static unsafe partial class NativePages
     /// threads may wait: for background threads, after much was freed. False where the C library has no such call.
     /// </summary>
     public static bool TrimHeap() => MallocTrim != null && MallocTrim(0) >= 0;
+
+    /// <summary>
+    /// Has malloc keep free memory for the next allocations, up to <paramref name="free"/> bytes at the end of each of its heaps, also of blocks that are as large as
+    /// <paramref name="largest"/>: for whoever allocates and frees such all the time, as they would be given back each time, and each of their pages cost a fault again. For
+    /// the whole process. False where the C library has no such call.
+    /// </summary>
+    public static bool RetainHeap(int largest, int free) =>
+        NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "mallopt", out nint address)
+        && ((delegate* unmanaged<int, int, int>)address)(MapThreshold, largest) == 1
+        && ((delegate* unmanaged<int, int, int>)address)(TrimThreshold, free) == 1;
+
+    /// <summary>Has the system give the pages of memory that will be written right away, all at once: cheaper than a fault for each. A hint; false where the kernel (before 5.14) does not know it.</summary>
+    public static bool Populate(Span<byte> memory)
+    {
+        fixed (byte* start = memory)
+        {
+            // The pages at the ends may be others' too: what they hold stays as it is.
+            nint from = (nint)start & ~((nint)Environment.SystemPageSize - 1);
+            return Advise(from, (nuint)((nint)start + memory.Length - from), PopulateForWriting) == 0;
+        }
+    }
 
     private static delegate* unmanaged<nuint, int> FindTrim() =>
         NativeLibrary.TryGetExport(NativeLibrary.GetMainProgramHandle(), "malloc_trim", out nint address)

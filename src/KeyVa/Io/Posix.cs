@@ -123,6 +123,10 @@ internal static unsafe partial class Posix
     [LibraryImport(Library, EntryPoint = "posix_fadvise")]
     public static partial int Advise(FileDescriptor file, long offset, long length, int advice);
 
+    /// <summary>Adds to the calling thread's nice value: on Linux each thread has its own.</summary>
+    [LibraryImport(Library, EntryPoint = "nice")]
+    public static partial int Nice(int more);
+
     [LibraryImport(Library, EntryPoint = "sync_file_range", SetLastError = true)]
     public static partial int SyncRange(FileDescriptor file, long offset, long length, uint flags);
 

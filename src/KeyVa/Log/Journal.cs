@@ -51,10 +51,11 @@ internal sealed class Journal : IDisposable
         _options = options;
         _files = files;
         _segments = new SegmentList(files, options, segments);
-        _writer = new JournalWriter(options, files, _segments, segments[^1], scan.Previous, scan.EndsInMark);
+        long synced = segments.TrueForAll(static segment => segment.Rewriting is null or { IsDone: true }) ? segments[^1].End : scan.Synced;
+        _writer = new JournalWriter(options, files, _segments, segments[^1], scan.Previous, scan.EndsInMark, synced);
         if (scan.Synced < scan.End)
         {
-            // Recovery has synced what it found; from now on damage to it is to be seen as such.
+            // Where recovery has written and synced again what it found, damage to it is to be seen as such from now on.
             _writer.TryMark();
         }
 
@@ -78,6 +79,9 @@ internal sealed class Journal : IDisposable
 
     /// <summary>Segment files in use.</summary>
     public int Segments => _segments.Count;
+
+    /// <summary>The next segment's file was asked for and is not made yet: a full segment grows instead of waiting for it.</summary>
+    public bool IsPreparing => _files.IsPreparing;
 
     /// <summary>The absolute offset up to which everything is known to be on the disk.</summary>
     public long SyncedOffset => _writer.Synced;
@@ -246,9 +250,9 @@ internal sealed class Journal : IDisposable
         {
             _segments.Release(partition, durableIndex);
         }
-        catch (StorageException error)
+        catch (Exception error) when (error is StorageException or CorruptionException)
         {
-            _writer.Fail(error);
+            _writer.Fail((StoreException)error);
         }
 
         if (_files.Retired.Any)

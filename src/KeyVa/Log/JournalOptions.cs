@@ -35,6 +35,12 @@ internal sealed record JournalOptions
     public long ReadAheadFrom { get; init; } = 32L << 20;
 
     /// <summary>
+    /// What no sync is known to have confirmed is written again while the journal is opened, if it is no more than so many bytes or each write is to be
+    /// synced; else by the first sync, so that a start does not wait for a whole journal to be written.
+    /// </summary>
+    public long RewriteAtOpening { get; init; } = 16L << 20;
+
+    /// <summary>
     /// Called on the sync thread, outside all locks, with the partitions that hold the oldest segment when the budget is
     /// exceeded; once per new segment. Must not wait for an append.
     /// </summary>

@@ -39,6 +39,7 @@ internal sealed record JournalRecovery
             files.Delete(scan.Remains[i]);
         }
 
+        bool atOnce = options.Durability == Durability.Always || scan.End - scan.Synced <= options.RewriteAtOpening;
         var segments = new List<JournalSegment>();
         foreach (ScannedSegment scanned in scan.Segments)
         {
@@ -54,25 +55,36 @@ internal sealed record JournalRecovery
             {
                 CutTail(file, end, options.SegmentBytes);
             }
-            else if (scanned.End > scan.Synced)
-            {
-                // Written by a process that died before it synced: what is read now must not vanish later.
-                file.SyncData();
-            }
 
-            segments.Add(new JournalSegment
+            bool groupSynced = scan.Synced > scanned.Header.Base;
+            var segment = new JournalSegment
             {
                 Path = scanned.Path,
                 File = file,
                 Header = scanned.Header,
+                HeaderSynced = groupSynced,
+                Rewriting = groupSynced && scanned.End <= scan.Synced ? null : new JournalRewriting(file, scanned.Header, scan.Synced, scanned.End),
                 // Nothing is written behind groups of an older version: the next group begins a segment.
-                // All of it is on the disk now; where no group is, the first one is not.
-                HeaderSynced = scanned.End > scanned.Header.Base,
                 Capacity = scanned.Header.Version == JournalFormat.Version ? Math.Max(file.Length, end) : end,
                 End = scanned.End,
                 Ranges = scanned.Ranges,
                 Reached = scanned.Reached,
-            });
+            };
+            if (segment.Rewriting is not null)
+            {
+                // Written by a process that died before it synced, or whose sync failed: what is read now must not vanish later. Where
+                // much of it is left to the first sync, this holds for the former only, and nothing counts as synced yet.
+                if (atOnce)
+                {
+                    segment.Sync();
+                }
+                else
+                {
+                    file.SyncData();
+                }
+            }
+
+            segments.Add(segment);
         }
 
         return segments;

@@ -11,7 +11,7 @@ internal struct IndexRange
 }
 
 /// <summary>
-/// One segment file in use. Immutable but for its end, ranges and pins, which the journal's gate guards. The file is
+/// One segment file in use. Immutable but for its end, room, ranges and pins, which the journal's gate guards. The file is
 /// closed when the segment was dropped and the last reader has unpinned it.
 /// </summary>
 internal sealed class JournalSegment
@@ -20,6 +20,7 @@ internal sealed class JournalSegment
     private bool _dropped;
     private volatile bool _headerSynced;
     private long _end;
+    private long _capacity;
 
     public required string Path { get; init; }
 
@@ -34,7 +35,11 @@ internal sealed class JournalSegment
     public required SegmentHeader Header { get; init; }
 
     /// <summary>Bytes of the file that groups may fill, header included.</summary>
-    public required long Capacity { get; init; }
+    public required long Capacity
+    {
+        get => Volatile.Read(ref _capacity);
+        set => Volatile.Write(ref _capacity, value);
+    }
 
     /// <summary>The absolute offset behind the last group. <see cref="Sync"/> reads it outside the gate.</summary>
     public required long End
@@ -56,6 +61,9 @@ internal sealed class JournalSegment
         init => _headerSynced = value;
     }
 
+    /// <summary>What has to be written again before a sync counts for it; null if nothing was found that no sync had confirmed.</summary>
+    public JournalRewriting? Rewriting { get; init; }
+
     /// <summary>The place in the file of an absolute offset.</summary>
     public long FileOffset(long offset) => offset - Header.Base + JournalFormat.SegmentHeaderBytes;
 
@@ -69,11 +77,15 @@ internal sealed class JournalSegment
         }
     }
 
-    /// <summary>Syncs the file. Any thread that has pinned it or is the flusher.</summary>
+    /// <summary>
+    /// Syncs the file, once what is to be written again is written. The only way by which anything here may come to count as synced.
+    /// Any thread that has pinned it or is the flusher.
+    /// </summary>
     public void Sync()
     {
         // A header alone is not enough: the first group behind it is what tells that a segment before this one is missing.
         bool begun = End > Header.Base;
+        Rewriting?.Run();
         File.SyncData();
         if (begun)
         {

@@ -126,6 +126,7 @@ internal sealed class JournalSyncThread
         {
             _spareAsked = _writer.NextSequence;
             _spareWanted = true;
+            _files.IsPreparing = true;
             Monitor.PulseAll(_gate);
         }
 
@@ -307,6 +308,11 @@ internal sealed class JournalSyncThread
         catch (StorageException error)
         {
             _writer.Fail(error);
+        }
+
+        lock (_gate)
+        {
+            _files.IsPreparing = _spareWanted;
         }
     }
 

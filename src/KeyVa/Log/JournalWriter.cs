@@ -11,6 +11,12 @@ namespace KeyVa.Log;
 /// </summary>
 internal sealed class JournalWriter : IDisposable
 {
+    /// <summary>A segment whose successor is late grows to so many times the usual size at most.</summary>
+    private const int MostGrowth = 8;
+
+    /// <summary>Segments of a smaller size do not grow: who asks for such has a reason to have many, and they are full before the sync thread runs at all.</summary>
+    private const int SmallestToGrow = 1 << 20;
+
     // Immutable.
     private readonly JournalOptions _options;
     private readonly SegmentFiles _files;
@@ -42,7 +48,8 @@ internal sealed class JournalWriter : IDisposable
         SegmentList segments,
         JournalSegment active,
         uint previous,
-        bool endsInMark)
+        bool endsInMark,
+        long synced)
     {
         _options = options;
         _files = files;
@@ -51,7 +58,7 @@ internal sealed class JournalWriter : IDisposable
         _previous = previous;
         EndsInMark = endsInMark;
         _end = active.End;
-        _synced = active.End;
+        _synced = synced;
         _onReserve = !files.TryMakeReserve();
     }
 
@@ -174,9 +181,10 @@ internal sealed class JournalWriter : IDisposable
 
                 NoteSynced(end);
             }
-            catch (StorageException error)
+            catch (Exception error) when (error is StorageException or CorruptionException)
             {
-                Fail(error);
+                // Corruption: what an earlier life has left, when it was to be written again.
+                Fail((StoreException)error);
             }
             finally
             {
@@ -272,7 +280,35 @@ internal sealed class JournalWriter : IDisposable
             }
         }
 
-        return _active.FileOffset(_end) + bytes + _reachedBytes <= _active.Capacity || TryBeginSegment(bytes, reserve);
+        long needed = _active.FileOffset(_end) + bytes + _reachedBytes;
+        return needed <= _active.Capacity || TryGrow(needed) || TryBeginSegment(bytes, reserve);
+    }
+
+    // While the next segment's file is being made, on a busy disk for half a second, writers go on in this one instead of waiting for syncs that
+    // nobody has asked for. Where each group is synced there is nothing to gain.
+    private bool TryGrow(long needed)
+    {
+        long capacity = _active.Capacity + (_options.SegmentBytes / 2);
+        if (!_files.IsPreparing
+            || _options.SegmentBytes < SmallestToGrow
+            || _options.Durability == Durability.Always
+            || needed > capacity
+            || capacity > _options.SegmentBytes * MostGrowth)
+        {
+            return false;
+        }
+
+        try
+        {
+            _active.File.Allocate(capacity);
+        }
+        catch (StorageFullException)
+        {
+            return false;
+        }
+
+        _segments.Grow(_active, capacity);
+        return true;
     }
 
     private bool TryBeginSegment(long bytes, bool reserve)

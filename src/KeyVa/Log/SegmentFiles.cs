@@ -28,6 +28,8 @@ internal sealed class SegmentFiles : IDisposable
     private bool _spareUsedBefore;
     private long _taken;
 
+    private volatile bool _isPreparing;
+
     public SegmentFiles(IFileSystem fileSystem, string directory, JournalOptions options)
     {
         _fileSystem = fileSystem;
@@ -38,6 +40,16 @@ internal sealed class SegmentFiles : IDisposable
 
     /// <summary>Files that were segments and will be again.</summary>
     public RetiredSegments Retired { get; }
+
+    /// <summary>
+    /// The sync thread was asked for the next segment's file and has not come to an end with it: <see cref="TryTake"/> would wait for
+    /// its syncs. Set by whoever asks, reset by the sync thread.
+    /// </summary>
+    public bool IsPreparing
+    {
+        get => _isPreparing;
+        set => _isPreparing = value;
+    }
 
     public string Directory => _directory;
 

@@ -66,6 +66,16 @@ internal sealed class SegmentList
         }
     }
 
+    /// <summary>The active segment's file has taken more room.</summary>
+    public void Grow(JournalSegment active, long capacity)
+    {
+        lock (_gate)
+        {
+            _bytes += capacity - active.Capacity;
+            active.Capacity = capacity;
+        }
+    }
+
     /// <summary>The last index of each partition in all that was committed; of partitions that are gone, none.</summary>
     public Dictionary<long, long> Reached()
     {

@@ -24,7 +24,7 @@ internal sealed class WriteTiming
 }
 
 /// <summary>Where the time of one write went, as timestamps of <see cref="Stopwatch"/>. Immutable.</summary>
-/// <param name="Partition">The partition.</param>
+/// <param name="Partition">The partition; of a commit over several the first that was written to.</param>
 /// <param name="Began">It was handed to the partition's writer.</param>
 /// <param name="Formed">Its turn had come: the group was encoded.</param>
 /// <param name="Logged">The log had the group, as durably as the store promises.</param>

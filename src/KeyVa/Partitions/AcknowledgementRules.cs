@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace KeyVa.Partitions;
 
 /// <summary>Which writes may be answered when. Stateless.</summary>
@@ -11,15 +13,14 @@ internal static class AcknowledgementRules
         Detail = "a transaction is acknowledged sync, when it commits: none of its writes asks for less",
     };
 
-    /// <summary>Decides when a command is answered (<see cref="CommandBuilder.Early"/>); otherwise than Ok if it cannot be as its caller says.</summary>
+    /// <summary>Decides when a command is answered (<see cref="CommandBuilder.Early"/>), if its caller says so; otherwise than Ok if it cannot be as it says. What does not is sync until its partition is known.</summary>
     public static Status Accept(CommandBuilder command, StoreContext context, out string? detail)
     {
         detail = null;
         Acknowledgement asked = command.Acknowledgement;
         if (asked.Class == AcknowledgementClass.Default)
         {
-            // The default is for those that can have it.
-            command.Early = command.NeedsOutcome || context.Replication is null ? (byte)0 : context.Options.Acknowledgement.Early;
+            command.Early = 0;
             return Status.Ok;
         }
 
@@ -48,6 +49,48 @@ internal static class AcknowledgementRules
         }
 
         return Status.Ok;
+    }
+
+    /// <summary>
+    /// As <see cref="IsRefused"/>, of a command for one partition; and decides when it is answered if its caller does not say: as the partition's own setting says, else as the store's. That
+    /// is for those that can have it. Writes over several partitions are sync, which is the strictest of whatever their partitions have.
+    /// </summary>
+    public static bool IsRefusedBy(CommandBuilder command, Partition partition, StoreContext context, out WriteResult refusal)
+    {
+        if (command.Acknowledgement.Class != AcknowledgementClass.Default)
+        {
+            return IsRefused(command, partition.Writer, out refusal);
+        }
+
+        refusal = default;
+        if (context.Replication is not null && !command.NeedsOutcome && !partition.Writer.IsVolatile)
+        {
+            Acknowledgement own = partition.Engine.Settings.Current.Acknowledgement;
+            command.Early = (own.Class == AcknowledgementClass.Default ? context.Options.Acknowledgement : own).Early;
+        }
+
+        return false;
+    }
+
+    /// <summary>Refuses a command that asks a volatile partition for replicas: in a cluster too it lives on one node.</summary>
+    public static bool IsRefused(CommandBuilder command, PartitionWriter partition, out WriteResult refusal)
+    {
+        Acknowledgement asked = command.Acknowledgement;
+        if (asked.Replicas == 0 || !partition.IsVolatile)
+        {
+            refusal = default;
+            return false;
+        }
+
+        refusal = new WriteResult
+        {
+            Status = Status.Invalid,
+            FailedOperation = -1,
+            Detail = string.Create(
+                CultureInfo.InvariantCulture,
+                $"acknowledgement {asked} asks for replicas, and partition {partition.PartitionId} is volatile, which is never replicated: ask for less, or write to another partition"),
+        };
+        return true;
     }
 
     /// <summary>What is said of a request for more replicas than there are.</summary>

@@ -96,6 +96,10 @@ internal static class CommandApplier
             {
                 state.Indexes?.Apply(operation, version, stamp);
             }
+            else if (operation.IsSetting)
+            {
+                state.Set(operation.Key, operation.Value);
+            }
             else if (!operation.IsCheck && (operation.IsBlind || Exists(state.Engine, operation.Key, stamp)))
             {
                 state.Remove(operation.Key, version, stamp);

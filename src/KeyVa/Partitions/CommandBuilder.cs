@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using KeyVa.Commits;
 using KeyVa.Indexes;
 using KeyVa.Io;
 using KeyVa.Merges;
@@ -29,6 +30,7 @@ internal sealed class CommandBuilder : IDisposable
     private bool _hasTable;
     private List<MergeNote>? _merges;
     private SessionHead _session;
+    private CommitStep? _step;
     private long _mergeWeight;
 
     public int Count { get; private set; }
@@ -84,8 +86,22 @@ internal sealed class CommandBuilder : IDisposable
         }
     }
 
-    /// <summary>Bytes of the command in a group: what it does, behind the session that it belongs to.</summary>
-    public int Length => _session.Length + Buffer.Length;
+    /// <summary>The step of a commit over several partitions of a cluster that it is; null: an ordinary command.</summary>
+    public CommitStep? Step
+    {
+        get => _step;
+        set
+        {
+            _step = value;
+            Format = Math.Max(Format, value is null ? GroupEntry.Format : GroupEntry.CommitFormat);
+        }
+    }
+
+    /// <summary>Bytes of what stands in front of its operations: the session that it belongs to, or what step it is.</summary>
+    public int HeadLength => _step?.Length ?? _session.Length;
+
+    /// <summary>Bytes of the command in a group: what it does, behind its head.</summary>
+    public int Length => HeadLength + Buffer.Length;
 
     /// <summary>Whether what it does depends on what is there: then nothing can be said before it is applied.</summary>
     public bool NeedsOutcome { get; private set; }
@@ -233,6 +249,17 @@ internal sealed class CommandBuilder : IDisposable
         Count++;
     }
 
+    /// <summary>Changes one of the partition's own settings; such a command goes to a partition of the caller's choice.</summary>
+    public void Setting(string name, string value)
+    {
+        NoteOffset(NoKey);
+        OnlyRemovals = false;
+        NeedsOutcome = true;
+        Format = Math.Max(Format, GroupEntry.SettingsFormat);
+        OperationEncoding.AppendSetting(Buffer, System.Text.Encoding.UTF8.GetBytes(name), System.Text.Encoding.UTF8.GetBytes(value));
+        Count++;
+    }
+
     public void Clear()
     {
         Tally = null;
@@ -240,6 +267,7 @@ internal sealed class CommandBuilder : IDisposable
         Early = 0;
         NeedsOutcome = false;
         _session = default;
+        _step = null;
         Buffer.Clear(KeptBytes);
         if (_buckets.Length > 4096)
         {
@@ -270,6 +298,19 @@ internal sealed class CommandBuilder : IDisposable
         EmptyRange = -1;
         OnlyRemovals = true;
         DuplicateKey = -1;
+    }
+
+    /// <summary>Writes what stands in front of its operations; there is room for <see cref="HeadLength"/>.</summary>
+    public void WriteHead(Span<byte> to)
+    {
+        if (_step is not null)
+        {
+            _step.WriteTo(to);
+        }
+        else
+        {
+            _session.WriteTo(to);
+        }
     }
 
     public void Dispose() => Buffer.Dispose();

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using KeyVa.Log;
+using KeyVa.Measurements;
+using KeyVa.Replication;
 
 namespace KeyVa.Partitions;
 
@@ -18,8 +20,8 @@ namespace KeyVa.Partitions;
 /// </remarks>
 internal sealed class CrossPartitionCommit : JournalEntry
 {
-    private readonly Part[] _parts;
-    private readonly Part[] _written;
+    private readonly CommitPart[] _parts;
+    private readonly CommitPart[] _written;
     private readonly LogPosition[] _positions;
     private readonly int _operations;
     private readonly Journal? _journal;
@@ -34,7 +36,12 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private long _version;
     private long _stamp;
 
-    private CrossPartitionCommit(Part[] parts, Part[] written, int operations, Journal? journal, StoreContext context)
+    // Timestamps for the parts of its time; 0: they are not noted.
+    private long _began;
+    private long _formed;
+    private long _logged;
+
+    private CrossPartitionCommit(CommitPart[] parts, CommitPart[] written, int operations, Journal? journal, StoreContext context)
     {
         _parts = parts;
         _written = written;
@@ -50,51 +57,31 @@ internal sealed class CrossPartitionCommit : JournalEntry
     /// <summary>Commits a batch, which must not change before the task ends.</summary>
     public static Task<WriteResult> Run(CommandBuilder command, PartitionMap map, Journal journal, StoreContext context)
     {
-        if (context.Replication is not null)
+        if (context.Replication is not null && command.Tally is not null)
         {
-            return Task.FromResult(Refusals.NotReplicated("a write over several partitions, or a roll back,"));
+            return Task.FromResult(Refusals.NotReplicated("a roll back"));
         }
 
-        var parts = new SortedDictionary<long, Part>();
-        ReadOnlySpan<byte> bytes = command.Buffer.Written;
-        for (int i = 0; ; i++)
+        if (!CommitPart.TrySplit(command, map, out CommitPart[] ordered, out WriteResult refusal))
         {
-            ReadOnlySpan<byte> before = bytes;
-            if (!OperationEncoding.TryRead(ref bytes, out Operation operation))
-            {
-                break;
-            }
-
-            if (operation.IsRange || operation.IsRollBack)
-            {
-                if (!AddRange(parts, map, operation, i))
-                {
-                    return Task.FromResult(Refusals.BadNode(i));
-                }
-
-                continue;
-            }
-
-            Partition? owner = map.Find(operation.Key);
-            if (owner is null)
-            {
-                return Task.FromResult(Refusals.BadNode(i));
-            }
-
-            if (operation.SpansRange && PartitionMap.EndsBehind(operation.To, owner))
-            {
-                return Task.FromResult(Refusals.BadNode(i));
-            }
-
-            PartOf(parts, owner).Add(before[..^bytes.Length], i, operation);
+            return Task.FromResult(refusal);
         }
 
-        Part[] ordered = [.. parts.Values];
-        Part[] written = Array.FindAll(ordered, static part => part.HasWrites);
+        if (context.Replication is { } replication && Array.Exists(ordered, static part => !part.Writer.IsVolatile))
+        {
+            return Replicate(replication, command, ordered);
+        }
+
+        CommitPart[] written = Array.FindAll(ordered, static part => part.HasWrites);
         written = written.Length == 0 ? ordered : written;
         if (Array.Exists(written, part => part.Writer.IsVolatile != written[0].Writer.IsVolatile))
         {
             return Task.FromResult(Refusals.MixedDurability);
+        }
+
+        if (AcknowledgementRules.IsRefused(command, written[0].Writer, out WriteResult unkept))
+        {
+            return Task.FromResult(unkept);
         }
 
         Journal? log = written[0].Writer.IsVolatile ? null : journal;
@@ -104,6 +91,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
             _format = command.Format,
             _tellsRemoved = command.HasRemovals && command.Count > 1,
             _tally = command.Tally,
+            _began = context.Timing.IsOn ? Stopwatch.GetTimestamp() : 0,
         };
         commit.AcquireNext();
         return commit._completion.Task;
@@ -118,7 +106,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
         else
         {
-            foreach (Part part in _written)
+            foreach (CommitPart part in _written)
             {
                 part.Writer.EndVersions();
             }
@@ -127,29 +115,15 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
     }
 
-    private static Part PartOf(SortedDictionary<long, Part> parts, Partition owner)
+    /// <summary>The partitions are other nodes' too. One that is volatile is this node's alone, and cannot be committed with them.</summary>
+    private static Task<WriteResult> Replicate(IReplication replication, CommandBuilder command, CommitPart[] parts)
     {
-        if (!parts.TryGetValue(owner.Id, out Part? part))
+        if (Array.Exists(parts, static part => part.Writer.IsVolatile))
         {
-            parts.Add(owner.Id, part = new Part(owner.Writer));
+            return Task.FromResult(Refusals.MixedDurability);
         }
 
-        return part;
-    }
-
-    /// <summary>
-    /// Splits a range by the partitions that own it; false if this node does not own all of it (all keys: all it owns).
-    /// </summary>
-    private static bool AddRange(SortedDictionary<long, Part> parts, PartitionMap map, in Operation operation, int number)
-    {
-        bool isEverything = operation.Key.IsEmpty && operation.To.IsEmpty;
-        ArraySegment<Partition> owners = map.Cover(operation.Key, operation.To, out bool complete);
-        foreach (Partition owner in owners)
-        {
-            PartOf(parts, owner).AddRange(owner.Range, operation, number);
-        }
-
-        return owners.Count > 0 && (complete || isEverything);
+        return command.Acknowledgement.Replicas > 0 ? Task.FromResult(Refusals.AcrossIsSync) : replication.CommitAsync(command, parts);
     }
 
     private void AcquireNext() => _parts[_acquired].Writer.Enter(new Turn(this));
@@ -170,7 +144,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Begin()
     {
         TimeSpan delay = TimeSpan.Zero;
-        foreach (Part part in _parts)
+        foreach (CommitPart part in _parts)
         {
             if (part.Writer.Closed != Status.Ok)
             {
@@ -201,6 +175,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     private void Log()
     {
         _admission?.Dispose();
+        _formed = Look();
         _stamp = _context.Oracle.Now();
         try
         {
@@ -236,13 +211,13 @@ internal sealed class CrossPartitionCommit : JournalEntry
             return;
         }
 
-        foreach (Part part in _written)
+        foreach (CommitPart part in _written)
         {
             part.Writer.BeginVersions();
         }
 
         _version = _context.Oracle.Take(1);
-        foreach (Part part in _written)
+        foreach (CommitPart part in _written)
         {
             part.Writer.NoteVersions(_version);
         }
@@ -253,7 +228,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
     {
         int first = int.MaxValue;
         refusal = default;
-        foreach (Part part in _parts)
+        foreach (CommitPart part in _parts)
         {
             // Nothing is under way in the partition: what its indexes show is all there is.
             var outcome = default(CommandOutcome);
@@ -299,11 +274,12 @@ internal sealed class CrossPartitionCommit : JournalEntry
 
     private void Apply()
     {
+        _logged = Look();
         var removed = new bool[_operations];
         var pending = new PendingCommit(_version);
         try
         {
-            foreach (Part part in _written)
+            foreach (CommitPart part in _written)
             {
                 part.Writer.Engine.SetPendingCommit(pending);
                 part.Write(_version, _stamp, removed, _tally);
@@ -312,7 +288,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         catch (StoreException failure)
         {
             // Logged but not applied everywhere: the partitions stop, and opening the store again applies it.
-            foreach (Part part in _written)
+            foreach (CommitPart part in _written)
             {
                 part.Writer.Fail(failure);
             }
@@ -322,7 +298,7 @@ internal sealed class CrossPartitionCommit : JournalEntry
         }
 
         pending.Decide();
-        foreach (Part part in _written)
+        foreach (CommitPart part in _written)
         {
             part.Writer.EndApply(_version, _stamp);
             part.Writer.Engine.SetPendingCommit(null);
@@ -340,14 +316,26 @@ internal sealed class CrossPartitionCommit : JournalEntry
             FailedOperation = -1,
             Removed = _tellsRemoved ? removed : null,
             Merged = Merged(),
+            Times = Times(),
         });
+    }
+
+    private long Look() => _began == 0 ? 0 : Stopwatch.GetTimestamp();
+
+    /// <summary>Where the time went, if it took long enough to be noted. It is told by the first partition that was written to.</summary>
+    private WriteTimes? Times()
+    {
+        long applied = Look();
+        return applied == 0 || applied - _began < _context.Timing.ThresholdTicks
+            ? null
+            : new WriteTimes(_written[0].Writer.PartitionId, _began, _formed, _logged, Math.Min(SyncTicks, _logged - _formed), applied, GroupSize: 1);
     }
 
     /// <summary>What the merges came to, in the order of the batch. The roles are held, so the partitions still know.</summary>
     private ReadOnlyMemory<byte>[] Merged()
     {
         var merged = new List<(int Operation, ReadOnlyMemory<byte> Value)>();
-        foreach (Part part in _written)
+        foreach (CommitPart part in _written)
         {
             for (int i = 0; i < part.Merges.Count; i++)
             {
@@ -365,82 +353,13 @@ internal sealed class CrossPartitionCommit : JournalEntry
             _parts[i].Writer.Leave(direct: false);
         }
 
-        foreach (Part part in _parts)
+        foreach (CommitPart part in _parts)
         {
             part.Command.Dispose();
         }
 
         Payload.Dispose();
         _completion.SetResult(result);
-    }
-
-    /// <summary>What of the batch lies in one partition.</summary>
-    private sealed class Part(PartitionWriter writer)
-    {
-        private readonly List<int> _operations = [];
-
-        public PartitionWriter Writer { get; } = writer;
-
-        public Io.NativeBuffer Command { get; } = new();
-
-        /// <summary>Which operation of the batch each of the part's operations is.</summary>
-        public List<int> Operations => _operations;
-
-        /// <summary>Which of them are merges.</summary>
-        public List<int> Merges { get; } = [];
-
-        /// <summary>Whether it has more than checks.</summary>
-        public bool HasWrites { get; private set; }
-
-        public void Add(ReadOnlySpan<byte> bytes, int number, in Operation operation)
-        {
-            Command.Append(bytes);
-            _operations.Add(number);
-            HasWrites |= !operation.IsCheck;
-            if (operation.IsMerge)
-            {
-                Merges.Add(number);
-            }
-        }
-
-        /// <summary>Adds what a removed range and the partition's own have in common.</summary>
-        public void AddRange(KeyRange own, in Operation operation, int number)
-        {
-            ReadOnlySpan<byte> from = operation.Key;
-            ReadOnlySpan<byte> to = operation.To;
-            ReadOnlySpan<byte> ownTo = own.To.Span;
-            HasWrites = true;
-            bool endsHere = !to.IsEmpty && (ownTo.IsEmpty || to.SequenceCompareTo(ownTo) < 0);
-            from = from.SequenceCompareTo(own.From.Span) > 0 ? from : own.From.Span;
-            to = endsHere ? to : ownTo;
-            if (operation.IsRollBack)
-            {
-                OperationEncoding.AppendRollBack(Command, from, to, operation.TargetVersion);
-            }
-            else
-            {
-                OperationEncoding.AppendRemoveRange(Command, from, to);
-            }
-
-            _operations.Add(number);
-        }
-
-        public void Write(long version, long stamp, bool[] removed, RollBackTally? tally)
-        {
-            var outcome = default(CommandOutcome);
-            var mine = new bool[_operations.Count];
-            CommandApplier.Write(Writer.State, Command.Written, version, stamp, mine, ref outcome);
-            Debug.Assert(outcome.Status == Status.Ok, "it was checked");
-            if (tally is not null)
-            {
-                tally.Changed += outcome.ChangedCount;
-            }
-
-            for (int i = 0; i < mine.Length; i++)
-            {
-                removed[_operations[i]] = mine[i];
-            }
-        }
     }
 
     private sealed class Turn(CrossPartitionCommit commit) : ExclusiveRequest

@@ -8,7 +8,8 @@ namespace KeyVa.Partitions;
 /// The journal record of a group of commands. The payload (docs/format.md, Commands):
 /// <code>
 ///   format    1 byte  1; 2 if a command removes a range; 4 if it has other operations without a key of their own or evaluated at apply
-///                     (heads above 128); 5 if one belongs to a session (see SessionHead); bit 4 is set; bit 5: one command, whose length follows from the payload's
+///                     (heads above 128); 5 if one belongs to a session (see SessionHead); 6 if one is a step of a commit over several
+///                     partitions of a cluster (see CommitStep; with a long head alone); 7 if one changes a setting of the partition; bit 4 is set; bit 5: one command, whose length follows from the payload's
 ///   version   varint  version of the first command; the others follow by one
 ///   stamp     varint  Unix milliseconds, never falling along the log
 ///   count     varint  not with bit 5
@@ -46,6 +47,12 @@ internal sealed class GroupEntry(long partition, Action completed) : JournalEntr
 
     /// <summary>Commands of sessions, which builds of format 4 do not know.</summary>
     public const byte SessionFormat = 5;
+
+    /// <summary>Steps of commits over several partitions of a cluster, which builds of format 5 do not know.</summary>
+    public const byte CommitFormat = 6;
+
+    /// <summary>Changes of the partition's own settings, which builds of format 6 do not know.</summary>
+    public const byte SettingsFormat = 7;
 
     private const int KeptBytes = 4 << 20;
 
@@ -157,7 +164,7 @@ internal ref struct GroupReader
             return TryOpenShort(payload, out reader);
         }
 
-        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat))
+        if (payload.Length < GroupEntry.HeaderBytes || payload[0] is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.IngestFormat or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat or GroupEntry.CommitFormat or GroupEntry.SettingsFormat))
         {
             return false;
         }
@@ -214,7 +221,7 @@ internal ref struct GroupReader
         const int known = GroupEntry.FormatMask | GroupEntry.ShortHeadBit | GroupEntry.SingleBit;
         ReadOnlySpan<byte> rest = payload[1..];
         if ((head & ~known) != 0
-            || format is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat)
+            || format is not (GroupEntry.Format or GroupEntry.FormatWithRanges or GroupEntry.ExtendedFormat or GroupEntry.SessionFormat or GroupEntry.SettingsFormat)
             || !TryTake(ref rest, out long version)
             || !TryTake(ref rest, out long stamp))
         {

@@ -27,4 +27,10 @@ public interface IPartitions
     /// journal once; the work is done in the background.
     /// </summary>
     PartitionCompaction BeginCompaction(long id, KeyRange range, CancellationToken cancellation = default);
+
+    /// <summary>
+    /// Changes one of a partition's own settings (<see cref="PartitionSettings"/>), durably; in a cluster on all nodes, whichever is asked, as a write. It counts on a node from when it is
+    /// applied there, which it is here when this ends. <see cref="Status.Invalid"/>: there is no such setting, or it cannot be that.
+    /// </summary>
+    ValueTask<PartitionResult> SetAsync(long id, string name, string value, CancellationToken cancellation = default);
 }

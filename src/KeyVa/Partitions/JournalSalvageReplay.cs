@@ -185,6 +185,11 @@ internal sealed class JournalSalvageReplay(IReadOnlyDictionary<long, RepairedPar
                 continue;
             }
 
+            if (operation.IsSetting && !engine.Settings.TrySet(operation.Key, operation.Value))
+            {
+                log.Lose(journal, 0, $"partition {partition.Definition.Id}: the setting '{System.Text.Encoding.UTF8.GetString(operation.Key)}', which this build does not know");
+            }
+
             if (!operation.IsWrite || HasNewer(partition, operation.Key, version))
             {
                 continue;

@@ -40,8 +40,11 @@ internal readonly ref struct Operation
 
     public long IndexId => ConditionVersion;
 
+    /// <summary>Changes one of the partition's own settings: <see cref="Key"/> is its name, <see cref="Value"/> what it becomes.</summary>
+    public bool IsSetting { get; init; }
+
     /// <summary>A put, merge or removal of one key.</summary>
-    public bool IsWrite => !IsRange && !IsCheck && !IsRollBack && IndexAction == IndexAction.None;
+    public bool IsWrite => !IsRange && !IsCheck && !IsRollBack && !IsSetting && IndexAction == IndexAction.None;
 
     public ReadOnlySpan<byte> Key { get; init; }
 
@@ -86,11 +89,11 @@ internal readonly ref struct Operation
 /// Encodes and decodes operations. The layout (docs/format.md, Commands):
 /// <code>
 ///   head      1 byte: bit 0 put, bits 1-3 condition, bit 4 has expiry, bit 5 expiry is relative, bit 6 blind removal;
-///             128: removal of a range (format 2 of the record); 132: roll back, 133: of an index (format 4)
+///             128: removal of a range (format 2 of the record); 132: roll back, 133: of an index (format 4); 143: of a setting (format 7)
 ///   key       varint length, bytes
 ///   expiry    8 bytes, if bit 4
 ///   condition 8 bytes version (if-version), or varint length and bytes (if-value)
-///   value     varint length, bytes, if bit 0
+///   value     varint length, bytes, if bit 0 or the head is 143, whose key is the setting's name
 ///   to        varint length, bytes, if the head is 128 or 132: the end of the range that begins with the key; empty bounds are open
 ///   version   8 bytes, if the head is 132: the version to roll back to
 ///   index     1 byte what (1 define, 2 fill, 3 ready, 4 drop), 8 bytes the index's number, if the head is 133
@@ -109,6 +112,7 @@ internal static class OperationEncoding
     private const int RangeHead = 128;
     private const int RollBackHead = 132;
     private const int IndexHead = 133;
+    private const int SettingHead = 143;
 
     public static void AppendPut(NativeBuffer buffer, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, in WriteOptions options)
     {
@@ -159,6 +163,13 @@ internal static class OperationEncoding
         buffer.AppendInt64(index);
     }
 
+    public static void AppendSetting(NativeBuffer buffer, ReadOnlySpan<byte> name, ReadOnlySpan<byte> value)
+    {
+        AppendHeadAndKey(buffer, SettingHead, name);
+        buffer.AppendVarint((ulong)value.Length);
+        buffer.Append(value);
+    }
+
     /// <summary>Reads the operation at the beginning of <paramref name="bytes"/> and moves behind it; false if the bytes are none.</summary>
     public static bool TryRead(scoped ref ReadOnlySpan<byte> bytes, out Operation operation)
     {
@@ -182,6 +193,7 @@ internal static class OperationEncoding
                 RangeHead or RollBackHead => TryReadRange(ref bytes, head, key, rest, out operation),
                 MergeEncoding.Head => MergeEncoding.TryRead(ref bytes, key, rest, out operation),
                 IndexHead => TryReadIndex(ref bytes, key, rest, out operation),
+                SettingHead => TryReadSetting(ref bytes, key, rest, out operation),
                 _ => CheckEncoding.TryRead(ref bytes, head, key, rest, out operation),
             };
         }
@@ -259,6 +271,19 @@ internal static class OperationEncoding
 
         operation = new Operation { Key = key, IndexAction = (IndexAction)rest[0], ConditionVersion = BinaryPrimitives.ReadInt64LittleEndian(rest[1..]) };
         bytes = rest[9..];
+        return true;
+    }
+
+    private static bool TryReadSetting(scoped ref ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> name, ReadOnlySpan<byte> rest, out Operation operation)
+    {
+        operation = default;
+        if (!TryReadBytes(ref rest, out ReadOnlySpan<byte> value))
+        {
+            return false;
+        }
+
+        operation = new Operation { IsSetting = true, Key = name, Value = value };
+        bytes = rest;
         return true;
     }
 

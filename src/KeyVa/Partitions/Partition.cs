@@ -99,6 +99,7 @@ internal sealed class Partition
             HistoryFromVersion = Engine.Context.History.From,
             StorageBytes = statistics.StorageBytes + indexStorage,
             MemoryBytes = statistics.MemoryBytes + indexMemory,
+            Settings = Engine.Settings.Current,
             QueuedWrites = Writer.Queued,
             Lsm = statistics.Lsm,
         };

@@ -45,6 +45,9 @@ public sealed record PartitionInfo
     /// <summary>Bytes held in memory outside the block cache.</summary>
     public long MemoryBytes { get; init; }
 
+    /// <summary>Its own settings.</summary>
+    public PartitionSettings Settings { get; init; } = PartitionSettings.None;
+
     /// <summary>Calls that wait for the partition's writer.</summary>
     public int QueuedWrites { get; init; }
 

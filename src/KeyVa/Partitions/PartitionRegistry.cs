@@ -30,6 +30,9 @@ internal sealed class PartitionRegistry : IPartitions
 
     public PartitionMap Map => Volatile.Read(ref _map);
 
+    /// <summary>What the folder holds, as it was written last.</summary>
+    public Catalog Catalog => Volatile.Read(ref _catalog);
+
     /// <summary>The indexes of the catalog.</summary>
     public IReadOnlyList<StoredIndex> Indexes => Volatile.Read(ref _catalog).Indexes;
 
@@ -167,6 +170,13 @@ internal sealed class PartitionRegistry : IPartitions
         return compaction;
     }
 
+    public ValueTask<PartitionResult> SetAsync(long id, string name, string value, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        ArgumentNullException.ThrowIfNull(value);
+        return new(SettingChange.RunAsync(this, _context, id, name, value, cancellation));
+    }
+
     /// <summary>The journal is past its budget: these partitions move what they have into their files.</summary>
     public void Flush(IReadOnlyList<long> partitions)
     {
@@ -200,6 +210,43 @@ internal sealed class PartitionRegistry : IPartitions
             old.EngineClosed = () => DeleteReplaced(directory);
             old.Unpin();
             return writer;
+        }
+    }
+
+    /// <summary>
+    /// By whoever drives the partitions' replicated logs: adds partitions that other nodes have and this one lacks, all or none, empty. <paramref name="begin"/> makes durable how the
+    /// log of one begins, before the catalog has it; <paramref name="join"/> takes the logs on before anybody can find a partition.
+    /// </summary>
+    public void Learn(IReadOnlyList<PartitionDefinition> definitions, long nextId, Action<Partition> begin, Action<IReadOnlyList<Partition>> join)
+    {
+        lock (_changes)
+        {
+            var opened = new List<Partition>();
+            bool isDone = false;
+            try
+            {
+                foreach (PartitionDefinition definition in definitions)
+                {
+                    Partition partition = Open(definition);
+                    opened.Add(partition);
+                    begin(partition);
+                }
+
+                WriteCatalog([.. _catalog.Partitions, .. definitions], Math.Max(nextId, _catalog.NextPartitionId));
+                isDone = true;
+            }
+            finally
+            {
+                foreach (Partition partition in isDone ? [] : opened)
+                {
+                    // The next opening deletes its folder.
+                    _context.Watches.Feed.Removed(partition);
+                    partition.Unpin();
+                }
+            }
+
+            join(opened);
+            Publish([.. Map.Partitions, .. opened]);
         }
     }
 

@@ -91,6 +91,15 @@ internal sealed class PartitionState(Engine engine, MergeRegistry functions)
         Engine.RemoveRange(from, to, version, stamp);
     }
 
+    /// <summary>Changes one of the partition's own settings. Throws <see cref="StoreException"/> for one that this build does not know: it would not do what others do.</summary>
+    public void Set(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value)
+    {
+        if (!Engine.Settings.TrySet(name, value))
+        {
+            throw SettingsTable.Unknown(System.Text.Encoding.UTF8.GetString(name), System.Text.Encoding.UTF8.GetString(value));
+        }
+    }
+
     /// <summary>A bulk load has put its records into the engine, past everything else.</summary>
     public void Load(long version, long stamp)
     {

@@ -37,6 +37,12 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Bytes of commands that are logged without the engine being asked, while others are being applied.</summary>
     private const long MaxBytesAhead = 64 << 10;
 
+    /// <summary>
+    /// A sync that took longer is left to the journal's own thread, where writes were held: others of the thread that holds them wait as long. To hand over, and
+    /// to be told of the end, costs some tenths of a millisecond where processors are busy.
+    /// </summary>
+    private static readonly long LongestHeldSyncTicks = Stopwatch.Frequency / 1000;
+
     /// <summary>After others have waited, leaders make way for them for so many rounds.</summary>
     private const int CompanyRounds = 64;
 
@@ -166,9 +172,51 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     /// <summary>Writes a command; the request is completed here, or later from another thread.</summary>
     public void WriteAsync(WriteRequest request)
     {
-        if (Push(request) && TryEnter())
+        if (!Push(request))
+        {
+            return;
+        }
+
+        if (_pacing.Syncs && _journal is not null && _replication is null && WriteHold.Current is { } hold)
+        {
+            hold.Add(this);
+        }
+        else if (TryEnter())
         {
             LeadAsynchronously();
+        }
+    }
+
+    /// <summary>Leads what is queued, if nobody does: see <see cref="WriteHold"/>.</summary>
+    public void LeadHeld()
+    {
+        if (!TryEnter())
+        {
+            // Whoever has the role looks at the queue when it gives the role up.
+            return;
+        }
+
+        if (_entry.SyncTicks > LongestHeldSyncTicks || _queue.Peek() is not { Command: not null })
+        {
+            LeadAsynchronously();
+            return;
+        }
+
+        _round.Group.TakeQueued();
+        if (!TryAdmitWithoutWaiting())
+        {
+            return;
+        }
+
+        Encode();
+        _round.ApplyBegun = 0;
+        if (EndGroup(_pacing.Append(_journal!, _entry)))
+        {
+            Leave(direct: false);
+        }
+        else
+        {
+            AppendAsynchronously();
         }
     }
 
@@ -236,17 +284,47 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
         return new ReplicatedWriter(this, _queue, _oracle);
     }
 
+    /// <summary>The store could not be opened, and nobody drives the log: the role goes to whoever asks for it next.</summary>
+    public void EndReplication()
+    {
+        if (_replication is not null)
+        {
+            _replication = null;
+            Leave(direct: false);
+        }
+    }
+
     /// <summary>The pool leads the next group, with the role held.</summary>
     void IThreadPoolWorkItem.Execute() => LeadAsynchronously();
 
     /// <summary>
-    /// Ends when everything of this partition at or below a version is visible; fails if applying failed half-way and it never will be.
+    /// Ends when everything of this partition at or below a version is visible; fails if applying failed half-way and it never will be. Where the log is
+    /// replicated, with a <see cref="RefusedException"/> if nobody leads who could say that nothing below will come.
     /// </summary>
     public ValueTask WaitUntilClosed(long version) =>
-        IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
+        _replication is not null ? WaitUntilReached(version)
+        : IsClosed(version) ? default : new ValueTask(_waiters.Add(version, _isClosed));
 
     /// <summary>A version at or below <paramref name="newest"/> up to which everything of this partition is visible; 0 if that cannot be said this moment.</summary>
-    public long ClosedUpTo(long newest) => _rounds[1].ClosedUpTo(_rounds[0].ClosedUpTo(newest));
+    /// <remarks>
+    /// Versions rise along a replicated log, wherever they were handed out: what is visible is closed. An idle partition is brought up to where the others are.
+    /// </remarks>
+    public long ClosedUpTo(long newest)
+    {
+        if (_replication is null)
+        {
+            return _rounds[1].ClosedUpTo(_rounds[0].ClosedUpTo(newest));
+        }
+
+        long visible = _engine.VisibleVersion;
+        if (visible < newest && IsClosed(newest) && Closed == Status.Ok)
+        {
+            // Whoever asks comes again when this partition's groups end.
+            _ = _replication.ReachAsync(PartitionId, newest);
+        }
+
+        return Math.Min(visible, newest);
+    }
 
     /// <summary>Role held: takes the next index of the partition's log.</summary>
     public LogPosition NextPosition() => new(PartitionId, Term, _index + 1);
@@ -297,6 +375,27 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
     public void DisposeTimer() => _admission.Dispose();
 
     private bool IsClosed(long version) => _rounds[0].IsClosed(version) && _rounds[1].IsClosed(version);
+
+    private ValueTask WaitUntilReached(long version)
+    {
+        if (_engine.VisibleVersion >= version)
+        {
+            return default;
+        }
+
+        return _failure is { } failure
+            ? ValueTask.FromException(new StoreException($"partition {PartitionId} has stopped, so a snapshot of several partitions cannot be had: {failure.Message}", failure))
+            : new ValueTask(ReachAsync(_replication!, version));
+    }
+
+    private async Task ReachAsync(IReplication replication, long version)
+    {
+        WriteResult reached = await replication.ReachAsync(PartitionId, version).ConfigureAwait(false);
+        if (!reached.IsOk)
+        {
+            throw new RefusedException(reached.Status, $"a snapshot of several partitions cannot be had: {reached.Detail}");
+        }
+    }
 
     private bool TryEnter() => TryEnterFrom(Free);
 
@@ -441,19 +540,29 @@ internal sealed class PartitionWriter : IThreadPoolWorkItem
             return;
         }
 
-        if (!Admit(out TimeSpan delay))
-        {
-            Leave(direct: false);
-        }
-        else if (delay > TimeSpan.Zero)
-        {
-            // Timers know whole milliseconds alone.
-            _admission.Change(TimeSpan.FromMilliseconds(Math.Ceiling(delay.TotalMilliseconds)), Timeout.InfiniteTimeSpan);
-        }
-        else
+        if (TryAdmitWithoutWaiting())
         {
             AppendAsynchronously();
         }
+    }
+
+    /// <summary>False: the group was refused and the role given up, or the group is logged later, by a timer.</summary>
+    private bool TryAdmitWithoutWaiting()
+    {
+        if (!Admit(out TimeSpan delay))
+        {
+            Leave(direct: false);
+            return false;
+        }
+
+        if (delay > TimeSpan.Zero)
+        {
+            // Timers know whole milliseconds alone.
+            _admission.Change(TimeSpan.FromMilliseconds(Math.Ceiling(delay.TotalMilliseconds)), Timeout.InfiniteTimeSpan);
+            return false;
+        }
+
+        return true;
     }
 
     private void LeadExclusive()

@@ -82,6 +82,13 @@ internal static class Refusals
         Detail = "a write of a session goes to one partition; send it without",
     };
 
+    public static WriteResult AcrossIsSync { get; } = new()
+    {
+        Status = Status.Invalid,
+        FailedOperation = -1,
+        Detail = "a write over several partitions is acknowledged sync, when it is committed in all of them; ask for sync, or leave it out",
+    };
+
     public const string BadNodeDetail = "this node owns no partition that holds the key; 'keyva admin partition list' shows what it owns";
 
     /// <summary>Why a key breaks a rule; <paramref name="otherwise"/> if it does not.</summary>

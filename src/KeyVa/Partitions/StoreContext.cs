@@ -52,6 +52,9 @@ internal sealed class StoreContext
 
     public required MergeRegistry MergeFunctions { get; init; }
 
+    /// <summary>Where snapshots of several partitions stand. Set while opening, before the store is used.</summary>
+    public ISnapshotSource AcrossPartitions { get; set; } = null!;
+
     /// <summary>Who watches. Set while opening, before there are partitions.</summary>
     public Watches.WatchHub Watches { get; set; } = null!;
 

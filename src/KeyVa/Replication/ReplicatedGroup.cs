@@ -1,6 +1,5 @@
 using System.Globalization;
 using KeyVa.Partitions;
-using KeyVa.Sessions;
 
 namespace KeyVa.Replication;
 
@@ -53,10 +52,9 @@ internal sealed class ReplicatedGroup
         for (WriteRequest? request = First; request is not null; request = request.Next)
         {
             ReadOnlySpan<byte> command = request.Command!.Buffer.Written;
-            SessionHead session = request.Command.Session;
             System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(rest, request.Command.Length);
-            session.WriteTo(rest[sizeof(uint)..]);
-            command.CopyTo(rest[(sizeof(uint) + session.Length)..]);
+            request.Command.WriteHead(rest[sizeof(uint)..]);
+            command.CopyTo(rest[(sizeof(uint) + request.Command.HeadLength)..]);
             rest = rest[(sizeof(uint) + request.Command.Length)..];
         }
 

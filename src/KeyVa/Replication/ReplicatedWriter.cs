@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
-using System.Diagnostics;
+using System.Globalization;
+using KeyVa.Commits;
 using KeyVa.Engines;
 using KeyVa.Partitions;
 using KeyVa.Sessions;
@@ -66,6 +67,17 @@ internal sealed class ReplicatedWriter
         return null;
     }
 
+    /// <summary>A group of a request that was never queued.</summary>
+    public ReplicatedGroup Alone(WriteRequest request)
+    {
+        var group = new WriteGroup(_queue);
+        group.TakeAlone(request);
+        return new ReplicatedGroup(group);
+    }
+
+    /// <summary>What step of a commit over several partitions a payload is, or None: it holds ordinary commands.</summary>
+    public static StepKind StepOf(ReadOnlySpan<byte> payload) => FirstStep(payload)?.Kind ?? StepKind.None;
+
     /// <summary>How long to wait before so many bytes are applied (backpressure); zero in the normal case.</summary>
     public TimeSpan Admit(long bytes) => _writer.State.Admit(bytes);
 
@@ -76,6 +88,11 @@ internal sealed class ReplicatedWriter
         if (_sealed.Count == 0)
         {
             _writer.BeginVersions();
+        }
+
+        if (FirstStep(payload) is { Floor: > 0 and var floor })
+        {
+            _oracle.Recover(floor, 0);
         }
 
         long stamp = _oracle.Now();
@@ -121,10 +138,24 @@ internal sealed class ReplicatedWriter
         {
             left--;
             bytes += sizeof(uint) + command.Length;
+            if (CommitStep.IsAt(command))
+            {
+                // Such a group holds one step and nothing else.
+                if (payload[0] != GroupEntry.CommitFormat || group.Count != 1 || !CommitStep.TryTake(ref command, out _))
+                {
+                    return false;
+                }
+            }
+            else if (payload[0] == GroupEntry.CommitFormat)
+            {
+                return false;
+            }
+
             _ = SessionHead.TryTake(ref command, out _);
             while (!command.IsEmpty)
             {
-                if (!OperationEncoding.TryRead(ref command, out _))
+                // One that knows no such setting does not lead those who do into it.
+                if (!OperationEncoding.TryRead(ref command, out Operation operation) || (operation.IsSetting && !SettingsTable.Knows(operation.Key, operation.Value)))
                 {
                     return false;
                 }
@@ -140,14 +171,35 @@ internal sealed class ReplicatedWriter
     /// <summary>Applies a group. <paramref name="own"/>: the callers of this node who wait for it; they get their results, and are not completed yet. The receipt is theirs.</summary>
     public void Apply(in WriteReceipt receipt, ReadOnlySpan<byte> payload, ReplicatedGroup? own)
     {
-        bool opened = GroupReader.TryOpen(payload, out GroupReader group);
-        Debug.Assert(opened, "what is in the log was looked at before");
+        if (!GroupReader.TryOpen(payload, out GroupReader group))
+        {
+            // Its leader knew it, or did not look: passed over here it would make this replica another.
+            throw new StoreException(string.Create(CultureInfo.InvariantCulture, $"entry {receipt.Index} of partition {PartitionId} holds commands of a format that this build does not know; use a newer KeyVa on this node"));
+        }
+
         try
         {
             long version = group.Version;
+            long newest = Engine.VisibleVersion;
             WriteRequest? request = own?.First;
             while (group.TryRead(out ReadOnlySpan<byte> command))
             {
+                if (CommitStep.TryTake(ref command, out CommitStep step))
+                {
+                    WriteResult result = CommitSteps.Apply(_writer.State, step, command, version, group.Stamp, receipt, ref newest);
+                    Answer(ref request, result);
+                    version++;
+                    continue;
+                }
+
+                if (Engine.Commits.PreparedNow is not null)
+                {
+                    Answer(ref request, CommitSteps.Held);
+                    version++;
+                    continue;
+                }
+
+                newest = version;
                 if (request is null)
                 {
                     JournalReplay.ApplyCommand(_writer.State, command, version, group.Stamp);
@@ -161,7 +213,7 @@ internal sealed class ReplicatedWriter
                 version++;
             }
 
-            End(receipt.Index, Math.Max(version - 1, Engine.VisibleVersion), Math.Max(group.Stamp, Engine.VisibleStamp));
+            End(receipt.Index, newest, version - 1, Math.Max(group.Stamp, Engine.VisibleStamp));
         }
         catch (StoreException failure)
         {
@@ -172,17 +224,30 @@ internal sealed class ReplicatedWriter
     }
 
     /// <summary>An entry of the log that holds no commands.</summary>
-    public void Skip(long index) => End(index, Engine.VisibleVersion, Engine.VisibleStamp);
+    public void Skip(long index) => End(index, Engine.VisibleVersion, Engine.VisibleVersion, Engine.VisibleStamp);
 
     /// <summary>No more writes: what stopped the log.</summary>
     public void Fail(StoreException failure) => _writer.Fail(failure);
 
-    private void End(long index, long version, long stamp)
+    private static CommitStep? FirstStep(ReadOnlySpan<byte> payload) =>
+        !payload.IsEmpty && payload[0] == GroupEntry.CommitFormat && GroupReader.TryOpen(payload, out GroupReader group) && group.TryRead(out ReadOnlySpan<byte> command)
+            && CommitStep.TryTake(ref command, out CommitStep step) ? step : null;
+
+    private static void Answer(ref WriteRequest? request, in WriteResult result)
+    {
+        if (request is not null)
+        {
+            request.Result = result;
+            request = request.Next;
+        }
+    }
+
+    private void End(long index, long version, long handedOut, long stamp)
     {
         _writer.State.EndGroup(index, version, stamp);
 
         // Behind it: a snapshot at a version that was handed out elsewhere must find it visible.
-        _oracle.Recover(version, stamp);
+        _oracle.Recover(Math.Max(version, handedOut), stamp);
         _writer.State.EndVersions();
     }
 }

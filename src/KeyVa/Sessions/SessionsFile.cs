@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using KeyVa.Commits;
 using KeyVa.Io;
+using KeyVa.Partitions;
 
 namespace KeyVa.Sessions;
 
@@ -9,7 +11,7 @@ namespace KeyVa.Sessions;
 /// written and synced before files take effect that contain this index, so the step in which they do is also its own: opening reads the one of the files' index, and
 /// no other. None: there are no sessions.
 /// <code>
-///   magic "KEYVASES" | format u16 = 1 | length u32 | the table (SessionTable) | crc32c u32 of all before
+///   magic "KEYVASES" | format u16 = 1, 2 if the tables have commits, or 3 if they have settings | length u32 | the tables (PartitionTables) | crc32c u32 of all before
 /// </code>
 /// Stateless.
 /// </summary>
@@ -17,7 +19,10 @@ internal static class SessionsFile
 {
     private const string Prefix = "sessions-";
     private const int HeadBytes = 14;
-    private const int MaxBytes = 256 << 20;
+    private const int MaxBytes = 512 << 20;
+    private const ushort Format = 1;
+    private const ushort FormatWithCommits = 2;
+    private const ushort FormatWithSettings = 3;
 
     private static ReadOnlySpan<byte> Magic => "KEYVASES"u8;
 
@@ -37,7 +42,7 @@ internal static class SessionsFile
 
         byte[] bytes = new byte[HeadBytes + table.Length + sizeof(uint)];
         Magic.CopyTo(bytes);
-        BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(8), 1);
+        BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(8), FormatOf(table));
         BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(10), table.Length);
         table.CopyTo(bytes, HeadBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(bytes.Length - sizeof(uint)), Crc32C.Compute(bytes.AsSpan(0, bytes.Length - sizeof(uint))));
@@ -90,17 +95,36 @@ internal static class SessionsFile
         }
 
         ushort format = BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8));
-        return format != 1 ? throw new StoreException($"'{path}' has format {format}; this build reads 1: use the build that wrote it, or a newer one")
+        return format is not (Format or FormatWithCommits or FormatWithSettings) ? throw new StoreException($"'{path}' has format {format}; this build reads 1, 2 and 3: use the build that wrote it, or a newer one")
             : BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(10)) == end - HeadBytes ? bytes[HeadBytes..end]
             : throw new CorruptionException(path, 10, "the length in the sessions' file does not fit");
     }
 
-    /// <summary>Reads the table of an index into an engine's.</summary>
-    public static void Load(IFileSystem files, string directory, long index, SessionTable into)
+    /// <summary>Reads the tables of an index into an engine's.</summary>
+    public static void Load(IFileSystem files, string directory, long index, SessionTable sessions, CommitTable commits, SettingsTable settings)
     {
-        if (!into.TryLoad(Read(files, directory, index)))
+        if (!PartitionTables.TryLoad(Read(files, directory, index), sessions, commits, settings))
         {
             throw new CorruptionException(Path.Combine(directory, NameOf(index)), HeadBytes, "what the sessions' file holds makes no sense");
+        }
+    }
+
+    /// <summary>While a folder is repaired: the newest tables of it that are intact become those of another folder's files, which contain everything up to this index. Damage is noted.</summary>
+    public static void Salvage(IFileSystem files, string source, string target, long index, RepairLog log)
+    {
+        foreach (long of in files.List(source).Select(static name => TryParse(name, out long of) ? of : -1).Where(static of => of >= 0).OrderDescending())
+        {
+            try
+            {
+                Write(files, target, index, Read(files, source, of));
+                log.FilesKept++;
+                return;
+            }
+            catch (CorruptionException damage)
+            {
+                log.Damages.Add(damage);
+                log.Lose(damage.File, damage.Offset, "the partition's own settings, but for those that the journal has: look at them with 'keyva admin partition list', and set them again");
+            }
         }
     }
 
@@ -115,6 +139,13 @@ internal static class SessionsFile
             }
         }
     }
+
+    private static ushort FormatOf(byte[] table) => table[0] switch
+    {
+        PartitionTables.VersionWithSettings => FormatWithSettings,
+        PartitionTables.VersionWithCommits => FormatWithCommits,
+        _ => Format,
+    };
 
     private static bool TryParse(string name, out long index)
     {

@@ -62,6 +62,8 @@ internal sealed class LiveTransactions : IDisposable
 
     public VersionOracle Oracle => _context.Oracle;
 
+    public ISnapshotSource AcrossPartitions => _context.AcrossPartitions;
+
     public SnapshotList Snapshots => _context.Snapshots;
 
     public StoreOptions StoreOptions => _context.Options;
@@ -196,7 +198,7 @@ internal sealed class LiveTransactions : IDisposable
         try
         {
             ReadOnlySpan<Partition> partitions = Map.Partitions;
-            Snapshots.Open(partitions.Length == 1 ? partitions[0].Engine : Oracle, snapshot);
+            Snapshots.Open(partitions.Length == 1 ? partitions[0].Engine : AcrossPartitions, snapshot);
         }
         finally
         {

@@ -22,7 +22,7 @@ internal struct Retries(TransactionOptions options, TimeProvider time)
     /// <summary>After so many in vain it is pessimistic, however short they were.</summary>
     private const int OptimisticAttempts = 16;
 
-    /// <summary>After so many it is, if the work of each took <see cref="_longWork"/>.</summary>
+    /// <summary>After so many it is, if the work of each took <see cref="LongWork"/>.</summary>
     private const int LongAttempts = 3;
 
     /// <summary>After so many in vain it is time to make way.</summary>
@@ -32,7 +32,7 @@ internal struct Retries(TransactionOptions options, TimeProvider time)
     private const int ShortPauseSpins = 50;
     private const int MostDoublings = 6;
 
-    private static readonly TimeSpan _longWork = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan LongWork = TimeSpan.FromMilliseconds(1);
 
     private int _failures;
     private int _locked;
@@ -65,7 +65,7 @@ internal struct Retries(TransactionOptions options, TimeProvider time)
         }
 
         _failures++;
-        if (_locked > 0 || _failures >= OptimisticAttempts || (_failures >= LongAttempts && (options.Concurrency == Concurrency.Pessimistic || _shortest >= _longWork)))
+        if (_locked > 0 || _failures >= OptimisticAttempts || (_failures >= LongAttempts && (options.Concurrency == Concurrency.Pessimistic || _shortest >= LongWork)))
         {
             _locked++;
         }

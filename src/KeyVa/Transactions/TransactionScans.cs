@@ -57,7 +57,7 @@ internal static class TransactionScans
         }
         else
         {
-            live.Snapshots.Open(live.Oracle, snapshot);
+            live.Snapshots.Open(live.AcrossPartitions, snapshot);
             closed = WaitForAll(partitions, snapshot.Version);
         }
     }

@@ -6,13 +6,14 @@ namespace KeyVa.Simulation.Cluster;
 /// <summary>
 /// Watches every step of every node, against what all of them did before (the paper's figure 3): election safety, leader append-only, log matching, leader
 /// completeness, state machine safety; and that a vote is given once in a term, terms never fall, what was acknowledged is there after a
-/// restart, and a membership belongs to its index. One partition's.
+/// restart, a membership belongs to its index, and an entry comes to the same on every replica. One partition's.
 /// </summary>
-internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
+internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes, long partition)
 {
     private readonly Dictionary<long, long> _leaders = [];
     private readonly Dictionary<(long Index, long Term), (EntryKind Kind, ulong Hash, long TermBefore)> _entries = [];
     private readonly Dictionary<long, (long Term, EntryKind Kind, ulong Hash)> _applied = [];
+    private readonly Dictionary<long, (ulong Digest, long Node)> _outcomes = [];
     private readonly Dictionary<(long Node, long Term), long> _votes = [];
 
     // By index, without a gap: the entry's term, and the lowest term in which some node knew it to be committed.
@@ -38,7 +39,7 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
     /// <summary>A node has opened its store: what it said before must still be so.</summary>
     public void Started(SimulatedNode node)
     {
-        RaftGroup group = node.Replica.Group;
+        RaftGroup group = node.ReplicaOf(partition).Group;
         Seen seen = _seen.TryGetValue(node.Id, out Seen? before) ? before : _seen[node.Id] = new Seen();
         Check(group.Term >= seen.SaidTerm, "terms rise", node, $"came back in term {group.Term}, and had been in {seen.SaidTerm}");
         Check(group.Term > seen.AcknowledgedIn || group.Last.Index >= seen.Acknowledged, "what was acknowledged is durable", node, $"came back in term {group.Term} with a log up to {group.Last}, and had acknowledged {seen.Acknowledged} in it");
@@ -46,6 +47,8 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
         seen.Commit = group.CommitIndex;
         seen.First = group.Log.FirstIndex;
         seen.Terms.Clear();
+        seen.InHand = 0;
+        FollowChanges(node, seen);
         Stepped(node);
         CheckMembership(node, group);
     }
@@ -79,7 +82,10 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
     public void Stepped(SimulatedNode node)
     {
         Seen seen = _seen[node.Id];
-        RaftGroup group = node.Replica.Group;
+        RaftGroup group = node.ReplicaOf(partition).Group;
+        EndEntry(node, seen);
+        FollowChanges(node, seen);
+        NotePassedOver(node, seen, group.AppliedIndex);
         NoteEntries(node, seen, group);
         if (group.Role != Role.Leader)
         {
@@ -106,12 +112,55 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
         }
     }
 
-    /// <summary>What one node applies at an index, every node does, each life of it anew.</summary>
+    /// <summary>What one node is about to apply at an index, every node does, each life of it anew.</summary>
     public void Applies(SimulatedNode node, in Entry entry)
     {
         Applications++;
+        Seen seen = _seen[node.Id];
+        EndEntry(node, seen);
+        NotePassedOver(node, seen, entry.Index - 1);
+        seen.InHand = entry.Index;
         (long, EntryKind, ulong) what = (entry.Term, entry.Kind, Partitions.XxHash64.Compute(entry.Data.Span));
         Check(_applied.TryAdd(entry.Index, what) || _applied[entry.Index] == what, "state machine safety", node, $"applies another entry of term {entry.Term} at index {entry.Index} than was applied there in term {_applied[entry.Index].Term}");
+    }
+
+    /// <summary>The replica's state is followed; one that has come with a snapshot, or with a new life, has what was applied before.</summary>
+    private void FollowChanges(SimulatedNode node, Seen seen)
+    {
+        if (seen.Changes.Follow(node.PartitionOf(partition).Writer.State))
+        {
+            KeyVa.Cluster.Driver.Replica replica = node.ReplicaOf(partition);
+            seen.Applied = Math.Max(replica.Writer.Engine.AppliedIndex, replica.Log.FirstIndex - 1);
+        }
+    }
+
+    /// <summary>What the entry that was in hand came to is known.</summary>
+    private void EndEntry(SimulatedNode node, Seen seen)
+    {
+        if (seen.InHand > 0)
+        {
+            NoteOutcome(node, seen.InHand, seen.Changes.Take());
+            seen.Applied = Math.Max(seen.Applied, seen.InHand);
+            seen.InHand = 0;
+        }
+    }
+
+    /// <summary>The replica counts entries as applied that it never had in hand.</summary>
+    private void NotePassedOver(SimulatedNode node, Seen seen, long applied)
+    {
+        while (seen.Applied < applied)
+        {
+            NoteOutcome(node, ++seen.Applied, ReplicaChanges.None);
+        }
+    }
+
+    private void NoteOutcome(SimulatedNode node, long index, ulong digest)
+    {
+        if (!_outcomes.TryAdd(index, (digest, node.Id)))
+        {
+            (ulong other, long by) = _outcomes[index];
+            Check(digest == other, "agreement", node, $"{(digest == ReplicaChanges.None ? "passed over" : "made something else of")} entry {index}, which node {by} {(other == ReplicaChanges.None ? "passed over" : "applied")}");
+        }
     }
 
     private void Check(bool holds, string property, SimulatedNode node, string what)
@@ -124,7 +173,7 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
 
     private void CheckComplete(SimulatedNode leader, long index, long term, long knownIn)
     {
-        RaftGroup group = leader.Replica.Group;
+        RaftGroup group = leader.ReplicaOf(partition).Group;
         if (group.Term > knownIn && index >= group.Log.FirstIndex)
         {
             Check(group.Log.TermAt(index) == term, "leader completeness", leader, $"leads in term {group.Term}, and lacks {new LogPosition(term, index)}, committed in term {knownIn}");
@@ -210,7 +259,7 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
         _committed[index] = known;
         foreach (SimulatedNode other in nodes)
         {
-            if (other.IsLeading)
+            if (other.IsLeadingOf(partition))
             {
                 CheckComplete(other, index, known.Term, known.KnownIn);
             }
@@ -255,6 +304,14 @@ internal sealed class ClusterChecker(IReadOnlyList<SimulatedNode> nodes)
         public long First { get; set; } = 1;
 
         public List<long> Terms { get; } = [];
+
+        /// <summary>What is applied to its state.</summary>
+        public ReplicaChanges Changes { get; } = new();
+
+        /// <summary>The entry that is being applied, 0 if none, and the last of which it is known what it came to.</summary>
+        public long InHand { get; set; }
+
+        public long Applied { get; set; }
 
         public long Last => First + Terms.Count - 1;
     }

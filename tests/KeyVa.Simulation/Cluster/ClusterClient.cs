@@ -7,7 +7,7 @@ using KeyVa.Partitions;
 namespace KeyVa.Simulation.Cluster;
 
 /// <summary>A client: one operation on a register at a time, at a node of its choice, recorded.</summary>
-internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log, int number)
+internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload workload, RegisterLog log, int number) : INodeCaller
 {
     private const int MaxCounterBytes = 100;
 
@@ -22,10 +22,16 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
     /// <summary>Where plain writes are counted.</summary>
     public static byte[] Counter { get; } = [(byte)'n'];
 
+    /// <summary>The same in another partition, if there are several.</summary>
+    public static byte[] OtherCounter { get; } = [(byte)'c'];
+
     /// <summary>Plain writes that were acknowledged, and those of which nobody knows.</summary>
     public int Counted { get; private set; }
 
     public int Uncertain { get; private set; }
+
+    /// <summary>Whether a plain write was not answered yet.</summary>
+    public bool MayBeWriting => _node is not null && _request.Action == RegisterAction.Write;
 
     public bool IsStopped { get; set; }
 
@@ -45,6 +51,12 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
             return;
         }
 
+        if (!world.IsHealed && world.Plan.IsLull(world.Events.Now))
+        {
+            Begin();
+            return;
+        }
+
         SimulatedNode node = world.AnyNode();
         if (!node.IsUp || node.IsDoomed)
         {
@@ -58,15 +70,18 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
         _node = node;
         node.Await(this);
         long operation = ++_operation;
-        node.Run(() => Act(node, operation));
+        node.Run(() => Act(node, operation), Input.Call);
     }
 
     private void Act(SimulatedNode node, long operation)
     {
-        byte[] key = [(byte)('k'), (byte)_request.Key];
+        // With several partitions every other register lies in the last of them, and its counter in the first.
+        bool isLast = world.Checkers.Count > 1 && _request.Key % 2 == 1;
+        byte[] key = [(byte)(isLast ? 'z' : 'k'), (byte)_request.Key];
         if (_request.Action == RegisterAction.Read)
         {
-            node.Driver!.Read(1, new Waiter(status => Read(node, operation, key, status)));
+            world.LeasedReads += node.ReplicaOf(isLast ? world.Checkers.Count : 1).Group.HasLease(node.Time.Now) ? 1 : 0;
+            node.Driver!.Read(isLast ? world.Checkers.Count : 1, new Waiter(status => Read(node, operation, key, status)), lendsThread: false);
             return;
         }
 
@@ -76,7 +91,7 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
             case RegisterAction.Write:
                 // Beside each write a number is counted up: what is done twice, or half, shows at the end.
                 command.Put(key, Bytes(_request.Value!.Value), default);
-                command.Merge(Counter, MergeFunction.Increment, "1"u8, default);
+                command.Merge(isLast ? OtherCounter : Counter, MergeFunction.Increment, "1"u8, default);
                 command.AdmitMerges(MaxCounterBytes, MergeRegistry.OfBuiltIn, out _, out _);
                 break;
             case RegisterAction.CompareAndSet when _request.Value is { } value:
@@ -90,7 +105,13 @@ internal sealed class ClusterClient(ClusterSimulation world, RegisterWorkload wo
                 break;
         }
 
-        node.Submit(new Request(command, result => Wrote(node, operation, result)));
+        if (world.Checkers.Count > 1 && _request.Action == RegisterAction.Write)
+        {
+            node.Commit(command, result => Wrote(node, operation, result));
+            return;
+        }
+
+        node.Submit(new Request(command, result => Wrote(node, operation, result)), isLast ? world.Checkers.Count : 1);
     }
 
     private Condition Expected() => _request.Expected is { } expected ? Condition.IfValue(Bytes(expected)) : Condition.IfAbsent;

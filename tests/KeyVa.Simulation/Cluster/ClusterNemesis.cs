@@ -75,6 +75,12 @@ internal sealed class ClusterNemesis(ClusterSimulation world)
                 break;
             case Fault.Pause:
                 Pause(target, 10 + _random.Next(1500));
+                if (world.Plan.LeaseReads && world.LeaseRandom.Next(2) == 0)
+                {
+                    // When it goes on, nobody tells it yet that another leads.
+                    Split([target.Id]);
+                }
+
                 break;
             case Fault.LongPause:
                 Pause(target, _random.NextInt64(5, LongestPause) * ClusterPlan.ElectionTimeout);
@@ -88,11 +94,15 @@ internal sealed class ClusterNemesis(ClusterSimulation world)
             case Fault.CutOneWay:
                 CutOneWay(target.Id, any.Id);
                 break;
+            case Fault.HandOver:
+                HandOverAndCutOff(1 + _random.Next(world.Checkers.Count), any);
+                break;
             case Fault.WallClock:
                 target.Time.Skew = _random.Next(3) == 0 ? 0 : _random.Next(-100_000, 100_000);
                 break;
             case Fault.Clock when _random.Next(3) == 0:
-                target.Time.Jump(_random.Next(20 * (int)ClusterPlan.ElectionTimeout));
+                int ahead = _random.Next(20 * (int)ClusterPlan.ElectionTimeout);
+                target.Time.Jump(world.Plan.LeaseReads ? 0 : ahead);
                 break;
             case Fault.Clock:
                 target.Time.Drift(_random.Next(-ClusterPlan.MostDrift, ClusterPlan.MostDrift + 1));
@@ -182,6 +192,32 @@ internal sealed class ClusterNemesis(ClusterSimulation world)
         PlanHealing();
     }
 
+    /// <summary>A leader offers leadership of a partition and is cut off before it can see what came of it: for a while there are two, each of which answers whoever reaches it.</summary>
+    private void HandOverAndCutOff(long partition, SimulatedNode any)
+    {
+        SimulatedNode leader = world.LeaderOr(any, partition);
+        if (!leader.IsLeadingOf(partition))
+        {
+            return;
+        }
+
+        long[] heirs = [.. leader.ReplicaOf(partition).Group.Membership.Voters.ToArray().Where(id => id != leader.Id)];
+        if (heirs.Length == 0)
+        {
+            return;
+        }
+
+        long heir = heirs[_random.Next(heirs.Length)];
+        leader.Run(() => leader.Driver!.Post(partition, (replica, now) => replica.Group.Transfer(heir, now)));
+        world.Events.After(1 + _random.Next(2 * world.Plan.Delay), () =>
+        {
+            if (!world.IsHealed)
+            {
+                Split([leader.Id]);
+            }
+        });
+    }
+
     private void Heal()
     {
         _cuts++;
@@ -214,6 +250,7 @@ internal enum Fault
     Split,
     CutOff,
     CutOneWay,
+    HandOver,
     Heal,
     WallClock,
     Clock,

@@ -79,19 +79,63 @@ internal sealed class ClusterOperator(ClusterSimulation world)
 
         SimulatedNode any = world.AnyNode();
         int what = _random.Next(3);
-        Ask(world.LeaderOr(any), (replica, now) =>
+        if (world.Checkers.Count > 1)
         {
-            if (what == 0)
+            BeginWhim(any, what == 0);
+        }
+        else
+        {
+            Ask(world.LeaderOr(any), 1, (replica, now) =>
             {
-                replica.Group.Transfer(any.Id, now);
-            }
-            else
-            {
-                Change(replica, AnyMembership(), now);
-            }
-        });
+                if (what == 0)
+                {
+                    replica.Group.Transfer(any.Id, now);
+                }
+                else
+                {
+                    Change(replica, AnyMembership(), now);
+                }
+            });
+        }
+
         PlanWhim();
     });
+
+    /// <summary>With several partitions leadership of one is handed over, and nodes come to all of them or leave all, though not at the same moment.</summary>
+    private void BeginWhim(SimulatedNode any, bool transfers)
+    {
+        if (transfers)
+        {
+            long partition = 1 + _random.Next(world.Checkers.Count);
+            Ask(world.LeaderOr(any, partition), partition, (replica, now) => replica.Group.Transfer(any.Id, now));
+            return;
+        }
+
+        Membership next = AnyMembership();
+        foreach (long partition in world.Checkers.Keys)
+        {
+            Ask(world.LeaderOr(any, partition), partition, (replica, now) => Change(replica, next, now));
+        }
+    }
+
+    /// <summary>In the end nobody is in one partition and not in another: who is not could not write over both.</summary>
+    private void Align()
+    {
+        SimulatedNode first = world.LeaderOr(world.Nodes[0]);
+        if (!first.IsLeading || first.Replica.Group.Membership is not { IsJoint: false } membership)
+        {
+            return;
+        }
+
+        foreach (long partition in world.Checkers.Keys.Skip(1))
+        {
+            SimulatedNode leader = world.LeaderOr(world.Nodes[0], partition);
+            if (leader.IsLeadingOf(partition) && !leader.ReplicaOf(partition).Group.Membership.Equals(membership))
+            {
+                Ask(leader, partition, (replica, now) => Change(replica, membership, now));
+            }
+        }
+    }
 
     /// <summary>What has stopped is started again; what is damaged or gone is replaced.</summary>
     private void Care() => world.Events.After(CareInterval, () =>
@@ -109,20 +153,28 @@ internal sealed class ClusterOperator(ClusterSimulation world)
             }
         }
 
-        SimulatedNode leader = world.LeaderOr(world.Nodes[0]);
-        if (leader.IsLeading && leader.Replica.Group.Membership.All().Any(id => _unreliable.Contains(world.Node(id))))
+        foreach (long partition in world.Checkers.Keys)
         {
-            Ask(leader, (replica, now) => Change(replica, Repaired(replica.Group.Membership), now));
+            SimulatedNode leader = world.LeaderOr(world.Nodes[0], partition);
+            if (leader.IsLeadingOf(partition) && leader.ReplicaOf(partition).Group.Membership.All().Any(id => _unreliable.Contains(world.Node(id))))
+            {
+                Ask(leader, partition, (replica, now) => Change(replica, Repaired(replica.Group.Membership), now));
+            }
+        }
+
+        if (world.IsHealed)
+        {
+            Align();
         }
 
         Care();
     });
 
-    private void Ask(SimulatedNode leader, Action<KeyVa.Cluster.Driver.Replica, long> action)
+    private static void Ask(SimulatedNode leader, long partition, Action<KeyVa.Cluster.Driver.Replica, long> action)
     {
         if (leader.IsUp)
         {
-            leader.Run(() => leader.Driver!.Post(1, action));
+            leader.Run(() => leader.Driver!.Post(partition, action));
         }
     }
 

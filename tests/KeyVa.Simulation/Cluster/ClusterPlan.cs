@@ -11,13 +11,19 @@ internal sealed record ClusterPlan
     /// <summary>How long a sender waits for a snapshot's arrival.</summary>
     public const long StreamTimeout = 10 * ElectionTimeout;
 
+    /// <summary>Where groups may fall silent, clients ask nothing for the last third of each such stretch, while everything else goes on.</summary>
+    public const long Stretch = 15 * ElectionTimeout;
+
     /// <summary>Clocks go by this much faster or slower than time, in thousandths.</summary>
     public const int MostDrift = 50;
+
+    /// <summary>The fastest clock against the slowest, in percent.</summary>
+    public const int MostRelativeDrift = 11;
 
     private static readonly Fault[] AlwaysPossible =
     [
         Fault.Restart, Fault.Restart, Fault.Restart, Fault.RestartAll, Fault.PowerLossWithin, Fault.PowerLossWithin, Fault.Pause, Fault.Split, Fault.CutOff, Fault.CutOneWay,
-        Fault.Heal, Fault.WallClock,
+        Fault.HandOver, Fault.Heal, Fault.WallClock,
     ];
 
     public required int Voters { get; init; }
@@ -61,6 +67,28 @@ internal sealed record ClusterPlan
 
     public required long RetainedBytes { get; init; }
 
+    /// <summary>Whether idle groups fall silent: in every fourth seed.</summary>
+    public bool FallsSilent { get; init; }
+
+    /// <summary>
+    /// Whether nodes read by lease: in every eighth seed, and in every other one of those with several partitions that fall silent. Their clocks drift from the beginning and do not jump, which leases
+    /// ask for.
+    /// </summary>
+    public bool LeaseReads { get; init; }
+
+    /// <summary>Whether a seed's nodes read by lease.</summary>
+    public static bool HasLeases(int seed) => seed % 8 == 5 || seed % 16 == 15;
+
+    /// <summary>The same with leases, and more of what would break them: whoever leads stops for a while, or is cut off.</summary>
+    public ClusterPlan Leasing() => this with
+    {
+        LeaseReads = true,
+        Faults = [.. Faults, Fault.Pause, Fault.Pause, Fault.Pause, Fault.LongPause, Fault.CutOff, Fault.CutOneWay, Fault.HandOver],
+    };
+
+    /// <summary>Whether clients keep still at a time, so that silences come about.</summary>
+    public bool IsLull(long now) => FallsSilent && now % Stretch >= Stretch * 2 / 3;
+
     public static ClusterPlan Draw(Random random)
     {
         bool isLossy = random.Next(3) == 0;
@@ -103,6 +131,29 @@ internal sealed record ClusterPlan
             RetainedBytes = 1 << random.Next(8, 16),
         };
     }
+
+    /// <summary>The same on disks that flip bits, with three nodes that may take the place of others.</summary>
+    public ClusterPlan Damaging() => this with
+    {
+        Faults = [.. Faults, .. Enumerable.Repeat(Fault.FlippedBit, Faults.Length)],
+        Spares = Math.Max(Spares, 3),
+        Store = Store with { Engine = EngineKind.Lsm },
+    };
+
+    /// <summary>Three nodes of which nothing goes wrong by itself, with a network of a millisecond and disks that sync within five.</summary>
+    public ClusterPlan Quiet() => this with
+    {
+        Voters = 3,
+        Blank = 0,
+        Spares = 0,
+        Faults = [],
+        Loss = 0,
+        Duplication = 0,
+        Slow = 0,
+        Delay = 1,
+        SlowDisk = 6,
+        RetainedBytes = 1 << 12,
+    };
 
     private static Fault[] DrawFaults(Random random)
     {

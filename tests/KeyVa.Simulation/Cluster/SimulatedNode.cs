@@ -16,16 +16,17 @@ internal sealed class SimulatedNode
 
     private readonly ClusterSimulation _world;
     private readonly VirtualTime _time;
-    private readonly List<ClusterClient> _callers = [];
-    private readonly List<Action> _deferred = [];
+    private readonly List<INodeCaller> _callers = [];
+    private readonly List<(Action Action, Input Kind)> _deferred = [];
     private MemoryFileSystem? _afterLoss;
     private long _lastGroupAt;
     private DeterministicWork _work;
     private Store? _store;
     private InProcessTransport? _transport;
     private int _life;
+    private long _promised;
     private long _planned = long.MaxValue;
-    private long _rememberedAt;
+    private readonly Dictionary<long, (long CommitIndex, Membership AtCommit, Membership Newest)> _remembered = [];
 
     public SimulatedNode(ClusterSimulation world, long id)
     {
@@ -57,12 +58,17 @@ internal sealed class SimulatedNode
 
     public NodeDisk Disk { get; }
 
-    public Replica Replica => Driver!.Replicas[1];
+    /// <summary>Its part in the first partition, which is all there is in most runs.</summary>
+    public Replica Replica => ReplicaOf(1);
 
-    public bool IsLeading => IsUp && !IsDoomed && Replica.Group.Role == Role.Leader;
+    public bool IsLeading => IsLeadingOf(1);
 
-    /// <summary>The memberships that this node goes by, or would if it came back: the one at its commit index, and the newest.</summary>
-    public Membership[] Memberships { get; private set; } = [];
+    public Replica ReplicaOf(long partition) => Driver!.Replicas[partition];
+
+    public bool IsLeadingOf(long partition) => IsUp && !IsDoomed && ReplicaOf(partition).Group.Role == Role.Leader;
+
+    /// <summary>The memberships that this node goes by, or would if it came back: of each partition the one at its commit index, and the newest.</summary>
+    public IEnumerable<Membership> Memberships => _remembered.Values.SelectMany(static one => new[] { one.AtCommit, one.Newest });
 
     /// <summary>What the group begins with.</summary>
     public Membership FirstMembership => _world.FirstMembership;
@@ -87,30 +93,37 @@ internal sealed class SimulatedNode
         Failure = null;
         Disk.HasFailed = false;
         _transport = _world.Network.Join((ulong)Id, Disk.Files);
+        (long ElectionTimeout, bool Reads, long Before) lease = DrawLease();
         Driver = new ClusterDriver(
             new DriverOptions
             {
                 Node = Id,
                 Cluster = 1,
                 FirstVoters = Id <= _world.Plan.Voters ? FirstMembership.Voters.ToArray() : [],
-                ElectionTimeout = ClusterPlan.ElectionTimeout,
+                ElectionTimeout = lease.ElectionTimeout,
+                LeaseReads = lease.Reads,
+                MaxClockDriftPercent = ClusterPlan.MostRelativeDrift,
+                PromisedBefore = lease.Before,
                 HeartbeatInterval = ClusterPlan.HeartbeatInterval,
                 RequestTimeout = ClusterPlan.ElectionTimeout * 10,
                 RetainedBytes = _world.Plan.RetainedBytes,
+                FallsSilent = _world.Plan.FallsSilent,
+                CommitDelay = _world.Plan.FallsSilent ? null : 0,
                 Seed = (ulong)_world.Random.NextInt64(),
                 RaftDefects = _world.RaftDefects,
                 Defects = _world.Defects,
-                Applied = (_, entry) =>
+                Applied = (partition, entry) =>
                 {
                     _world.Trace.Note(TracedEvent.Apply, Id, entry.Index, entry.Term);
-                    _world.Checker.Applies(this, entry);
+                    _world.Checkers[partition].Applies(this, entry);
                 },
-                Sent = (_, message) =>
+                Sent = (partition, message) =>
                 {
                     if (!IsDoomed)
                     {
+                        _world.Silences += message.Quiesce ? 1 : 0;
                         _world.Trace.Note(TracedEvent.Message, Id, ((long)message.Kind << 32) | message.To, (message.Term << 32) | message.Index);
-                        _world.Checker.Sent(this, message);
+                        _world.Checkers[partition].Sent(this, message);
                     }
                 },
             },
@@ -129,7 +142,7 @@ internal sealed class SimulatedNode
         Driver.Installing = () => Installed++;
         try
         {
-            _store = Store.Open(Directory, _world.Plan.Store, environment);
+            _store = Store.Open(Directory, _world.StoreOptions, environment);
         }
         catch (StoreException failure) when (MayFail)
         {
@@ -143,12 +156,39 @@ internal sealed class SimulatedNode
         Settle(Driver.Journal!);
         _lastGroupAt = 0;
         _world.Trace.Note(TracedEvent.Start, Id, Replica.Group.Last.Index, Replica.Group.Term);
-        _world.Checker.Started(this);
+        foreach (ClusterChecker checker in _world.Checkers.Values)
+        {
+            checker.Started(this);
+        }
+
         Remember();
         _transport.SetPeers(_world.Addresses);
         _transport.Start(Driver);
         Plan(life, 0);
         PlanWork(life);
+    }
+
+    /// <summary>
+    /// With leases each life has its own settings, as while a cluster is switched over: now and then a node has leases off, or half the election timeout. What it promises is durable before it begins, as
+    /// the file CLUSTER is of a real node.
+    /// </summary>
+    private (long ElectionTimeout, bool Reads, long Before) DrawLease()
+    {
+        if (!_world.Plan.LeaseReads)
+        {
+            return (ClusterPlan.ElectionTimeout, false, 0);
+        }
+
+        if (Starts == 1)
+        {
+            _time.Drift(_world.LeaseRandom.Next(-ClusterPlan.MostDrift, ClusterPlan.MostDrift + 1));
+        }
+
+        long before = _promised;
+        bool reads = _world.LeaseRandom.Next(5) != 0;
+        long electionTimeout = ClusterPlan.ElectionTimeout / (_world.LeaseRandom.Next(5) == 0 ? 2 : 1);
+        _promised = Math.Max(_promised, reads ? electionTimeout : 0);
+        return (electionTimeout, reads, before);
     }
 
     /// <summary>The process is gone, and with it what was not synced (or nothing, if only the process was killed).</summary>
@@ -169,7 +209,7 @@ internal sealed class SimulatedNode
     {
         Crash(losesPower: true);
         IsLost = true;
-        Memberships = [];
+        _remembered.Clear();
     }
 
     /// <summary>Flips a bit of what is durable; false: there was none to flip.</summary>
@@ -201,19 +241,29 @@ internal sealed class SimulatedNode
 
     public void Pause() => IsPaused = IsUp;
 
+    /// <summary>
+    /// Goes on, and meets what came meanwhile in its order. With leases the loop runs behind all of it, as it does where its thread finds everything at once, and what clients want may be first,
+    /// before the news that somebody else leads: it comes from other sockets.
+    /// </summary>
     public void Resume()
     {
         IsPaused = false;
-        Action[] deferred = [.. _deferred];
+        IEnumerable<(Action Action, Input Kind)> deferred = [.. _deferred];
         _deferred.Clear();
-        foreach (Action action in deferred)
+        if (_world.Plan.LeaseReads)
         {
-            Run(action);
+            Input first = _world.LeaseRandom.Next(2) == 0 ? Input.Call : Input.Any;
+            deferred = deferred.OrderBy(one => one.Kind == Input.Turn ? 2 : one.Kind == first ? 0 : 1);
+        }
+
+        foreach ((Action action, Input kind) in deferred)
+        {
+            Run(action, kind);
         }
     }
 
     /// <summary>Runs something in the node's process, later if that is stopped.</summary>
-    public void Run(Action action)
+    public void Run(Action action, Input kind = Input.Any)
     {
         if (!IsUp || IsDoomed)
         {
@@ -223,13 +273,13 @@ internal sealed class SimulatedNode
         if (IsPaused)
         {
             int life = _life;
-            _deferred.Add(() =>
+            _deferred.Add((() =>
             {
                 if (life == _life)
                 {
                     action();
                 }
-            });
+            }, kind));
             return;
         }
 
@@ -237,18 +287,24 @@ internal sealed class SimulatedNode
     }
 
     /// <summary>A client waits for this node's answer, and is told if the node dies.</summary>
-    public void Await(ClusterClient client) => _callers.Add(client);
+    public void Await(INodeCaller client) => _callers.Add(client);
 
-    public void Leave(ClusterClient client) => _callers.Remove(client);
+    public void Leave(INodeCaller client) => _callers.Remove(client);
 
-    public void Submit(WriteRequest request)
+    public void Submit(WriteRequest request, long partition = 1) => PartitionOf(partition).Writer.WriteAsync(request);
+
+    /// <summary>As the other, of a command whose keys may lie in several partitions. <paramref name="done"/> hears what became of it, in the node's process.</summary>
+    public void Commit(CommandBuilder command, Action<WriteResult> done)
     {
-        bool found = ((PartitionRegistry)_store!.Partitions).Map.TryFind(1, out Partition? partition);
-        if (found)
-        {
-            partition!.Writer.WriteAsync(request);
-        }
+        bool split = CommitPart.TrySplit(command, ((PartitionRegistry)_store!.Partitions).Map, out CommitPart[] parts, out _);
+        System.Diagnostics.Debug.Assert(split && parts.Length > 1, "the keys lie in several partitions of this node");
+        Driver!.Commits.Commit(command, parts, done);
     }
+
+    /// <summary>Where snapshots of all partitions stand.</summary>
+    public ISnapshotSource Snapshots => new NewestVisible((PartitionRegistry)_store!.Partitions);
+
+    public Partition PartitionOf(long id) => ((PartitionRegistry)_store!.Partitions).Map.TryFind(id, out Partition? partition) ? partition : throw new System.Diagnostics.UnreachableException();
 
     /// <summary>A number that is counted up; null if it cannot be read.</summary>
     public long? TryCount(byte[] key)
@@ -265,11 +321,11 @@ internal sealed class SimulatedNode
     }
 
     /// <summary>See <see cref="Describe"/>; null if the disk does not let it be read, and says so.</summary>
-    public IReadOnlyList<string>? TryDescribe()
+    public IReadOnlyList<string>? TryDescribe(long partition)
     {
         try
         {
-            return Describe();
+            return _world.Checkers.Count == 1 ? Describe() : DescribeOne(PartitionOf(partition));
         }
         catch (StoreException) when (MayFail)
         {
@@ -277,7 +333,7 @@ internal sealed class SimulatedNode
         }
     }
 
-    /// <summary>Every key with its version and value.</summary>
+    /// <summary>Every key with its version and value, and the partition's own settings.</summary>
     private List<string> Describe()
     {
         using ScanCursor cursor = ((PartitionRegistry)_store!.Partitions).Map.TryFind(1, out Partition? partition) && partition.Engine.IsOrdered
@@ -290,6 +346,24 @@ internal sealed class SimulatedNode
         }
 
         lines.Sort(StringComparer.Ordinal);
+        lines.Add($"settings {PartitionOf(1).Engine.Settings.Current}");
+        return lines;
+    }
+
+    /// <summary>Of one partition of several; and what is prepared and decided there.</summary>
+    private static List<string> DescribeOne(Partition partition)
+    {
+        using Snapshot snapshot = partition.Engine.Context.Snapshots.Open(partition.Engine);
+        using Engines.EngineCursor cursor = partition.Engine.OpenCursor(default, default, snapshot.Version, reverse: false);
+        List<string> lines = [];
+        while (cursor.MoveNext())
+        {
+            lines.Add($"{Convert.ToHexString(cursor.Key)}@{cursor.Version}={Convert.ToHexString(cursor.Value)}");
+        }
+
+        lines.Sort(StringComparer.Ordinal);
+        lines.Add(Convert.ToHexString(partition.Engine.Commits.Capture()));
+        lines.Add($"settings {partition.Engine.Settings.Current}");
         return lines;
     }
 
@@ -315,7 +389,7 @@ internal sealed class SimulatedNode
             if (life == _life && _planned == at)
             {
                 _planned = long.MaxValue;
-                Run(() => Drive(life));
+                Run(() => Drive(life), Input.Turn);
             }
         });
     }
@@ -337,7 +411,7 @@ internal sealed class SimulatedNode
             }
             else if (!IsDoomed)
             {
-                _world.Checker.Stepped(this);
+                _world.Checkers[replica.Partition].Stepped(this);
                 Remember();
             }
         }
@@ -353,12 +427,14 @@ internal sealed class SimulatedNode
 
     private void Remember()
     {
-        RaftGroup group = Replica.Group;
-        Membership newest = group.Membership;
-        if (Memberships.Length != 2 || !ReferenceEquals(Memberships[1], newest) || _rememberedAt != group.CommitIndex)
+        foreach (Replica replica in Driver!.Replicas.Values)
         {
-            _rememberedAt = group.CommitIndex;
-            Memberships = [group.MembershipAt(group.CommitIndex), newest];
+            RaftGroup group = replica.Group;
+            Membership newest = group.Membership;
+            if (!_remembered.TryGetValue(replica.Partition, out var known) || !ReferenceEquals(known.Newest, newest) || known.CommitIndex != group.CommitIndex)
+            {
+                _remembered[replica.Partition] = (group.CommitIndex, group.MembershipAt(group.CommitIndex), newest);
+            }
         }
     }
 
@@ -413,9 +489,9 @@ internal sealed class SimulatedNode
         IsPaused = false;
         _afterLoss = null;
         _deferred.Clear();
-        ClusterClient[] callers = [.. _callers];
+        INodeCaller[] callers = [.. _callers];
         _callers.Clear();
-        foreach (ClusterClient client in callers)
+        foreach (INodeCaller client in callers)
         {
             client.NodeDied();
         }
@@ -433,7 +509,9 @@ internal sealed class SimulatedNode
 
     private static void Close(Store store, ClusterDriver driver)
     {
-        Task closing = Task.Run(async () => await store.DisposeAsync());
+        // On a thread of its own: those of the pool may all be waiting here.
+        Task closing = Task.Factory.StartNew(
+            () => store.DisposeAsync().AsTask().GetAwaiter().GetResult(), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         while (!closing.IsCompleted)
         {
             driver.Run();
@@ -445,4 +523,16 @@ internal sealed class SimulatedNode
             throw failure;
         }
     }
+}
+
+/// <summary>What a process is to do.</summary>
+internal enum Input
+{
+    Any,
+
+    /// <summary>What a client asks.</summary>
+    Call,
+
+    /// <summary>The driver's loop is to run.</summary>
+    Turn,
 }

@@ -171,7 +171,7 @@ internal sealed class Nemesis(RaftSimulation world)
         switch (_random.Next(6))
         {
             case 0 or 1:
-                HandOverAndCutOff(leader, other);
+                HandOverAndCutOff(leader);
                 break;
             case 2:
                 Desert(leader, other);
@@ -189,9 +189,16 @@ internal sealed class Nemesis(RaftSimulation world)
     }
 
     /// <summary>A leader offers leadership and is cut off before it can see what came of it.</summary>
-    private void HandOverAndCutOff(RaftNode leader, RaftNode other)
+    private void HandOverAndCutOff(RaftNode leader)
     {
-        leader.Ask((group, now) => group.Transfer(other.Id, now));
+        RaftNode[] heirs = [.. world.Nodes.Where(node => node != leader && leader.Group?.Membership.IsVoter(node.Id) == true)];
+        if (heirs.Length == 0)
+        {
+            return;
+        }
+
+        RaftNode heir = heirs[_random.Next(heirs.Length)];
+        leader.Ask((group, now) => group.Transfer(heir.Id, now));
         world.Events.After(1 + _random.Next(10), () =>
         {
             if (!world.IsHealed)

@@ -23,6 +23,7 @@ public sealed class RaftDefectTests(ITestOutputHelper output)
     [InlineData(nameof(RaftDefects.AcknowledgesUnpersisted))]
     [InlineData(nameof(RaftDefects.PreVotesForStaleLogs))]
     [InlineData(nameof(RaftDefects.LeaseOutlivesTransfer))]
+    [InlineData(nameof(RaftDefects.TakesBackUncommitted))]
     public void IsFound(string defect)
     {
         RaftDefects defects = Enum.Parse<RaftDefects>(defect);

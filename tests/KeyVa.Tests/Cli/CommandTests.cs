@@ -231,7 +231,17 @@ public sealed class CommandTests : IAsyncLifetime
         await Expect(4, "", null, "admin", "partition", "remove", "2");
         await Expect(2, "", null, "admin", "partition", "remove");
         (_, byte[] list, _, _) = await Run([], "admin", "partition", "list");
-        Assert.Matches(@"^ID +FROM +TO +ENGINE +KEYS +STORAGE +APPLIED +DURABLE *\n +2 +-∞ +m +lsm +~1 ", Encoding.UTF8.GetString(list));
+        Assert.Matches(@"^ID +FROM +TO +ENGINE +KEYS +STORAGE +APPLIED +DURABLE +SETTINGS *\n +2 +-∞ +m +lsm +~1 ", Encoding.UTF8.GetString(list));
+        await Expect(0, "set partition 2: -∞ to m, lsm, acknowledgement=async\n", "", "admin", "partition", "set", "2", "acknowledgement=async");
+        (_, list, _, _) = await Run([], "admin", "partition", "list");
+        Assert.Matches(@" acknowledgement=async *\n$", Encoding.UTF8.GetString(list));
+        (_, list, _, _) = await Run([], "admin", "partition", "list", "--json");
+        Assert.Contains("\"settings\":{\"acknowledgement\":\"async\"}", Encoding.UTF8.GetString(list), StringComparison.Ordinal);
+        await Expect(2, "", "keyva: acknowledgement semi-sync=2 asks for 2 replicas beside the leader, and there are none: the partition lives on one node\n", "admin", "partition", "set", "2", "acknowledgement=semi-sync=2");
+        await Expect(2, "", "keyva: a partition has no setting 'retention'; there is: acknowledgement\n", "admin", "partition", "set", "2", "retention=1h");
+        await Expect(2, "", null, "admin", "partition", "set", "2", "acknowledgement");
+        await Expect(1, "", "keyva: there is no partition 9; 'keyva admin partition list' shows them\n", "admin", "partition", "set", "9", "acknowledgement=async");
+        await Expect(0, "set partition 2: -∞ to m, lsm\n", "", "admin", "partition", "set", "2", "acknowledgement=default");
         await Expect(0, "removed partition 2: -∞ to m, lsm\n", "", "admin", "partition", "remove", "--to", "m", "--discard-data");
     }
 

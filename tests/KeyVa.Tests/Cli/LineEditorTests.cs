@@ -45,7 +45,7 @@ public sealed class LineEditorTests : IDisposable
     public void TabCompletesCommandsOptionsAndKeys()
     {
         Assert.Equal("get greeting ", Type("g", K(ConsoleKey.Tab), "gree", K(ConsoleKey.Tab)));
-        Assert.Equal("admin partition snapshot ", Type("ad", K(ConsoleKey.Tab), "p", K(ConsoleKey.Tab), "s", K(ConsoleKey.Tab)));
+        Assert.Equal("admin partition snapshot ", Type("ad", K(ConsoleKey.Tab), "p", K(ConsoleKey.Tab), "sn", K(ConsoleKey.Tab)));
         Assert.Equal("scan --keys-only ", Type("scan --keys", K(ConsoleKey.Tab)));
         Assert.Equal("scan --prefix lib", Type("scan --prefix l", K(ConsoleKey.Tab)));
         Assert.Equal("del libc6 libz", Type("del libc", K(ConsoleKey.Tab), "libz", K(ConsoleKey.Tab)));

@@ -9,7 +9,7 @@ public sealed class TransactionCommandTests : IAsyncLifetime
     private readonly string _directory = Directory.CreateTempSubdirectory("keyva-test").FullName;
     private TestServer _server = null!;
 
-    public async Task InitializeAsync() => _server = await TestServer.StartAsync(new StoreOptions { Durability = Durability.Os });
+    public async Task InitializeAsync() => _server = await TestServer.StartAsync(new StoreOptions { Durability = Durability.Os, LockTimeout = TimeSpan.FromMinutes(1) });
 
     public async Task DisposeAsync()
     {
@@ -159,7 +159,7 @@ public sealed class TransactionCommandTests : IAsyncLifetime
         Assert.Matches(
             "^keyva: conflict: another has changed 'k' to version [0-9]+, which the transaction has read or written; nothing of the transaction has happened\n"
             + "keyva: stopped at line 6 of the script; --keep-going goes on\n$", error);
-        (code, _, error) = await Run($"begin --pessimistic --time-limit 300ms\nset k 1\ntxn {other}\nset k 2\n", "shell");
+        (code, _, error) = await Run($"begin --pessimistic --time-limit 3s\nset k 1\ntxn {other}\nset k 2\n", "shell");
         Assert.Equal(4, code);
         Assert.Equal(
             "keyva: the transaction's time limit passed, and it was rolled back\n"

@@ -280,6 +280,12 @@ public sealed class RemoteStoreTests
         }
 
         Directory.Delete(copy, recursive: true);
+        PartitionResult set = await control.SetPartitionAsync(low.Partition.Id, PartitionSettings.AcknowledgementName, "async");
+        Assert.Equal((Status.Ok, Acknowledgement.Async), (set.Status, set.Partition!.Settings.Acknowledgement));
+        Assert.Equal([Acknowledgement.Async, default], (await control.ListPartitionsAsync()).Select(static one => one.Settings.Acknowledgement));
+        PartitionResult unset = await control.SetPartitionAsync(low.Partition.Id, PartitionSettings.AcknowledgementName, "all");
+        Assert.Equal(Status.Invalid, unset.Status);
+        Assert.Contains("allowed is", unset.Detail, StringComparison.Ordinal);
         Assert.Equal([low.Partition.Id, high.Partition.Id], (await control.ListPartitionsAsync()).Select(partition => partition.Id));
         Assert.Equal(Status.Ok, (await control.RemovePartitionAsync(new KeyRange(Bytes("m"), default), discardData: true)).Status);
         Assert.Equal(Status.NotFound, (await control.RemovePartitionAsync(999)).Status);

@@ -157,6 +157,45 @@ public sealed class AcknowledgementTests
     }
 
     [Fact]
+    public async Task AVolatilePartitionHasNoReplicasToWaitFor()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.SemiSync(1), isVolatile: true);
+        foreach (ClusterNode node in cluster.Nodes.Values)
+        {
+            foreach (Func<WriteOptions, WriteResult> write in (Func<WriteOptions, WriteResult>[])
+            [
+                options => node.Store.Upsert(Key, Value, options),
+                options => Batch(node.Store, options.Acknowledgement),
+            ])
+            {
+                AssertRefused(write(new WriteOptions { Acknowledgement = Acknowledgement.SemiSync(1) }));
+                AssertRefused(write(new WriteOptions { Acknowledgement = Acknowledgement.SemiSync(2) }));
+            }
+
+            AssertRefused(await node.Store.UpsertAsync(Key, Value, new WriteOptions { Acknowledgement = Acknowledgement.SemiSync(1) }));
+            AssertRefused(await node.Store.RemoveAsync(Key, default, Acknowledgement.SemiSync(1), CancellationToken.None));
+            using ValueLease none = node.Store.Get(Key);
+            Assert.False(none.Found);
+
+            // What asks for none is written, also where the default of the others would be replicas.
+            Assert.True(node.Store.Upsert(Key, Value).IsOk);
+            Assert.True(node.Store.Upsert(Key, Value, new WriteOptions { Acknowledgement = Acknowledgement.Async }).IsOk);
+        }
+
+        static WriteResult Batch(Store store, Acknowledgement asked)
+        {
+            using var batch = new WriteBatch { Acknowledgement = asked };
+            return store.Write(batch.Put(Key, Value).Put("other"u8, Value));
+        }
+
+        static void AssertRefused(WriteResult refused)
+        {
+            Assert.Equal(Status.Invalid, refused.Status);
+            Assert.Contains("partition 1 is volatile", refused.Detail);
+        }
+    }
+
+    [Fact]
     public async Task TheDefaultIsForWritesThatCanHaveIt()
     {
         await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.Async);

@@ -138,9 +138,7 @@ public sealed class ClusterNodeTests
         cluster.Open(4, joins: true, 1, 2, 3, 4);
         ClusterNode leader = cluster.Nodes[await cluster.LeaderAsync()];
         ClusterNode other = cluster.Nodes.Values.First(node => node != leader && node.Id != 4);
-        ClusterChange refused = await other.AddNodeAsync(4, new ClusterPeer("127.0.0.1", 7004));
-        Assert.Equal((Status.BadNode, leader.Id), (refused.Status, refused.Leader));
-        ClusterChange added = await leader.AddNodeAsync(4, new ClusterPeer("127.0.0.1", 7004));
+        ClusterChange added = await other.AddNodeAsync(4, new ClusterPeer("127.0.0.1", 7004));
         Assert.Equal((Status.Ok, (string?)null), (added.Status, added.Detail));
         ClusterNode joined = cluster.Nodes[4];
         Assert.Equal(Status.Ok, await joined.ConfirmReadsAsync());

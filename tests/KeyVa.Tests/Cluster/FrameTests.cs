@@ -1,4 +1,5 @@
 using KeyVa.Cluster;
+using KeyVa.Cluster.Changes;
 using KeyVa.Cluster.Driver;
 using KeyVa.Cluster.Wire;
 using KeyVa.Raft;
@@ -19,7 +20,7 @@ public sealed class FrameTests
         Assert.Equal((5ul, 1ul), (reader.Life, reader.Number));
         List<FrameItem> items = ReadAll(ref reader);
         Assert.True(reader.IsIntact);
-        Assert.Equal([5, 7, 10, 32, 33, 34, 35, 36, 48], items.Select(static item => (int)item.Kind));
+        Assert.Equal([5, 7, 10, 32, 33, 34, 35, 36, 48, 37, 38, 49], items.Select(static item => (int)item.Kind));
         Message append = items[0].Message;
         Assert.Equal((MessageKind.Append, 2L, 1L, 4L, 3L, 10L, 9L), (append.Kind, append.From, append.To, append.Term, append.LogTerm, append.Index, append.Commit));
         Assert.Equal([(11L, EntryKind.Command), (12L, EntryKind.Empty), (13L, EntryKind.Membership)], append.Entries.ToArray().Select(static entry => (entry.Index, entry.Kind)));
@@ -31,6 +32,11 @@ public sealed class FrameTests
         Assert.Equal(4L, items[6].Term);
         Assert.Equal((4L, 20L), (items[7].Term, items[7].Index));
         Assert.Equal([19L, 7L], items[7].Matches.ToArray());
+        Assert.Equal((3L, 55L, new ChangeRequest(ChangeKind.Remove, 9)), (items[9].Partition, items[9].Group, items[9].Change));
+        Assert.Equal((55L, ChangeOutcome.CatchingUp, 2L, 70L), (items[10].Group, items[10].Answer.Outcome, items[10].Answer.Leader, items[10].Answer.CommitIndex));
+        Assert.Equal([new MemberProgress(1, 69), new MemberProgress(9, 5)], items[10].Answer.Members);
+        Assert.True(items[11].IsAnswer);
+        Assert.Equal("layout", System.Text.Encoding.ASCII.GetString(items[11].Bytes.Span));
         writer.Clear();
         Assert.True(writer.IsEmpty);
         Assert.True(FrameReader.TryOpen(writer.Written.ToArray(), Cluster, 2, 1, out reader));
@@ -56,12 +62,12 @@ public sealed class FrameTests
         {
             Assert.True(FrameReader.TryOpen(frame.AsMemory(0, length), Cluster, 2, 1, out FrameReader reader));
             int items = ReadAll(ref reader).Count;
-            Assert.True(items < 9);
+            Assert.True(items < 12);
             whole += reader.IsIntact ? 1 : 0;
         }
 
         // Where one item ends and the next has not begun.
-        Assert.Equal(9, whole);
+        Assert.Equal(12, whole);
     }
 
     [Fact]
@@ -165,6 +171,9 @@ public sealed class FrameTests
         AddressBook book = new();
         book.Learn(1, new AddressBook.Entry(1, new ClusterPeer("host", 7404)));
         writer.AddBook(book.Encode());
+        writer.AddChange(3, 55, new ChangeRequest(ChangeKind.Remove, 9));
+        writer.AddChanged(3, 55, new ChangeAnswer(ChangeOutcome.CatchingUp, 2, 70, [new MemberProgress(1, 69), new MemberProgress(9, 5)]));
+        writer.AddLayout("layout"u8, isAnswer: true);
         return writer;
     }
 }

@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Transport;
 using KeyVa.Cluster.Wire;
 using KeyVa.Io;
 using KeyVa.Partitions;
+using KeyVa.Tests.Cluster.Processes;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
@@ -10,6 +12,8 @@ namespace KeyVa.Tests.Cluster;
 /// <summary>Nodes of one process, on disks in memory, that reach each other by calls.</summary>
 internal sealed class ThreeNodes : IAsyncDisposable
 {
+    public static readonly TimeSpan ElectionTimeout = TimeSpan.FromMilliseconds(200);
+
     private readonly InProcessNetwork _network = new();
     private readonly Dictionary<long, MemoryFileSystem> _disks = [];
     private readonly Dictionary<long, ClusterNode> _nodes = [];
@@ -22,9 +26,35 @@ internal sealed class ThreeNodes : IAsyncDisposable
     /// <summary>Long, so that a slow machine fails no test; short where nothing is to come of it.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    public static ThreeNodes Start(TimeSpan? requestTimeout = null, int nodes = 3, Acknowledgement? acknowledgement = null)
+    /// <summary>Where the keys are split into partitions.</summary>
+    public IReadOnlyList<ReadOnlyMemory<byte>> SplitAt { get; init; } = [];
+
+    /// <summary>Whether the partition is volatile, so that each node has one of its own.</summary>
+    public bool IsVolatile { get; init; }
+
+    public bool FallsSilent { get; init; } = true;
+
+    /// <summary>Whether nodes that are opened from here on have leases.</summary>
+    public bool LeaseReads { get; set; }
+
+    public static ThreeNodes Start(
+        TimeSpan? requestTimeout = null,
+        int nodes = 3,
+        Acknowledgement? acknowledgement = null,
+        bool isVolatile = false,
+        bool fallsSilent = true,
+        bool leaseReads = false,
+        params IReadOnlyList<ReadOnlyMemory<byte>> splitAt)
     {
-        var cluster = new ThreeNodes { RequestTimeout = requestTimeout ?? TimeSpan.FromSeconds(30), Acknowledgement = acknowledgement ?? Acknowledgement.Sync };
+        var cluster = new ThreeNodes
+        {
+            RequestTimeout = requestTimeout ?? TimeSpan.FromSeconds(30),
+            Acknowledgement = acknowledgement ?? Acknowledgement.Sync,
+            IsVolatile = isVolatile,
+            FallsSilent = fallsSilent,
+            LeaseReads = leaseReads,
+            SplitAt = splitAt,
+        };
         long[] all = [.. Enumerable.Range(1, nodes).Select(static id => (long)id)];
         foreach (long id in all)
         {
@@ -38,8 +68,38 @@ internal sealed class ThreeNodes : IAsyncDisposable
     public void Withhold(long from, params long[] to) =>
         _network.Loses = (sender, receiver, frame) => (long)sender == from && to.Contains((long)receiver) && HasEntries(frame, from, (long)receiver);
 
+    /// <summary>From here on nothing reaches anybody.</summary>
+    public void LoseAll() => _network.Loses = static (_, _, _) => true;
+
     /// <summary>Everything arrives again.</summary>
     public void Heal() => _network.Loses = null;
+
+    /// <summary>
+    /// Counts frames that groups send and those that are signs of life alone, for one window after the other until one is as it should be.
+    /// </summary>
+    public async Task<(long OfGroups, long Signs)> CountFramesAsync(Func<(long OfGroups, long Signs), bool> isRight, TimeSpan window, TimeSpan patience)
+    {
+        long begun = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            long ofGroups = 0, signs = 0;
+            _network.Loses = (sender, receiver, frame) =>
+            {
+                Assert.True(FrameReader.TryOpen(frame, XxHash64.Compute("test"u8), (long)sender, (long)receiver, out FrameReader reader));
+                _ = reader.TryRead(out _) ? Interlocked.Increment(ref ofGroups) : Interlocked.Increment(ref signs);
+                return false;
+            };
+            await Pause.ForAsync(window);
+            _network.Loses = null;
+            (long, long) counted = (Interlocked.Read(ref ofGroups), Interlocked.Read(ref signs));
+            if (isRight(counted))
+            {
+                return counted;
+            }
+
+            Assert.True(Stopwatch.GetElapsedTime(begun) < patience, $"in the last window of {window.TotalSeconds} s groups sent {counted.Item1} frames, and {counted.Item2} were signs of life");
+        }
+    }
 
     private static bool HasEntries(ReadOnlyMemory<byte> frame, long from, long to)
     {
@@ -56,19 +116,32 @@ internal sealed class ThreeNodes : IAsyncDisposable
     /// <summary>Opens a node on its disk; the peers are those of its first start.</summary>
     public ClusterNode Open(long id, params long[] peers) => Open(id, joins: false, peers);
 
-    public ClusterNode Open(long id, bool joins, params long[] peers)
+    public ClusterNode Open(long id, bool joins, params long[] peers) => Open(id, joins, SplitAt, peers);
+
+    public ClusterNode Open(long id, bool joins, IReadOnlyList<ReadOnlyMemory<byte>> splitAt, params long[] peers)
     {
         MemoryFileSystem disk = Disk(id);
         ClusterNode node = ClusterNode.Open(
             "/data",
-            new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20, Acknowledgement = Acknowledgement },
+            new StoreOptions
+            {
+                JournalSegmentBytes = 1 << 20,
+                MemtableBytes = 1 << 20,
+                BlockCacheBytes = 1 << 20,
+                Acknowledgement = Acknowledgement,
+                SplitAt = splitAt,
+                Engine = IsVolatile ? EngineKind.Memory : EngineKind.Lsm,
+                Volatile = IsVolatile,
+            },
             new ClusterOptions
             {
                 Name = "test",
                 Node = id,
                 Peers = peers.ToDictionary(static peer => peer, static peer => new ClusterPeer("127.0.0.1", (int)(7000 + peer))),
                 Joins = joins,
-                ElectionTimeout = TimeSpan.FromMilliseconds(200),
+                ElectionTimeout = ElectionTimeout,
+                FallsSilent = FallsSilent,
+                LeaseReads = LeaseReads,
                 RequestTimeout = RequestTimeout,
             },
             _network.Join((ulong)id, disk),
@@ -78,6 +151,24 @@ internal sealed class ThreeNodes : IAsyncDisposable
     }
 
     public MemoryFileSystem Disk(long id) => _disks.TryGetValue(id, out MemoryFileSystem? disk) ? disk : _disks[id] = new MemoryFileSystem();
+
+    /// <summary>Hands leadership of one partition over, and waits until every node knows.</summary>
+    public async Task LeadAsync(long partition, long node)
+    {
+        while (true)
+        {
+            long[] leaders = [.. (await Task.WhenAll(_nodes.Values.Select(static one => one.GetStatusAsync()))).Select(status => status.Single(one => one.Partition == partition).Leader)];
+            if (leaders.All(leader => leader == node))
+            {
+                return;
+            }
+
+            if (leaders[0] > 0 && leaders[0] != node && _nodes.TryGetValue(leaders[0], out ClusterNode? leader))
+            {
+                await leader.TransferAsync(partition, node);
+            }
+        }
+    }
 
     /// <summary>Takes a node out, which is the caller's to stop.</summary>
     public ClusterNode Take(long id)

@@ -5,7 +5,7 @@ using static KeyVa.Tests.Log.JournalTests;
 
 namespace KeyVa.Tests.Log;
 
-/// <summary>Power is lost at any operation, again and again, under every durability; a counter is the model.</summary>
+/// <summary>Power is lost at any operation, again and again, under every durability, and syncs fail; a counter is the model.</summary>
 public sealed class JournalCrashTests
 {
     // More by hand: KEYVA_SEEDS=100000.
@@ -95,6 +95,11 @@ public sealed class JournalCrashTests
                 model.Acknowledge(index, journal);
             }
 
+            if (random.Next(60) == 0)
+            {
+                crash.FailSync(journal);
+            }
+
             if (random.Next(25) == 0)
             {
                 model.Released = Math.Max(model.Released, model.Safe - 5);
@@ -180,6 +185,20 @@ public sealed class JournalCrashTests
         }
 
         public MemoryFileSystem? Left { get; private set; }
+
+        /// <summary>The next sync fails, now or with the next append; the system then takes the pages for clean.</summary>
+        public void FailSync(Journal journal)
+        {
+            _disk.Faults.FailNext(FileOperation.SyncData);
+            try
+            {
+                journal.Sync();
+            }
+            catch (StorageException)
+            {
+                // As wanted: the journal has stopped.
+            }
+        }
 
         private int Decide()
         {

@@ -68,7 +68,7 @@ public sealed class GroupEntryTests
             Assert.False(GroupReader.TryOpen(head.AsSpan(0, length), out _));
         }
 
-        foreach (int first in new[] { GroupEntry.IngestFormat | GroupEntry.ShortHeadBit, GroupEntry.ShortHeadBit, (GroupEntry.SessionFormat + 1) | GroupEntry.ShortHeadBit, 64 | GroupEntry.Format | GroupEntry.ShortHeadBit, 128 | GroupEntry.Format | GroupEntry.ShortHeadBit })
+        foreach (int first in new[] { GroupEntry.IngestFormat | GroupEntry.ShortHeadBit, GroupEntry.ShortHeadBit, GroupEntry.CommitFormat | GroupEntry.ShortHeadBit, (GroupEntry.SettingsFormat + 1) | GroupEntry.ShortHeadBit, 64 | GroupEntry.Format | GroupEntry.ShortHeadBit, 128 | GroupEntry.Format | GroupEntry.ShortHeadBit })
         {
             head[0] = (byte)first;
             Assert.False(GroupReader.TryOpen(head, out _));

@@ -189,7 +189,7 @@ public sealed class OperationEncodingTests
     [Fact]
     public void ARangeTakesNothingElse()
     {
-        foreach (int head in Enumerable.Range(131, 125).Where(head => head is not (132 or 133)))
+        foreach (int head in Enumerable.Range(131, 125).Where(head => head is not (132 or 133 or 143)))
         {
             ReadOnlySpan<byte> bytes = [(byte)head, 1, (byte)'a', 1, (byte)'b', 0, 0, 0, 0, 0, 0, 0, 0];
             Assert.False(OperationEncoding.TryRead(ref bytes, out _));
@@ -224,6 +224,23 @@ public sealed class OperationEncodingTests
         OperationEncoding.AppendRollBack(negative, "a"u8, "b"u8, -1);
         ReadOnlySpan<byte> bytes = negative.Written;
         Assert.False(OperationEncoding.TryRead(ref bytes, out _));
+    }
+
+    [Fact]
+    public void AChangeOfASettingIsReadOrRefused()
+    {
+        using var command = new CommandBuilder();
+        command.Setting("acknowledgement", "semi-sync=2");
+        Assert.Equal((GroupEntry.SettingsFormat, true, false), (command.Format, command.NeedsOutcome, command.OnlyRemovals));
+        ReadOnlySpan<byte> bytes = command.Buffer.Written;
+        Assert.True(OperationEncoding.TryRead(ref bytes, out Operation operation));
+        Assert.True(bytes.IsEmpty && operation is { IsSetting: true, IsWrite: false, SpansRange: false, IsPut: false, IsCheck: false });
+        Assert.True(operation.Key.SequenceEqual("acknowledgement"u8) && operation.Value.SequenceEqual("semi-sync=2"u8));
+        for (int length = 0; length < command.Buffer.Length; length++)
+        {
+            ReadOnlySpan<byte> cut = command.Buffer.Written[..length];
+            Assert.False(OperationEncoding.TryRead(ref cut, out _), $"{length} bytes");
+        }
     }
 
     [Fact]

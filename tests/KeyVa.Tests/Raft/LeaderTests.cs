@@ -216,6 +216,75 @@ public sealed class LeaderTests
     }
 
     [Fact]
+    public void WhoLosesItsLeaderInASilenceHasThePatienceOfTheLastSign()
+    {
+        TestNode node = TestNode.WithLog(3, 1);
+        node.Append(from: 2, term: 1, [], commit: 2, index: 2);
+        node.Step(new Message { Kind = MessageKind.Heartbeat, To = 3, From = 2, Term = 1, Commit = 2, Context = 1, Quiesce = true, Index = 2, LogTerm = 1 });
+        Assert.True(node.Group.IsQuiescent);
+        node.Tick(50 * ElectionTimeout);
+        Assert.Equal(Role.Follower, node.Group.Role);
+        node.Sent.Clear();
+
+        // The leader's node was heard of an election timeout ago.
+        long heardAt = node.Now - ElectionTimeout;
+        node.Group.Wake(node.Now, heardAt);
+        node.Settle();
+        Assert.Equal(2, node.TakeOne(MessageKind.Read).To);
+        Assert.InRange(node.Group.NextDeadline, heardAt + ElectionTimeout, heardAt + (2 * ElectionTimeout));
+        node.Tick(ElectionTimeout);
+        Assert.Equal(Role.PreCandidate, node.Group.Role);
+    }
+
+    [Fact]
+    public void ALeaderThatAsksForVotesIsNoReasonToStayLoyal()
+    {
+        foreach (long asks in new long[] { 1, 2 })
+        {
+            TestNode node = TestNode.WithLog(3, 1);
+            node.Append(from: 2, term: 1, [], commit: 2, index: 2);
+            node.Step(new Message { Kind = MessageKind.Heartbeat, To = 3, From = 2, Term = 1, Commit = 2, Context = 1, Quiesce = true, Index = 2, LogTerm = 1 });
+            node.Tick(50 * ElectionTimeout);
+            node.Sent.Clear();
+            node.Step(new Message { Kind = MessageKind.PreVote, To = 3, From = asks, Term = 2, Index = 2, LogTerm = 1 });
+            Assert.False(node.Group.IsQuiescent);
+            Assert.Equal(asks == 2 ? MessageKind.PreVoteReply : MessageKind.Read, Assert.Single(node.Sent).Kind);
+        }
+    }
+
+    [Fact]
+    public void WordOfWhatIsCommittedWaitsForTheNextMessageUnlessSomebodyWaits()
+    {
+        const long delay = 5;
+        TestNode node = Leader(static options => options with { CommitDelay = delay });
+        node.Tick(delay);
+        node.Acknowledge(3, 2);
+        node.Sent.Clear();
+
+        // It goes with the next entry.
+        node.Propose("a");
+        node.Acknowledge(2, 3);
+        node.TakeSent();
+        node.Propose("b");
+        Assert.All(node.TakeSent(), static message => Assert.Equal((3L, 1), (message.Commit, message.Entries.Length)));
+
+        // Alone it goes after a while.
+        node.Acknowledge(2, 4);
+        Assert.Empty(node.TakeSent());
+        Assert.Equal(node.Now + delay, node.Group.NextDeadline);
+        node.Tick(delay);
+        Assert.Equal([2, 3], node.TakeSent().Where(static message => message is { Kind: MessageKind.Append, Commit: 4, Entries.IsEmpty: true }).Select(static message => message.To));
+
+        // Where somebody waits it goes at once.
+        long index = node.Propose("c").Index;
+        node.Group.Await(3, index);
+        node.TakeSent();
+        node.Acknowledge(2, index);
+        Message told = Assert.Single(node.TakeSent());
+        Assert.Equal((3L, index), (told.To, told.Commit));
+    }
+
+    [Fact]
     public void HeldMessagesAreBounded()
     {
         TestNode node = new(1, TestNode.Three, static options => options with { MaxHeldMessages = 16 }) { HoldsDisk = true };

@@ -148,4 +148,22 @@ public sealed class MembershipTests
         node.Acknowledge(2, 2);
         return node;
     }
+
+    // Seed 642 of the simulation of whole nodes: a leader that appended its own removal was started again, and knew only an old membership to be committed, without it. The others needed its
+    // vote, and its log was longer than theirs.
+    [Fact] // Dissertation, §4.2.2
+    public void WhoMayBeAVoterCampaignsUntilItsRemovalIsCommitted()
+    {
+        Membership present = new([1, 3]);
+        Membership next = new([2, 3, 4]);
+        TestNode node = new(1, new Membership([2, 3], [1]));
+        node.Append(from: 2, term: 1, [.. new[] { present, present.JointTo(next), next }.Select(static (one, i) => new Entry(1, 2 + i, EntryKind.Membership, MembershipEncoding.Encode(one)))], commit: 1);
+        node.Sent.Clear();
+        node.Tick(2 * TestNode.ElectionTimeout);
+        Assert.Equal((long[])[2, 3, 4], node.Sent.Where(static message => message.Kind == MessageKind.PreVote).Select(static message => message.To));
+        node.Append(from: 2, term: 1, [], commit: 4, index: 4);
+        node.Sent.Clear();
+        node.Tick(2 * TestNode.ElectionTimeout);
+        Assert.Empty(node.Sent);
+    }
 }

@@ -55,16 +55,57 @@ public sealed class ReadTests
         Assert.Empty(node.Reads);
     }
 
-    [Theory] // 100 of the leader's units are 91 at least of a clock that is a tenth slower
-    [InlineData(89, true)]
-    [InlineData(90, false)]
+    [Theory] // 99 of a follower's units are 89 at least of a clock that is a tenth slower, and what this one shows may be one less than it is
+    [InlineData(87, true)]
+    [InlineData(88, false)]
     public void ALeaseIsAsLongAsClocksAllow(long later, bool leased)
     {
         TestNode node = Leader(WithLeases);
         Renew(node);
         node.Now += later;
+        Assert.Equal(leased, node.Group.HasLease(node.Now));
         node.Read(7);
         Assert.Equal(leased, node.Reads.Count == 1);
+    }
+
+    [Theory] // Followers with leases off, or with a shorter election timeout, may vote for another too early; a longer one does no harm
+    [InlineData(0, false)]
+    [InlineData(ElectionTimeout - 1, false)]
+    [InlineData(ElectionTimeout, true)]
+    [InlineData(2 * ElectionTimeout, true)]
+    public void ALeaseRestsOnPromises(long promise, bool leased)
+    {
+        TestNode node = Leader(WithLeases);
+        Renew(node, promise);
+        node.Read(7);
+        Assert.Equal(leased, node.Reads.Count == 1);
+    }
+
+    [Fact] // A promise belongs to the round that it came with
+    public void ALatePromiseIsNotOneForTheNewestRound()
+    {
+        TestNode node = Leader(WithLeases);
+        node.Tick(10);
+        long first = node.TakeSent()[0].Context;
+        node.Now += ElectionTimeout - 20;
+        node.Tick(10);
+        long second = node.TakeSent().First(static message => message.Kind == MessageKind.Heartbeat).Context;
+        node.AnswerHeartbeat(2, second, promise: 0);
+        node.AnswerHeartbeat(2, first);
+        Assert.False(node.Group.HasLease(node.Now));
+        node.AnswerHeartbeat(3, second);
+        Assert.True(node.Group.HasLease(node.Now));
+    }
+
+    [Theory]
+    [InlineData(true, ElectionTimeout)]
+    [InlineData(false, 0)]
+    public void AFollowerPromisesItsElectionTimeout(bool leases, long promise)
+    {
+        TestNode node = new(1, TestNode.Three, options => options with { LeaseReads = leases });
+        node.Step(new Message { Kind = MessageKind.Heartbeat, To = 1, From = 2, Term = 3, Context = 9 });
+        node.Persist();
+        Assert.Equal(promise, node.Sent.Single(static message => message.Kind == MessageKind.HeartbeatReply).HintIndex);
     }
 
     [Fact] // The time of the read counts, not that of the last tick
@@ -125,11 +166,11 @@ public sealed class ReadTests
     private static RaftOptions WithLeases(RaftOptions options) => options with { LeaseReads = true, MaxClockDriftPercent = 11 };
 
     /// <summary>A round begins now and is answered now.</summary>
-    private static void Renew(TestNode node)
+    private static void Renew(TestNode node, long promise = ElectionTimeout)
     {
         node.Sent.Clear();
         node.Tick(10);
-        node.AnswerHeartbeat(2, node.Sent.First(static message => message.Kind == MessageKind.Heartbeat).Context);
+        node.AnswerHeartbeat(2, node.Sent.First(static message => message.Kind == MessageKind.Heartbeat).Context, promise);
         node.Sent.Clear();
     }
 }

@@ -134,6 +134,37 @@ public sealed class RequestVoteTests
         Assert.False(Ask(again, from: 3, term: 5, lastTerm: 1, lastIndex: 2).Reject);
     }
 
+    [Theory] // What was promised holds, whatever the node's settings are now; and it does not stand itself
+    [InlineData(false)]
+    [InlineData(true)]
+    public void ARestartedNodeKeepsWhatItPromised(bool leases)
+    {
+        const long promised = 5 * TestNode.ElectionTimeout;
+        TestNode node = TestNode.WithLog(1, 1);
+        TestNode again = new(1, node.Disk, options => options with { LeaseReads = leases, PromisedBefore = promised }, now: Later);
+        again.Now = Later + promised - 1;
+        again.Group.Tick(again.Now);
+        again.Step(new Message { Kind = MessageKind.Heartbeat, To = 1, From = 2, Term = 5 });
+        again.Persist();
+        again.Sent.Clear();
+        again.Step(Vote(from: 3, term: 6, lastTerm: 1, lastIndex: 2));
+        Assert.Empty(again.Sent);
+        again.Now += TestNode.ElectionTimeout;
+        Assert.False(Ask(again, from: 3, term: 6, lastTerm: 1, lastIndex: 2).Reject);
+    }
+
+    [Fact]
+    public void ANodeThatPromisedDoesNotStandBeforeThat()
+    {
+        const long promised = 5 * TestNode.ElectionTimeout;
+        TestNode node = TestNode.WithLog(1, 1);
+        TestNode again = new(1, node.Disk, static options => options with { PromisedBefore = promised }, now: Later);
+        Assert.InRange(again.Group.NextDeadline, Later + promised, Later + promised + (2 * TestNode.ElectionTimeout));
+        again.Now = Later + promised - 1;
+        again.Group.Tick(again.Now);
+        Assert.Equal(Role.Follower, again.Group.Role);
+    }
+
     private static Message Vote(long from, long term, long lastTerm, long lastIndex) =>
         new() { Kind = MessageKind.Vote, To = 1, From = from, Term = term, LogTerm = lastTerm, Index = lastIndex };
 

@@ -113,8 +113,8 @@ internal sealed class TestNode
     public void Acknowledge(long from, long index) =>
         Step(new Message { Kind = MessageKind.AppendReply, To = Group.Id, From = from, Term = Group.Term, Index = index });
 
-    public void AnswerHeartbeat(long from, long round) =>
-        Step(new Message { Kind = MessageKind.HeartbeatReply, To = Group.Id, From = from, Term = Group.Term, Context = round });
+    public void AnswerHeartbeat(long from, long round, long promise = ElectionTimeout) =>
+        Step(new Message { Kind = MessageKind.HeartbeatReply, To = Group.Id, From = from, Term = Group.Term, Context = round, HintIndex = promise });
 
     public void Persist()
     {

@@ -62,6 +62,49 @@ public sealed class RespPipelineTests
         }
     }
 
+    /// <summary>Their writes are held until all have been read, and share a sync.</summary>
+    [Theory]
+    [InlineData("memory", 5)]
+    [InlineData("lsm", 6)]
+    [InlineData("three", 7)]
+    public async Task ManyWhoWriteAtOnceAreAnsweredAsIfEachWereAlone(string kind, int seed)
+    {
+        const int Clients = 16;
+        const int Rounds = 20;
+        await using TestServer server = await RespServerTests.StartAsync(kind);
+        await using TestServer alone = await RespServerTests.StartAsync("memory");
+        await Task.WhenAll(Enumerable.Range(0, Clients).Select(async number =>
+        {
+            Random random = new((seed * 1000) + number);
+            await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+            await using RespSocket other = await RespSocket.ConnectAsync(alone.Server.RespAddress);
+            for (int round = 0; round < Rounds; round++)
+            {
+                string[][] commands = [.. Enumerable.Range(0, 1 + random.Next(8)).Select(_ => OwnCommand(random, number))];
+                await client.SendRawAsync(string.Concat(commands.Select(RespSocket.Encode)));
+                foreach (string[] command in commands)
+                {
+                    string expected = await other.CallAsync(command);
+                    Assert.True(expected == await client.ReadAsync(), $"seed {seed}, client {number}, round {round}: {string.Join(' ', command)}");
+                }
+            }
+        }));
+    }
+
+    private static string[] OwnCommand(Random random, int client)
+    {
+        string key = string.Create(CultureInfo.InvariantCulture, $"{client}:{random.Next(3)}");
+        return random.Next(7) switch
+        {
+            0 or 1 => ["SET", key, random.Next(1000).ToString(CultureInfo.InvariantCulture)],
+            2 => ["GET", key],
+            3 => ["INCR", key],
+            4 => ["DEL", key],
+            5 => ["SET", key, "x", "NX"],
+            _ => ["STRLEN", key],
+        };
+    }
+
     [Fact]
     public async Task ManyPipelinesDoNotFillTheQueueOfAPartition()
     {

@@ -175,7 +175,7 @@ public sealed class RespRepliesTests
         UserStore users = new(server.Server.Store.FileSystem, server.Directory, PasswordHash.MinIterations, TimeProvider.System);
         await using RespDoor door = new(
             server.Server.Store, options, new FailureLog(NullLogger.Instance), observer, new RequestMeter("resp"), new LiveConfiguration(options),
-            new Authenticator(users), users, new OwnPassword(users, new Authenticator(users)), new RateLimits(new PlaneLimits(), new PlaneLimits()), new AuditLog(NullLoggerFactory.Instance));
+            new Authenticator(users, new PasswordChecks()), users, new OwnPassword(users, new Authenticator(users, new PasswordChecks())), new RateLimits(new PlaneLimits(), new PlaneLimits()), new AuditLog(NullLoggerFactory.Instance));
         using RespOutput output = new() { Most = 512 };
         DataCall call = new(door, output) { Rights = Rights.Everything };
         RespReader reader = new(door.Limits);

@@ -39,6 +39,15 @@ public sealed class ControlPlaneTests : IAsyncLifetime
         await RefusedAsync(Methods.RemovePartition, new RemovePartitionRequest { Id = 99 }, GrpcStatusCode.NotFound, "not-found");
         await RefusedAsync(Methods.RemovePartition, new RemovePartitionRequest { Id = first.Id }, GrpcStatusCode.FailedPrecondition, "condition-failed");
 
+        Assert.Empty(listed[0].Settings);
+        GrpcReply<SetPartitionResponse> set = await _server.Control.CallAsync(Methods.SetPartition, new SetPartitionRequest { Id = second.Id, Name = "acknowledgement", Value = "async" });
+        Assert.Equal((second.Id, "async"), (set.GetMessage().Partition.Id, Assert.Single(set.GetMessage().Partition.Settings, static one => one.Key == "acknowledgement").Value));
+        listed = [.. (await _server.Control.CallAsync(Methods.ListPartitions, new ListPartitionsRequest())).GetMessage().Partitions];
+        Assert.Equal([0, 1], listed.Select(static one => one.Settings.Count));
+        await RefusedAsync(Methods.SetPartition, new SetPartitionRequest { Id = second.Id, Name = "acknowledgement", Value = "semi-sync=1" }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.SetPartition, new SetPartitionRequest { Id = second.Id, Name = "retention", Value = "1h" }, GrpcStatusCode.InvalidArgument, "invalid");
+        await RefusedAsync(Methods.SetPartition, new SetPartitionRequest { Id = 99, Name = "acknowledgement", Value = "async" }, GrpcStatusCode.NotFound, "not-found");
+
         GrpcReply<RemovePartitionResponse> removed = await _server.Control.CallAsync(
             Methods.RemovePartition, new RemovePartitionRequest { Id = first.Id, DiscardData = true });
         Assert.Equal(first.Id, removed.GetMessage().Partition.Id);

@@ -68,6 +68,35 @@ public sealed class SlowLogTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task CommitsOverSeveralPartitionsHavePartsToo()
+    {
+        Store store = _server.Server.Store;
+        Assert.Equal(Status.Ok, store.Partitions.Remove(1, discardData: true).Status);
+        Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange(default, "m"u8.ToArray())).Status);
+        Assert.Equal(Status.Ok, store.Partitions.Add(new KeyRange("m"u8.ToArray(), default)).Status);
+        await _control.ClearSlowRequestsAsync();
+        using (StringContent batch = new("""{"operations": [{"op": "put", "key": "z", "value": "1"}, {"op": "put", "key": "a", "value": "1"}]}""", Encoding.UTF8, "application/json"))
+        {
+            using HttpResponseMessage done = await _http.PostAsync("/kv:batch", batch);
+            Assert.Equal(System.Net.HttpStatusCode.OK, done.StatusCode);
+        }
+
+        await using RespSocket client = await RespSocket.ConnectAsync(_server.Server.RespAddress);
+        Assert.Equal("+OK", await client.CallAsync("MSET", "a", "2", "z", "2"));
+
+        IReadOnlyList<RemoteSlowRequest> slow = await _control.ListSlowRequestsAsync(1000);
+        RemoteSlowRequest[] commits = [.. slow.Where(static one => Text(one).Contains("batch", StringComparison.Ordinal) || Text(one).Contains("MSET", StringComparison.Ordinal))];
+        Assert.Equal(2, commits.Length);
+        foreach (RemoteSlowRequest commit in commits)
+        {
+            RemoteWriteParts parts = Assert.IsType<RemoteWriteParts>(commit.Parts);
+            Assert.True(parts is { GroupSize: 1, Partition: 2 } && parts.Sync > TimeSpan.Zero && parts.Apply > TimeSpan.Zero, parts.ToString());
+            TimeSpan sum = parts.Queue + parts.Log + parts.Sync + parts.Apply;
+            Assert.True(sum <= commit.Duration + TimeSpan.FromMicroseconds(4), $"{sum} of {commit.Duration}");
+        }
+    }
+
+    [Fact]
     public async Task EveryDoorReadsAndClearsIt()
     {
         await _http.PutAsync("/kv/a", new StringContent("1"));

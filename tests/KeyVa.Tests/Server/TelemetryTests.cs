@@ -83,13 +83,7 @@ public sealed class TelemetryTests
     public async Task ATraceOfTheCallersGoesOnThroughQueueLogAndEngine()
     {
         ConcurrentQueue<Activity> ended = [];
-        using ActivityListener listener = new()
-        {
-            ShouldListenTo = static source => source.Name == RequestTracer.SourceName,
-            Sample = static (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
-            ActivityStopped = ended.Enqueue,
-        };
-        ActivitySource.AddActivityListener(listener);
+        using ActivityListener listener = ListenTo(ended);
         await using TestServer server = await TestServer.StartAsync(telemetry: new TelemetryOptions { TraceSample = 1e-12 });
         using HttpClient http = new() { BaseAddress = new Uri($"http://{server.Server.RestAddress}") };
         ActivityTraceId trace = ActivityTraceId.CreateRandom();
@@ -112,6 +106,39 @@ public sealed class TelemetryTests
             Assert.True(span.StartTimeUtc >= door.StartTimeUtc && span.StartTimeUtc + span.Duration <= door.StartTimeUtc + door.Duration + TimeSpan.FromMicroseconds(2), span.OperationName);
         });
         Assert.Null(Activity.Current);
+    }
+
+    /// <summary>What came before the engine, and the engine: over each front door, within the span of the request.</summary>
+    [Fact]
+    public async Task ReadsHaveTheirParts()
+    {
+        ConcurrentQueue<Activity> ended = [];
+        using ActivityListener listener = ListenTo(ended);
+        await using TestServer server = await TestServer.StartAsync(telemetry: new TelemetryOptions { TraceSample = 1 });
+        using HttpClient http = new() { BaseAddress = new Uri($"http://{server.Server.RestAddress}") };
+        server.Server.Store.Upsert("a"u8, "1"u8);
+        await PartsOfAsync("rest get", () => http.GetStringAsync("/kv/a"));
+        await PartsOfAsync("rest scan", () => http.GetStringAsync("/kv"));
+        await using RemoteStore store = server.Connect();
+        await PartsOfAsync("grpc get", async () => await store.GetAsync("a"u8.ToArray()));
+        await using RespSocket client = await RespSocket.ConnectAsync(server.Server.RespAddress);
+        await PartsOfAsync("resp get", () => client.CallAsync("GET", "a"));
+        await PartsOfAsync("resp get", () => client.CallAsync("STRLEN", "a"));
+
+        // Another test's requests have listeners' attention too: of all spans of this kind, each has its parts.
+        async Task PartsOfAsync(string name, Func<Task> read)
+        {
+            ended.Clear();
+            await read();
+            Activity? door = null;
+            SpinWait.SpinUntil(() => (door = ended.FirstOrDefault(span => span.OperationName == name)) is not null, TimeSpan.FromSeconds(20));
+            Assert.True(door is not null, name);
+            Activity[] parts = [.. ended.Where(span => span.ParentSpanId == door.SpanId).OrderBy(static span => span.StartTimeUtc)];
+            Assert.Equal(["read wait", "engine read"], parts.Select(static span => span.OperationName));
+            Assert.All(parts, span =>
+                Assert.True(span.StartTimeUtc >= door.StartTimeUtc && span.StartTimeUtc + span.Duration <= door.StartTimeUtc + door.Duration + TimeSpan.FromMicroseconds(2), span.OperationName));
+            Assert.True(parts[0].StartTimeUtc + parts[0].Duration <= parts[1].StartTimeUtc + TimeSpan.FromMicroseconds(2), "one behind the other");
+        }
     }
 
     [Fact]
@@ -204,6 +231,19 @@ public sealed class TelemetryTests
         listener.Start();
         listener.RecordObservableInstruments();
         return measured;
+    }
+
+    /// <summary>Notes the requests' spans as they end.</summary>
+    private static ActivityListener ListenTo(ConcurrentQueue<Activity> ended)
+    {
+        ActivityListener listener = new()
+        {
+            ShouldListenTo = static source => source.Name == RequestTracer.SourceName,
+            Sample = static (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
+            ActivityStopped = ended.Enqueue,
+        };
+        ActivitySource.AddActivityListener(listener);
+        return listener;
     }
 
     private sealed class LineLog : ILoggerFactory

@@ -1,3 +1,4 @@
+using System.Text;
 using KeyVa.Io;
 using Xunit;
 using static KeyVa.Tests.Stores.StoreFixture;
@@ -7,6 +8,34 @@ namespace KeyVa.Tests.Stores;
 public sealed class PartitionTests
 {
     private static readonly StoreOptions NoPartitions = new() { CreateDefaultPartition = false, JournalSegmentBytes = 1 << 20 };
+
+    [Fact]
+    public async Task AStoreKeepsItsPartitionsAndSaysSoWhoeverAsksForOthers()
+    {
+        var fixture = new StoreFixture(new StoreOptions { SplitAt = [Bytes("g"), Bytes("p")], JournalSegmentBytes = 1 << 20 });
+        await using (Store store = fixture.Open())
+        {
+            Assert.Equal([("", "g"), ("g", "p"), ("p", "")], store.Partitions.List().Select(static one => (Encoding.UTF8.GetString(one.Range.From.Span), Encoding.UTF8.GetString(one.Range.To.Span))));
+            Assert.Empty(store.RecoveryNotes);
+            Assert.True(Set(store, "h", "1").IsOk);
+        }
+
+        await using (Store store = fixture.Open())
+        {
+            Assert.DoesNotContain(store.RecoveryNotes, static note => note.Contains("split-at", StringComparison.Ordinal));
+        }
+
+        fixture.Options = fixture.Options with { SplitAt = [Bytes("m")] };
+        await using (Store store = fixture.Open())
+        {
+            Assert.Contains(store.RecoveryNotes, static note => note.Contains("split-at asks for 2 partitions", StringComparison.Ordinal) && note.Contains("keeps the 3", StringComparison.Ordinal));
+            Assert.Equal(3, store.Partitions.List().Count);
+            Assert.Equal("1", Get(store, "h"));
+        }
+
+        fixture.Options = fixture.Options with { CreateDefaultPartition = false };
+        Assert.Contains("split-at", Assert.Throws<StoreException>(() => fixture.Open()).Message);
+    }
 
     [Fact]
     public async Task PartitionsAreAddedListedAndRemoved()

@@ -20,6 +20,7 @@ internal sealed unsafe class Inbound : IDisposable
 
     private readonly ZmqTransportOptions _options;
     private readonly ulong _incarnation;
+    private readonly Action<ulong, Lane> _greeted;
     private readonly ZmqSocket _router;
     private readonly Dictionary<uint, Connection> _connections = [];
     private readonly Dictionary<(ulong Peer, Lane Lane), uint> _ofPeer = [];
@@ -29,14 +30,16 @@ internal sealed unsafe class Inbound : IDisposable
 
     private sealed record Connection(ulong Peer, Lane Lane, byte[] UserId);
 
-    public Inbound(ZmqContext context, ZmqTransportOptions options, ulong incarnation)
+    /// <summary><paramref name="greeted"/> hears of each greeting of a peer that was accepted.</summary>
+    public Inbound(ZmqContext context, ZmqTransportOptions options, ulong incarnation, Action<ulong, Lane> greeted)
     {
         _options = options;
+        _greeted = greeted;
         _incarnation = incarnation;
         _router = context.Open(Zmq.Router);
         _router.Set(Zmq.IPv6, options.Host.Contains(':', StringComparison.Ordinal) ? 1 : 0);
         _router.Set(Zmq.SendHighWaterMark, options.HighWaterMark);
-        _router.Set(Zmq.ReceiveHighWaterMark, options.HighWaterMark);
+        _router.Set(Zmq.ReceiveHighWaterMark, options.ReceiveHighWaterMark);
         // Checked by libzmq before it takes memory for a message.
         _router.Set(Zmq.MaxMessageBytes, (long)Math.Max(options.MaxFrameBytes, SnapshotMessage.MaxBytes) + TransportMessage.HeaderBytes + ZmqTransport.EncryptionBytes);
         ZmqTransport.SetTimes(_router, options);
@@ -80,6 +83,9 @@ internal sealed unsafe class Inbound : IDisposable
         _peers = peers;
     }
 
+    /// <summary>Whether the last <see cref="Receive"/> handed frames on.</summary>
+    public bool HasReceived { get; private set; }
+
     /// <summary>Takes what has come, a bounded number of messages; true if there may be more.</summary>
     public bool Receive(ITransportReceiver frames, IBulkReceiver bulk)
     {
@@ -88,6 +94,7 @@ internal sealed unsafe class Inbound : IDisposable
         _ = Zmq.InitMessage(&id);
         _ = Zmq.InitMessage(&body);
         int messages = 0;
+        HasReceived = false;
         while (messages < MessagesInTurn && _router.TryReceive(&id))
         {
             messages++;
@@ -153,6 +160,7 @@ internal sealed unsafe class Inbound : IDisposable
         {
             case MessageKind.Frame when connection.Lane == Lane.Frames:
                 frames.Received(connection.Peer, message[TransportMessage.HeaderBytes..]);
+                HasReceived = true;
                 return true;
             case MessageKind.Snapshot when connection.Lane == Lane.Snapshots:
                 bulk.Received(connection.Peer, message[TransportMessage.HeaderBytes..]);
@@ -214,6 +222,7 @@ internal sealed unsafe class Inbound : IDisposable
 
         _ofPeer[(hello.From, hello.Lane)] = id;
         _connections[id] = new Connection(hello.From, hello.Lane, Authenticator.UserId(hello.From));
+        _greeted(hello.From, hello.Lane);
     }
 
     /// <summary>Whether the key of a message's connection is that of a node. Without keys there is nothing to be checked.</summary>

@@ -14,7 +14,9 @@ internal sealed unsafe class PeerLink : IDisposable
 {
     private const int BatchMessages = 32;
     private const int MostBatches = 8;
-    private const int AnswersHeld = 16;
+
+    /// <summary>How long an attempt to connect is left alone, though the peer is heard: it may be the one that succeeds.</summary>
+    private const int LeastAttemptMilliseconds = 50;
 
     /// <summary>More than an answer has, and than libzmq's own commands have while a connection is made.</summary>
     private const long HandshakeBytes = 1024;
@@ -44,6 +46,7 @@ internal sealed unsafe class PeerLink : IDisposable
     private ulong _greeting;
     private long _helloDue = long.MaxValue;
     private long _openDue;
+    private long _openedAt;
 
     // Written under the gate, read by anybody.
     private volatile bool _isUp;
@@ -124,7 +127,11 @@ internal sealed unsafe class PeerLink : IDisposable
             if (now >= _openDue)
             {
                 _openDue = long.MaxValue;
-                Open(context, now);
+                if (!_isConnected)
+                {
+                    Close();
+                    Open(context, now);
+                }
             }
 
             if (now >= _helloDue)
@@ -142,6 +149,25 @@ internal sealed unsafe class PeerLink : IDisposable
             }
 
             Flush();
+        }
+    }
+
+    /// <summary>
+    /// The peer has greeted this node, so it listens by now: who waits between two attempts to connect, or was refused by it before, need not wait any longer. A node
+    /// that was away for long would else hear nothing for up to a second after its start.
+    /// </summary>
+    public void PeerGreeted(long now)
+    {
+        lock (_gate)
+        {
+            if (_isConnected)
+            {
+                _helloDue = _isUp ? _helloDue : now;
+            }
+            else
+            {
+                _openDue = Math.Min(_openDue, Math.Max(now, _openedAt + LeastAttemptMilliseconds));
+            }
         }
     }
 
@@ -266,6 +292,7 @@ internal sealed unsafe class PeerLink : IDisposable
 
     private void Open(ZmqContext context, long now)
     {
+        _openedAt = now;
         try
         {
             string monitor = $"inproc://keyva-monitor-{Interlocked.Increment(ref _monitors)}";
@@ -274,7 +301,7 @@ internal sealed unsafe class PeerLink : IDisposable
             _dealer.Set(Zmq.Immediate, 1);
             _dealer.Set(Zmq.IPv6, Address.Host.Contains(':', StringComparison.Ordinal) ? 1 : 0);
             _dealer.Set(Zmq.SendHighWaterMark, _options.HighWaterMark);
-            _dealer.Set(Zmq.ReceiveHighWaterMark, AnswersHeld);
+            _dealer.Set(Zmq.ReceiveHighWaterMark, _options.ReceiveHighWaterMark);
             _dealer.Set(Zmq.MaxMessageBytes, HandshakeBytes);
             ZmqTransport.SetTimes(_dealer, _options);
             _dealer.Set(Zmq.ReconnectInterval, _options.ReconnectMilliseconds);

@@ -248,7 +248,7 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
             _authenticator = new Authenticator(_context);
         }
 
-        _inbound = new Inbound(_context, _options, _incarnation);
+        _inbound = new Inbound(_context, _options, _incarnation, Greeted);
         Port = _inbound.Bind();
     }
 
@@ -285,6 +285,10 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
         if (_isInboundBusy || _wakeUp.IsReady(_inboundPlace))
         {
             _isInboundBusy = _inbound!.Receive(_receiver!, _snapshots);
+            if (_inbound.HasReceived)
+            {
+                _receiver!.Delivered(lendsThread: true);
+            }
         }
 
         bool isBusy = _isInboundBusy;
@@ -322,6 +326,19 @@ internal sealed class ZmqTransport : ITransport, ILinkOwner, IBulkChannel
         }
 
         _wakeUp.Sleep(milliseconds);
+    }
+
+    /// <summary>The loop's: a peer has said hello, so it can be reached.</summary>
+    private void Greeted(ulong peer, Lane lane)
+    {
+        long now = Environment.TickCount64;
+        foreach (PeerLink link in _open)
+        {
+            if (link.Peer == peer && link.Lane == lane)
+            {
+                link.PeerGreeted(now);
+            }
+        }
     }
 
     private bool HasWork()

@@ -30,8 +30,15 @@ internal sealed record ZmqTransportOptions
     /// <summary>Bytes that wait for a peer, at most (one frame alone always passes).</summary>
     public long QueueBytes { get; init; } = 64 << 20;
 
-    /// <summary>Frames that libzmq holds for a connection, at most, on each side of it; beyond, TCP pushes back and the node's own queue fills.</summary>
+    /// <summary>Frames that libzmq holds for a connection before they are sent, at most; beyond, the node's own queue fills.</summary>
     public int HighWaterMark { get; init; } = 64;
+
+    /// <summary>
+    /// Frames that libzmq holds for a connection that it has received and nobody has taken; 0: any number, and so it must be beside libzmq's heartbeats. Where it stops reading for too many, a
+    /// connection that ends meanwhile has it abort the process at the next heartbeat ("Assertion failed: !_io_error", libzmq's issues 3937 and 4364, in 4.3.4 and 4.3.5). What comes is taken at once into an
+    /// inbox that has a bound, and who sends has no more on its way than its windows allow.
+    /// </summary>
+    public int ReceiveHighWaterMark { get; init; }
 
     /// <summary>How often a silent connection is asked for a sign of life, in milliseconds.</summary>
     public int HeartbeatMilliseconds { get; init; } = 500;

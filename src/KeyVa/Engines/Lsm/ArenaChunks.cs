@@ -4,21 +4,34 @@ namespace KeyVa.Engines.Lsm;
 
 /// <summary>
 /// The large pieces that arenas are made of, mapped one by one, so that a freed memtable goes back to the system
-/// whatever lies around it. Some are kept for the next memtable, since fresh pages cost a fault each.
+/// whatever lies around it. Some are kept for the next memtable, since fresh pages cost a fault each; where those do not last, a thread of
+/// its own has the next ones ready. The system clears a large page when it is touched first: milliseconds, where it has to get the memory
+/// from a host first, in which the put that meets one waits.
 /// </summary>
-/// <remarks>Thread-safe. The spare ones are counted in the budget, and are at most what the constructor says.</remarks>
+/// <remarks>
+/// Thread-safe. The spare ones are counted in the budget, and are at most what the constructor says. The thread is started when the
+/// spare ones run short, sleeps while enough are there, and ends when that stays so: a store that is written little has none.
+/// </remarks>
 internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) : IDisposable
 {
     /// <summary>A large page of x64 and arm64.</summary>
     public const int Bytes = 2 << 20;
 
     private const int MostSpare = 8;
+
+    /// <summary>As many as are written to while the thread that makes them ready waits for a processor.</summary>
     private const int MostPrepared = 3;
     private const int SmallestPage = 4 << 10;
 
+    /// <summary>After so long without need the thread ends.</summary>
+    private const int IdleMilliseconds = 5_000;
+
     private readonly int _limit = (int)Math.Min(MostSpare, spareBytes / Bytes);
-    private readonly Lock _lock = new();
+    private readonly int _prepared = (int)Math.Min(MostPrepared, spareBytes / Bytes);
+
+    // Guarded by itself, as all below.
     private readonly Stack<nint> _spare = new();
+    private Thread? _preparing;
     private bool _closed;
 
     ~ArenaChunks() => Free();
@@ -27,9 +40,13 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
     public byte* Take()
     {
         nint chunk;
-        lock (_lock)
+        lock (_spare)
         {
             _spare.TryPop(out chunk);
+            if (_spare.Count < _prepared && !_closed)
+            {
+                StartPreparing();
+            }
         }
 
         if (chunk != 0)
@@ -44,7 +61,7 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
     public void Give(byte* chunk)
     {
         Debug.Assert(((nint)chunk & (Bytes - 1)) == 0, "a chunk is aligned to its size");
-        lock (_lock)
+        lock (_spare)
         {
             if (!_closed && _spare.Count < _limit)
             {
@@ -69,23 +86,9 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
     /// </summary>
     public void Prepare()
     {
-        while (true)
+        while (Lacks())
         {
-            lock (_lock)
-            {
-                if (_closed || _spare.Count >= Math.Min(_limit, MostPrepared))
-                {
-                    return;
-                }
-            }
-
-            byte* chunk = Map();
-            for (int at = 0; at < Bytes; at += SmallestPage)
-            {
-                chunk[at] = 0;
-            }
-
-            Give(chunk);
+            Give(MapReady());
         }
     }
 
@@ -99,16 +102,82 @@ internal sealed unsafe class ArenaChunks(MemoryBudget budget, long spareBytes) :
         return chunk;
     }
 
-    /// <summary>Pieces that come back later go to the system.</summary>
+    /// <summary>Pieces that come back later go to the system. The thread that makes pieces ready has ended on return.</summary>
     public void Dispose()
     {
-        lock (_lock)
+        Thread? preparing;
+        lock (_spare)
         {
             _closed = true;
+            preparing = _preparing;
+            Monitor.Pulse(_spare);
             Free();
         }
 
+        preparing?.Join();
         GC.SuppressFinalize(this);
+    }
+
+    private static byte* MapReady()
+    {
+        byte* chunk = Map();
+        for (int at = 0; at < Bytes; at += SmallestPage)
+        {
+            chunk[at] = 0;
+        }
+
+        return chunk;
+    }
+
+    private bool Lacks()
+    {
+        lock (_spare)
+        {
+            return !_closed && _spare.Count < _prepared;
+        }
+    }
+
+    // Called with the lock.
+    private void StartPreparing()
+    {
+        if (_preparing is null)
+        {
+            _preparing = new Thread(KeepReady) { IsBackground = true, Name = "KeyVa memory" };
+            _preparing.Start();
+        }
+        else
+        {
+            Monitor.Pulse(_spare);
+        }
+    }
+
+    private void KeepReady()
+    {
+        while (true)
+        {
+            try
+            {
+                Prepare();
+            }
+            catch (InsufficientMemoryException)
+            {
+                // Nobody waits for these: who needs one asks for it, and is told.
+                lock (_spare)
+                {
+                    _preparing = null;
+                    return;
+                }
+            }
+
+            lock (_spare)
+            {
+                if (_closed || (_spare.Count >= _prepared && !Monitor.Wait(_spare, IdleMilliseconds)))
+                {
+                    _preparing = null;
+                    return;
+                }
+            }
+        }
     }
 
     private void Free()

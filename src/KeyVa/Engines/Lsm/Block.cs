@@ -15,12 +15,9 @@ internal unsafe struct Block
     /// <summary>Where the table keeps the pointer to this block; null when it is in no table (any more).</summary>
     public nint* Slot;
 
-    /// <summary>Its neighbours in its queue, or the next block that waits for its readers to leave. Under the shard's lock.</summary>
+    /// <summary>Its neighbours in its queue. Under the shard's lock.</summary>
     public Block* Next;
     public Block* Previous;
-
-    /// <summary>The epoch in which it was unlinked; 0: not noted yet.</summary>
-    public long Epoch;
 
     /// <summary>Cursors on the block; negative: on its way out, cannot be pinned.</summary>
     public int Pins;

@@ -15,7 +15,7 @@ namespace KeyVa.Engines.Lsm;
 /// <see cref="Block.MostReads"/>. Without frequent reads a block of a scan so gets past a tenth of the cache alone.</para>
 /// <para>Invariants.
 /// 1. A block in a queue has its slot, and the slot has it.
-/// 2. A retired block is in no queue; it is freed when the epoch of its stamp has passed.
+/// 2. A retired block is in neither queue; it is freed when the epoch of its stamp has passed.
 /// </para>
 /// </remarks>
 internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy policy)
@@ -30,6 +30,10 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
     private const int ReclaimCount = 64;
     private const long ReclaimBytes = 1 << 20;
 
+    /// <summary>Where a reader that stayed long has left so much behind, so many go at a time.</summary>
+    private const long BacklogBytes = 2 * ReclaimBytes;
+    private const int FreedOfBacklog = 8;
+
     // Read without the lock for statistics.
     public long Capacity = capacity;
     public long Misses;
@@ -42,11 +46,17 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
     private BlockQueue _main = new(2);
     private long _usedBytes;
     private bool _closed;
-    private Block* _oldestRetired;
-    private Block* _newestRetired;
-    private int _retiredCount;
-    private int _reclaimAt = ReclaimCount;
-    private long _reclaimBytesAt = ReclaimBytes;
+
+    // What was retired, oldest first, and the epochs of its stamps with how many blocks each is for; those retired since have none yet. The
+    // list is not in the blocks, whose memory is cold by then.
+    private readonly Queue<nint> _retired = new();
+    private readonly Queue<(long Epoch, int Blocks)> _stamps = new();
+    private int _retiredSince;
+    private long _retiredBytesSince;
+
+    // How many of the oldest have no reader any more, and how many are to be freed next.
+    private int _unread;
+    private int _owed;
 
     public long UsedBytes => Volatile.Read(ref _usedBytes);
 
@@ -79,7 +89,12 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
         long before = _usedBytes;
         Capacity = _closed ? 0 : bytes;
         MakeRoom(0);
-        ReclaimIfWorth();
+        LookForReadersIfWorth();
+        while (_unread > 0)
+        {
+            FreeOldest();
+        }
+
         return before - _usedBytes;
     }
 
@@ -87,32 +102,26 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
     {
         Debug.Assert(block->Queue == 0, "it was unlinked before");
         block->Pins = -1;
-        block->Epoch = 0;
-        block->Next = null;
-        if (_newestRetired == null)
-        {
-            _oldestRetired = block;
-        }
-        else
-        {
-            _newestRetired->Next = block;
-        }
-
-        _newestRetired = block;
-        _retiredCount++;
+        _retired.Enqueue((nint)block);
+        _owed++;
+        _retiredSince++;
+        _retiredBytesSince += block->Charge;
         RetiredBytes += block->Charge;
     }
 
+    /// <summary>
+    /// Behind each block that came: frees more than went for it. All at once would be for the one read that meets a barrier to pay, and
+    /// their memory is cold.
+    /// </summary>
     public void ReclaimIfWorth()
     {
-        if (_retiredCount >= _reclaimAt || RetiredBytes >= _reclaimBytesAt)
+        for (_owed += RetiredBytes > BacklogBytes ? FreedOfBacklog : 1; _owed > 0 && _unread > 0; _owed--)
         {
-            Reclaim();
-
-            // A reader that stays long holds them: look again when as much has come in addition.
-            _reclaimAt = _retiredCount + ReclaimCount;
-            _reclaimBytesAt = RetiredBytes + ReclaimBytes;
+            FreeOldest();
         }
+
+        _owed = 0;
+        LookForReadersIfWorth();
     }
 
     /// <summary>
@@ -129,11 +138,15 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
             Block.Free(block);
         }
 
-        while (_oldestRetired != null)
+        while (_retired.Count > 0)
         {
             FreeOldest();
         }
 
+        _stamps.Clear();
+        _retiredSince = 0;
+        _retiredBytesSince = 0;
+        _unread = 0;
         _ghosts?.Free();
     }
 
@@ -205,28 +218,30 @@ internal sealed unsafe class BlockCacheShard(long capacity, BlockCachePolicy pol
         return true;
     }
 
-    private void Reclaim()
+    // A reader that stays long holds what was retired: the next look comes when as much has come in addition.
+    private void LookForReadersIfWorth()
     {
-        // What was unlinked since the last look gets one stamp now, later than needed but never earlier.
-        long stamp = Epochs.Advance();
-        for (Block* block = _oldestRetired; block != null; block = block->Next)
+        if (_retiredSince < ReclaimCount && _retiredBytesSince < ReclaimBytes)
         {
-            block->Epoch = block->Epoch == 0 ? stamp : block->Epoch;
+            return;
         }
 
+        // What was unlinked since the last look gets one stamp now, later than needed but never earlier.
+        _stamps.Enqueue((Epochs.Advance(), _retiredSince));
+        _retiredSince = 0;
+        _retiredBytesSince = 0;
         long oldest = Epochs.OldestActive();
-        while (_oldestRetired != null && _oldestRetired->Epoch < oldest)
+        while (_stamps.TryPeek(out (long Epoch, int Blocks) stamp) && stamp.Epoch < oldest)
         {
-            FreeOldest();
+            _unread += stamp.Blocks;
+            _stamps.Dequeue();
         }
     }
 
     private void FreeOldest()
     {
-        Block* block = _oldestRetired;
-        _oldestRetired = block->Next;
-        _newestRetired = _oldestRetired == null ? null : _newestRetired;
-        _retiredCount--;
+        Block* block = (Block*)_retired.Dequeue();
+        _unread--;
         RetiredBytes -= block->Charge;
         Block.Free(block);
     }

@@ -100,13 +100,15 @@ internal sealed class FlushJob(LsmEngine engine, VersionSet versions) : Backgrou
         edit.AddedValues.AddRange(output.ValueFiles);
         edit.Added.AddRange(output.Tables.Select(table => new ManifestTable(0, table.Id, table.FileBytes, table.Properties)));
         versions.Apply(edit, output.Tables, memtable);
+
+        // Before anything else can fail: the manifest names them.
+        output.Keep();
         memtable.MoveTo(MemoryKind.Flushed);
         if (hadSessions)
         {
             SessionsFile.RemoveAllBut(engine.Context.FileSystem, engine.Context.Directory, memtable.End.Index);
         }
 
-        output.Keep();
         Volatile.Write(ref _bytesFlushed, _bytesFlushed + output.Bytes);
         Volatile.Write(ref _valueBytesFlushed, _valueBytesFlushed + output.ValueFileBytes);
         engine.Flushed();

@@ -26,6 +26,15 @@ internal readonly unsafe struct IndexBlock
     public const uint HasVersions = 1;
     public const uint HasOrdinals = 2;
 
+    /// <summary>Below, a binary search meets few lines of memory.</summary>
+    private const int InterpolateFrom = 512;
+
+    /// <summary>
+    /// How far from its guess an interpolation looks: heads that are drawn evenly at random are that near for all but one in twenty
+    /// searches of 16,384 of them.
+    /// </summary>
+    private const int Near = 128;
+
     private readonly ulong* _heads;
     private readonly ulong* _offsets;
     private readonly long* _versions;
@@ -219,12 +228,40 @@ internal readonly unsafe struct IndexBlock
         return low;
     }
 
-    /// <summary>The first position whose head is at least this. No branch depends on the heads.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    /// <summary>
+    /// The first position whose head is at least this. Where a large index ends in few levels of a cache, each step of a binary search waits
+    /// for memory: so the search begins where the head would be if heads lay evenly (interpolation search, Perl, Itai and Avni 1978),
+    /// and takes the whole index only if it is not near there.
+    /// </summary>
     private int LowerBound(ulong head)
     {
-        ulong* at = _heads;
-        int left = Count;
+        if (Count < InterpolateFrom)
+        {
+            return LowerBound(head, 0, Count);
+        }
+
+        ulong first = _heads[0];
+        ulong last = _heads[Count - 1];
+        if (head <= first || head > last)
+        {
+            return head <= first ? 0 : Count;
+        }
+
+        // The quotient may be rounded up to one, and is never above it.
+        int guess = (int)((double)(head - first) / (last - first) * (Count - 1));
+        int from = Math.Max(0, guess - Near);
+        int to = Math.Min(Count, guess + Near);
+        return (from == 0 || _heads[from - 1] < head) && _heads[to - 1] >= head
+            ? LowerBound(head, from, to - from)
+            : LowerBound(head, 0, Count);
+    }
+
+    /// <summary>The first position whose head is at least this, among some (one at least); the one behind them if there is none. No branch depends on the heads.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int LowerBound(ulong head, int from, int count)
+    {
+        ulong* at = _heads + from;
+        int left = count;
         while (left > 1)
         {
             int half = left >> 1;

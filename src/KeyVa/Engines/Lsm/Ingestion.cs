@@ -44,7 +44,7 @@ internal sealed class Ingestion(LsmEngine engine, VersionSet versions, FlushJob 
 
         _context.FileSystem.SyncDirectory(_context.Directory);
         _context.SyncLog?.Invoke();
-        mark = mark with { Sessions = engine.Sessions.Capture() };
+        mark = mark with { Sessions = engine.CaptureTables() };
         SessionsFile.Write(_context.FileSystem, _context.Directory, mark.Index, mark.Sessions);
         versions.Ingest(tables, mark);
         if (mark.Sessions.Length > 0)

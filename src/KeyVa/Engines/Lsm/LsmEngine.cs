@@ -557,7 +557,7 @@ internal sealed unsafe class LsmEngine : Engine
         Context.Rotating?.Invoke();
         _active.EndDeferring();
         _active.MoveTo(MemoryKind.Immutable);
-        _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp) { Sessions = Sessions.Capture() });
+        _active = _versions.Rotate(new LogMark(AppliedIndex, VisibleVersion, VisibleStamp) { Sessions = CaptureTables() });
         if (_replaying)
         {
             _active.DeferLinks();

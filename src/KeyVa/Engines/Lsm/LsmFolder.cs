@@ -1,5 +1,6 @@
 using KeyVa.Io;
 using KeyVa.Partitions;
+using KeyVa.Sessions;
 
 namespace KeyVa.Engines.Lsm;
 
@@ -40,7 +41,7 @@ internal sealed class LsmFolder(IFileSystem files, string directory, TimeProvide
             {
                 note?.Invoke($"'{Path.Combine(directory, name)}' is of a bulk load that a crash interrupted; opening the store completes it if the journal holds it, and else deletes it");
             }
-            else if (!isTable && name is not Indexes.PartitionIndexes.FolderName and not FileNames.Current and not FileNames.CurrentTemporary && !FileNames.TryParseManifest(name, out _))
+            else if (!isTable && !SessionsFile.IsName(name) && name is not Indexes.PartitionIndexes.FolderName and not FileNames.Current and not FileNames.CurrentTemporary && !FileNames.TryParseManifest(name, out _))
             {
                 note?.Invoke($"'{Path.Combine(directory, name)}' is no file of the engine");
             }

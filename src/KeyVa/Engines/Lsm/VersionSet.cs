@@ -289,9 +289,17 @@ internal sealed class VersionSet : IDisposable
         return HasRetired;
     }
 
-    /// <summary>Deletes a file that no manifest names. If that fails, the next opening does it.</summary>
+    /// <summary>
+    /// Deletes a file that no manifest names. If that fails, the next opening does it; and also once the manifest could not be written: an edit whose sync failed may stand
+    /// in it, and then the next opening needs the file.
+    /// </summary>
     public void DeleteUnnamed(string path)
     {
+        if (Failure is not null)
+        {
+            return;
+        }
+
         try
         {
             _context.FileSystem.DeleteFile(path);

@@ -389,11 +389,11 @@ internal sealed unsafe class MemoryEngine : Engine
             if (!Context.Snapshots.Retention.IsOn)
             {
                 Snapshot pin = Context.Snapshots.Pin(VisibleVersion, VisibleStamp);
-                return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, null, Sessions.Capture(), pin);
+                return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, null, CaptureTables(), pin);
             }
 
             Snapshot all = Context.Snapshots.PinAll(Context.History);
-            return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, Context.History.Mark with { From = all.Version }, Sessions.Capture(), all);
+            return new CheckpointCapture(AppliedIndex, VisibleVersion, VisibleStamp, Context.History.Mark with { From = all.Version }, CaptureTables(), all);
         }
     }
 

@@ -113,6 +113,81 @@ public sealed class ClusterDoorTests
         Assert.Equal("+PONG", await first.CallAsync("PING"));
     }
 
+    /// <summary>Set at one node by the command line, it counts for Redis clients of another, who cannot say what they want, and for all others who do not.</summary>
+    [Fact]
+    public async Task APartitionsOwnDefaultCountsOverEveryDoor()
+    {
+        // Long, so that the leader does not miss the others before all is written, however slow the machine is.
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--election-timeout", "15s"]);
+        NodeProcess leader = await cluster.LeaderAsync();
+        NodeProcess other = cluster.Nodes.First(node => node != leader);
+        (int code, string output, string error) = await CommandLine.RunAsync(other.Data, other.Control, "", ["admin", "partition", "set", "1", "acknowledgement=async"]);
+        Assert.True(code == 0 && output.Contains("acknowledgement=async", StringComparison.Ordinal), output + error);
+        (code, output, error) = await CommandLine.RunAsync(other.Data, other.Control, "", ["admin", "partition", "set", "1", "acknowledgement=semi-sync=3"]);
+        Assert.True(code == 2 && error.Contains("has 2 that vote", StringComparison.Ordinal), output + error);
+        await cluster.CaughtUpAsync();
+        (code, output, error) = await CommandLine.RunAsync(leader.Data, leader.Control, "", ["--json", "admin", "partition", "list"]);
+        Assert.True(code == 0 && output.Contains("\"settings\":{\"acknowledgement\":\"async\"}", StringComparison.Ordinal), output + error);
+        await using RespSocket redis = await RespSocket.ConnectAsync(IPEndPoint.Parse(leader.Redis));
+        await using RemoteStore store = RemoteStore.Connect(leader.Data);
+        using HttpClient http = new() { BaseAddress = new Uri($"http://{leader.Rest}") };
+
+        // The leader goes on until it misses them, and nothing is committed meanwhile.
+        foreach (NodeProcess node in cluster.Nodes.Where(node => node != leader))
+        {
+            node.Stop();
+        }
+
+        Assert.Equal("+OK", await redis.CallAsync("SET", "redis", "value"));
+        Assert.Equal(":0", await redis.CallAsync("WAIT", "1", "1"));
+        Assert.Equal(AcknowledgementClass.Async, (await store.UpsertAsync(Key, Value)).Receipt.Class);
+        using HttpResponseMessage answer = await http.PutAsync(new Uri("/kv/rest", UriKind.Relative), new ByteArrayContent(Value));
+        Assert.Contains("class=async", Assert.Single(answer.Headers.GetValues("KeyVa-Receipt")), StringComparison.Ordinal);
+        foreach (NodeProcess node in cluster.Nodes.Where(node => node != leader))
+        {
+            node.Continue();
+        }
+    }
+
+    [Fact]
+    public async Task NoDoorTakesReplicasOfAVolatilePartition()
+    {
+        // A store that was alone and has a volatile partition beside another: so it comes into a cluster.
+        string folder = Directory.CreateTempSubdirectory("keyva-volatile-").FullName;
+        await using (Store alone = Store.Open(folder, new StoreOptions { JournalSegmentBytes = 1 << 20 }))
+        {
+            Assert.Equal(Status.Ok, alone.Partitions.Remove(1, discardData: true).Status);
+            Assert.Equal(Status.Ok, alone.Partitions.Add(new KeyRange(default, "b"u8.ToArray())).Status);
+            Assert.Equal(Status.Ok, alone.Partitions.Add(new KeyRange("b"u8.ToArray(), default), EngineKind.Memory, isVolatile: true).Status);
+        }
+
+        int[] ports = ClusterOfProcesses.FreePorts(5);
+        using NodeProcess node = new(1, "127.0.0.1", ports, folder, $"1=127.0.0.1:{ports[4]}", []);
+        node.Start();
+        const string Refusal = "partition 3 is volatile";
+        await using RemoteStore store = RemoteStore.Connect(node.Data);
+        WriteResult refused = await store.UpsertAsync(Key, Value, new WriteOptions { Acknowledgement = Acknowledgement.SemiSync(1) });
+        Assert.Equal(Status.Invalid, refused.Status);
+        Assert.Contains(Refusal, refused.Detail, StringComparison.Ordinal);
+        using HttpClient http = new() { BaseAddress = new Uri($"http://{node.Rest}") };
+        foreach (string target in (string[])["/kv/rest", "/kv:batch"])
+        {
+            using HttpRequestMessage request = target == "/kv:batch"
+                ? new(HttpMethod.Post, target) { Content = new StringContent("""{"operations": [{"op": "put", "key": "rest", "value": "1"}]}""", Encoding.UTF8, "application/json") }
+                : new(HttpMethod.Put, target) { Content = new ByteArrayContent(Value) };
+            request.Headers.Add("KeyVa-Acknowledgement", "semi-sync=1");
+            using HttpResponseMessage answer = await http.SendAsync(request);
+            Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+            Assert.Contains(Refusal, await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+
+        (int code, string output, string error) = await CommandLine.RunAsync(node.Data, node.Control, "", ["set", "cli", "value", "--ack", "semi-sync=1"]);
+        Assert.True(code == 2 && error.Contains(Refusal, StringComparison.Ordinal), $"{code} {output} {error}");
+        Assert.True((await store.UpsertAsync(Key, Value)).IsOk);
+        node.Kill();
+        Directory.Delete(folder, recursive: true);
+    }
+
     private static async Task OverGrpcAsync(NodeProcess node)
     {
         await using RemoteStore store = RemoteStore.Connect(node.Data);

@@ -55,6 +55,45 @@ public sealed class ClusterFaultTests(ITestOutputHelper output)
         output.WriteLine($"{load.Acknowledged} keys acknowledged");
     }
 
+    [Fact] // A leader that is stopped holds a lease as it left it, but for its clock
+    public async Task ALeaderThatWasStoppedReadsNothingOldByItsLease()
+    {
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--lease-reads", "true", "--idle-silence", "false"]);
+        await using ClusterLoad load = new(cluster, seed: 3);
+        for (int i = 0; i < 3; i++)
+        {
+            await load.ServedAgainAsync();
+            NodeProcess leader = await LeasedAsync(cluster);
+            leader.Stop();
+            Report("leader with a lease stopped", await load.ServedAgainAsync());
+            leader.Continue();
+        }
+
+        await load.ServedAgainAsync();
+        NodeProcess killed = await LeasedAsync(cluster);
+        killed.Kill();
+        Report("leader with a lease killed", await load.ServedAgainAsync());
+        killed.Start();
+        await LeasedAsync(cluster);
+        await load.CheckAsync();
+    }
+
+    private static async Task<NodeProcess> LeasedAsync(ClusterOfProcesses cluster)
+    {
+        using CancellationTokenSource limit = new(TimeSpan.FromMinutes(2));
+        while (true)
+        {
+            NodeProcess leader = await cluster.LeaderAsync();
+            if (await leader.ViewAsync() is { } view && view.Replicas[0].HasLease)
+            {
+                return leader;
+            }
+
+            limit.Token.ThrowIfCancellationRequested();
+            await Pause.ForAsync(TimeSpan.FromMilliseconds(20));
+        }
+    }
+
     [Fact]
     public async Task AFullDiskOfOneNodeSlowsNobody()
     {

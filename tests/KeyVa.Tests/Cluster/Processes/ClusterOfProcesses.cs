@@ -20,6 +20,8 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     private static readonly ConcurrentDictionary<int, bool> Given = new();
 
     private readonly string _folder = Directory.CreateTempSubdirectory("keyva-cluster-").FullName;
+    private string _peers = "";
+    private string[] _settings = [];
 
     private ClusterOfProcesses()
     {
@@ -45,6 +47,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
             peers,
             [.. Namespaces is null ? Array.Empty<string>() : ["ip", "netns", "exec", $"{Namespaces}{i + 1}"], .. i + 1 == number && launcher is not null ? launcher : []],
             [.. Namespaces is null ? Array.Empty<string>() : ["--peer-keys", keyFiles[i]], .. settings]))];
+        (cluster._peers, cluster._settings) = (peers, settings);
         foreach (NodeProcess node in cluster.Nodes)
         {
             node.Start();
@@ -52,6 +55,18 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
 
         await cluster.LeaderAsync();
         return cluster;
+    }
+
+    /// <summary>Starts one more node, on loopback, which waits to be added.</summary>
+    public NodeProcess StartAnother()
+    {
+        int number = Nodes.Length + 1;
+        int[] ports = FreePorts(5);
+        NodeProcess node = new(
+            number, "127.0.0.1", ports, Path.Combine(_folder, $"node{number}"), $"{_peers},{number}=127.0.0.1:{ports[4]}", [], ["--cluster-join", "true", .. _settings]);
+        Nodes = [.. Nodes, node];
+        node.Start();
+        return node;
     }
 
     /// <summary>The node that leads, as a majority sees it.</summary>
@@ -74,9 +89,9 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     }
 
     /// <summary>Waits until all nodes have applied the same log.</summary>
-    public async Task CaughtUpAsync()
+    public async Task CaughtUpAsync(TimeSpan? patience = null)
     {
-        using CancellationTokenSource limit = new(Patience);
+        using CancellationTokenSource limit = new(patience ?? Patience);
         while (true)
         {
             ClusterView?[] views = await Task.WhenAll(Nodes.Select(static node => node.ViewAsync()));
@@ -123,7 +138,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     /// <summary>
     /// Ports that nobody listens on, below those that the system gives to connections: a node that is killed and started again finds them free.
     /// </summary>
-    private static int[] FreePorts(int count)
+    internal static int[] FreePorts(int count)
     {
         int[] ports = new int[count];
         for (int i = 0; i < count;)

@@ -25,6 +25,7 @@ internal sealed partial class NodeProcess : IDisposable
         Control = $"{host}:{ports[2]}";
         Rest = $"{host}:{ports[0]}";
         Redis = $"{host}:{ports[3]}";
+        Peer = $"{host}:{ports[4]}";
         Folder = data;
         _launcher = launcher;
         _arguments =
@@ -54,6 +55,19 @@ internal sealed partial class NodeProcess : IDisposable
 
     /// <summary>Where it is controlled.</summary>
     public string Control { get; }
+
+    /// <summary>Where it listens for peers.</summary>
+    public string Peer { get; }
+
+    /// <summary>Processor time that it has used since it was started.</summary>
+    public TimeSpan ProcessorTime
+    {
+        get
+        {
+            _process!.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
 
     /// <summary>Whether it runs; a node that is stopped does.</summary>
     public bool IsRunning => _process is { HasExited: false };

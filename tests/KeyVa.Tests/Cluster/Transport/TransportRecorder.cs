@@ -30,6 +30,10 @@ internal sealed class TransportRecorder : ITransportReceiver
         _frames.Writer.TryWrite((peer, frame.ToArray()));
     }
 
+    public void Delivered(bool lendsThread)
+    {
+    }
+
     public void PeerUp(ulong peer) => Change(peer, isUp: true);
 
     public void PeerDown(ulong peer) => Change(peer, isUp: false);

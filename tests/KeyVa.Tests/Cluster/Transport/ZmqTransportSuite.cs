@@ -1,4 +1,5 @@
 using KeyVa.Cluster.Transport;
+using KeyVa.Tests.Cluster.Processes;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster.Transport;
@@ -23,9 +24,25 @@ public abstract class ZmqTransportSuite : TransportSuite
     }
 
     [Fact]
+    public async Task WhoIsHeardIsConnectedToWithoutWaitingForThePause()
+    {
+        // Longer than the test: a refusal in the beginning, before a node knows its peers, and the restart are both waited out by nobody.
+        const int pause = 300_000;
+        await using ZmqNodes nodes = new(WithKeys) { Options = static options => options with { ReconnectMilliseconds = pause, ReconnectMostMilliseconds = pause } };
+        await nodes.StartAsync([1, 2]);
+        await nodes.Transport(2).DisposeAsync();
+        await nodes.Recorder(1).UntilAsync(2, isUp: false);
+        await nodes.RestartAsync(2);
+        await nodes.Recorder(1).UntilAsync(2, isUp: true);
+        Assert.True(nodes.Transport(1).TrySend(2, [1]));
+        Assert.Equal([1], await nodes.NextAsync(at: 2, from: 1));
+    }
+
+    [Fact]
     public async Task APeerThatDoesNotReadFillsItsOwnQueueAlone()
     {
-        await using ZmqNodes nodes = new(WithKeys) { Options = static options => options with { QueueFrames = 64, QueueBytes = 8 << 20 } };
+        // Who does not read here has its system push back before long, as one that is stopped; libzmq itself would take any number.
+        await using ZmqNodes nodes = new(WithKeys) { Options = static options => options with { QueueFrames = 64, QueueBytes = 8 << 20, ReceiveHighWaterMark = 64 } };
         await nodes.StartAsync([1, 2, 3]);
         using ManualResetEventSlim hold = new(false);
         nodes.Recorder(2).Hold = hold;
@@ -50,6 +67,36 @@ public abstract class ZmqTransportSuite : TransportSuite
         {
             await nodes.NextAsync(at: 2, from: 1);
         }
+    }
+
+    [Fact]
+    public async Task AConnectionThatEndsWhileMuchWaitsToBeTakenEndsNoProcess()
+    {
+        // If libzmq stops reading for what nobody takes, its next heartbeat aborts this very process: see ReceiveHighWaterMark.
+        const int frames = 1000;
+        const int heartbeat = 50;
+        await using ZmqNodes nodes = new(WithKeys) { Options = static options => options with { HeartbeatMilliseconds = heartbeat } };
+        await nodes.StartAsync([1, 2]);
+        using ManualResetEventSlim hold = new(false);
+        nodes.Recorder(2).Hold = hold;
+        for (int i = 0; i < frames; i++)
+        {
+            Assert.True(nodes.Transport(1).TrySend(2, new byte[100]));
+        }
+
+        await UntilAsync(() => nodes.Zmq(1).Describe(2)!.Value.QueuedBytes == 0);
+        await nodes.Transport(1).DisposeAsync();
+        await Pause.ForAsync(TimeSpan.FromMilliseconds(10 * heartbeat));
+        nodes.Recorder(2).Hold = null;
+        hold.Set();
+        await nodes.RestartAsync(1);
+        await SendAsync(nodes, 1, 2, [7]);
+        byte[] frame;
+        do
+        {
+            frame = await nodes.NextAsync(at: 2, from: 1);
+        }
+        while (frame.Length != 1);
     }
 
     [Fact]

@@ -46,6 +46,22 @@ public sealed unsafe class ArenaTests
     }
 
     [Fact]
+    public void PiecesAreMadeReadyBesideWhoeverTakesThem()
+    {
+        const long Ready = 3L * ArenaChunks.Bytes;
+        using BlockCache cache = new(0, budget: 64 << 20);
+        MemoryBudget budget = cache.Memory;
+        Assert.Equal(0, budget.Used(MemoryKind.Spare));
+        for (int i = 0; i < 20; i++)
+        {
+            byte* taken = budget.Chunks.Take();
+            Assert.True(SpinWait.SpinUntil(() => budget.Used(MemoryKind.Spare) == Ready, TimeSpan.FromSeconds(60)), "nobody made the next pieces ready");
+            new Span<byte>(taken, ArenaChunks.Bytes).Fill((byte)i);
+            NativePages.Unmap(taken, ArenaChunks.Bytes);
+        }
+    }
+
+    [Fact]
     public void MappedPagesAreAlignedZeroedAndGivenBack()
     {
         const int Rounds = 200;

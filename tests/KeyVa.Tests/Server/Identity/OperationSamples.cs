@@ -201,6 +201,7 @@ internal sealed class OperationSamples : IDisposable
         Unary(_control, Methods.DropIndex, false, static _ => new DropIndexRequest { Name = "none" });
         Unary(_control, Methods.AddPartition, false, static _ => new AddPartitionRequest());
         Unary(_control, Methods.RemovePartition, false, static _ => new RemovePartitionRequest { Id = 999 });
+        Unary(_control, Methods.SetPartition, false, static _ => new SetPartitionRequest { Id = 999, Name = "acknowledgement", Value = "async" });
         Stream(_control, Methods.Snapshot, false, static _ => new SnapshotRequest { Path = "relative" });
         Unary(_control, Methods.GetConfig, false, static _ => new GetConfigRequest());
         Unary(_control, Methods.SetConfig, false, static _ => new SetConfigRequest { Name = "not-there", Value = "1" });

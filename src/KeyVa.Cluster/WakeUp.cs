@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace KeyVa.Cluster.Transport.ZeroMq;
+namespace KeyVa.Cluster;
 
 /// <summary>
 /// What a loop sleeps on: descriptors, and a counter (eventfd) by which other threads wake it. One thread waits, any thread wakes. A thread
@@ -19,6 +19,9 @@ internal sealed unsafe partial class WakeUp : IDisposable
 
     // Shared: 1 from the moment at which the loop says that it is going to sleep.
     private int _asleep;
+
+    // Shared: threads that may be about to write to the counter.
+    private int _wakers;
 
     public WakeUp()
     {
@@ -82,14 +85,33 @@ internal sealed unsafe partial class WakeUp : IDisposable
     public void Wake()
     {
         Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _asleep) == 1 && Interlocked.Exchange(ref _asleep, 0) == 1)
+        if (Volatile.Read(ref _asleep) == 0)
+        {
+            return;
+        }
+
+        Interlocked.Increment(ref _wakers);
+        if (Interlocked.Exchange(ref _asleep, 0) == 1)
         {
             ulong one = 1;
             _ = Write(_counter, &one, sizeof(ulong));
         }
+
+        Interlocked.Decrement(ref _wakers);
     }
 
-    public void Dispose() => _ = Close(_counter);
+    /// <summary>Once the loop has ended. <see cref="Wake"/> may be called still, and does nothing.</summary>
+    public void Dispose()
+    {
+        // A number that is closed may be another file's at once: whoever is about to write to it is waited for. Nobody begins to any more, since the loop does not sleep.
+        SpinWait wait = default;
+        while (Volatile.Read(ref _wakers) > 0)
+        {
+            wait.SpinOnce();
+        }
+
+        _ = Close(_counter);
+    }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct PollDescriptor
