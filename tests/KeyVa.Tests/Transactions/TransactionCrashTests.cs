@@ -52,7 +52,9 @@ public sealed class TransactionCrashTests
             {
                 lock (left)
                 {
-                    left.Add((isKill ? files.AfterKill() : files.AfterPowerLoss(left.Count), Volatile.Read(ref acknowledged)));
+                    // Asked before: on a thread of the store's own, more may be acknowledged while the files are copied.
+                    int told = Volatile.Read(ref acknowledged);
+                    left.Add((isKill ? files.AfterKill() : files.AfterPowerLoss(left.Count), told));
                 }
             };
             for (int round = 1; round <= 12; round++)

@@ -145,6 +145,7 @@ public sealed class LsmEngineTests
     [InlineData(BlockCachePolicy.Clock)]
     public void StepsOfACursorAndGetsThatMissAllocateNothing(BlockCachePolicy policy)
     {
+        using LoneThread alone = LoneThread.Begin();
         using LsmFixture fixture = new(new EngineOptions(), cacheBytes: 128 << 10, policy, budget: 64 << 20);
         byte[] key = new byte[16];
         byte[] value = new byte[100];

@@ -266,6 +266,8 @@ public sealed class ValueSeparationTests
     [InlineData(1 << 20, BlockCachePolicy.Clock)]
     public void GetsAndStepsAllocateNothing(long cacheBytes, BlockCachePolicy policy)
     {
+        using LoneThread alone = LoneThread.Begin();
+
         // Opening a file allocates: all stay open.
         using LsmFixture fixture = new(Options with { MaxOpenTables = 1000 }, cacheBytes, policy);
         byte[][] keys = [.. Enumerable.Range(0, 400).Select(i => Encoding.UTF8.GetBytes($"key{i:D6}"))];
