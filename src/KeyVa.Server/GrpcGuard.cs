@@ -79,14 +79,21 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
                 return refused;
             }
 
-            // A stream may last for days: whoever loses the right to it loses the stream.
+            // A stream may last for days: whoever loses the right to it loses the stream. Looked at once more behind it, since nobody is told of what was changed before.
             using IDisposable following = users.OnChange(() =>
             {
-                if (Authority.Decide(Caller.Of(call.HttpContext).AsOf(users.Current), PermissionOf(call), request) != Verdict.Allowed)
+                if (!MayStill(request, call))
                 {
                     call.HttpContext.Abort();
                 }
             });
+            if (!MayStill(request, call))
+            {
+                GrpcStatus lost = GrpcRefusal.Of(call, Status.PermissionDenied, DenialOf(call));
+                code = lost.Code;
+                return lost;
+            }
+
             GrpcStatus status = await handler(request, responses, call);
             code = status.Code;
             return status;
@@ -205,14 +212,25 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
             call.HttpContext.Items[HttpGate.TargetItem] = target(request);
         }
 
-        Caller caller = Caller.Of(call.HttpContext).AsOf(users.Current);
-        if (permission.Keys is null || Authority.Decide(caller, permission, request) == Verdict.Allowed)
+        // Of what has no keys as well: the message may have come long behind its head.
+        if (MayStill(request, call))
         {
             return false;
         }
 
-        detail = Denial.OfKeys(caller, permission);
+        detail = DenialOf(call);
         return true;
+    }
+
+    /// <summary>Whether the caller may do this as the users are now.</summary>
+    private bool MayStill(object request, GrpcCallContext call) =>
+        Authority.Decide(Caller.Of(call.HttpContext).AsOf(users.Current), PermissionOf(call), request) == Verdict.Allowed;
+
+    private static string DenialOf(GrpcCallContext call)
+    {
+        Permission permission = PermissionOf(call);
+        Caller caller = Caller.Of(call.HttpContext);
+        return permission.Keys is null ? Denial.Of(caller, permission) : Denial.OfKeys(caller, permission);
     }
 
     private static Permission PermissionOf(GrpcCallContext call) => PermissionTable.OfGrpc(call.Path) ?? PermissionTable.Missing;

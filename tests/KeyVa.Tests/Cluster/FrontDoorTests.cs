@@ -1,10 +1,14 @@
 using System.Net.Sockets;
 using System.Text;
 using KeyVa.Cluster;
+using KeyVa.Protocol.Grpc;
+using KeyVa.Protocol.V1;
 using KeyVa.Server;
+using KeyVa.Server.Identity;
 using KeyVa.Tests.Cluster.Processes;
 using KeyVa.Tests.Resp;
 using KeyVa.Tests.Server;
+using KeyVa.Tests.Server.Identity;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
@@ -143,6 +147,62 @@ public sealed class FrontDoorTests
         }
 
         Assert.Equal(seen.Distinct(), seen);
+    }
+
+    /// <summary>Nobody is told of a change that came while the call waited for the leader.</summary>
+    [Fact]
+    public async Task AStreamThatBeginsWhenItsUserIsGoneIsRefused()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start();
+        await SetAsync(cluster, "value");
+        await using KeyVaServer server = await ServeAsync(cluster, 1, static options => options with
+        {
+            AdminPassword = "pw", PasswordIterations = PasswordHash.MinIterations, MaxInFlight = 1,
+        });
+        using HttpClient http = new() { BaseAddress = new Uri($"http://{server.RestAddress}"), DefaultRequestHeaders = { Authorization = SecuredServer.Basic("admin", "pw") } };
+        using StringContent ada = new("""{"grants": ["data:read"], "password": "pw"}""", Encoding.UTF8, "application/json");
+        using (HttpResponseMessage added = await http.PutAsync(new Uri("/users/ada", UriKind.Relative), ada))
+        {
+            Assert.True(added.IsSuccessStatusCode, await added.Content.ReadAsStringAsync());
+        }
+
+        using GrpcChannel data = new(new Uri($"http://{server.GrpcAddress}"));
+        cluster.LoseAll();
+        GrpcCallOptions options = new() { Metadata = new GrpcMetadata().Add("authorization", SecuredServer.Basic("ada", "pw").ToString()) };
+        GrpcResponses<ScanResponse>? scan = null;
+        Task<ScanResponse?> first = Task.FromResult<ScanResponse?>(null);
+        try
+        {
+            // One is let through at a time: when others are not, it is that one. If another was there first, it was refused itself, and is sent again.
+            int refusals = 0;
+            while (refusals < 2 || first.IsCompleted)
+            {
+                if (first.IsCompleted)
+                {
+                    scan?.Dispose();
+                    scan = data.ServerStreaming(Methods.Scan, new ScanRequest(), options);
+                    first = scan.ReadAsync().AsTask();
+                }
+
+                await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
+                GrpcStatus other = (await data.CallAsync(Methods.ListIndexes, new ListIndexesRequest(), options)).Status;
+                refusals = other.Code == GrpcStatusCode.ResourceExhausted ? refusals + 1 : 0;
+            }
+
+            using (HttpResponseMessage removed = await http.DeleteAsync(new Uri("/users/ada", UriKind.Relative)))
+            {
+                Assert.True(removed.IsSuccessStatusCode, await removed.Content.ReadAsStringAsync());
+            }
+
+            Assert.False(first.IsCompleted);
+            cluster.Heal();
+            GrpcException refused = await Assert.ThrowsAsync<GrpcException>(() => first);
+            Assert.Equal(GrpcStatusCode.PermissionDenied, refused.Status.Code);
+        }
+        finally
+        {
+            scan?.Dispose();
+        }
     }
 
     private static string Pipeline(int sets) => string.Concat(Enumerable.Range(0, sets).Select(static i => RespSocket.Encode("SET", $"set {i}", "1")));
