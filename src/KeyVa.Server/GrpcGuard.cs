@@ -4,6 +4,7 @@ using KeyVa.Partitions;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Protocol.V1;
 using KeyVa.Server.Identity;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Primitives;
 
 namespace KeyVa.Server;
@@ -78,14 +79,21 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
                 return refused;
             }
 
-            // A stream may last for days: whoever loses the right to it loses the stream.
+            // A stream may last for days: whoever loses the right to it loses the stream. Looked at once more behind it, since nobody is told of what was changed before.
             using IDisposable following = users.OnChange(() =>
             {
-                if (Authority.Decide(Caller.Of(call.HttpContext).AsOf(users.Current), PermissionOf(call), request) != Verdict.Allowed)
+                if (!MayStill(request, call))
                 {
                     call.HttpContext.Abort();
                 }
             });
+            if (!MayStill(request, call))
+            {
+                GrpcStatus lost = GrpcRefusal.Of(call, Status.PermissionDenied, DenialOf(call));
+                code = lost.Code;
+                return lost;
+            }
+
             GrpcStatus status = await handler(request, responses, call);
             code = status.Code;
             return status;
@@ -112,6 +120,12 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
         GrpcStatusCode code = GrpcStatusCode.Unknown;
         try
         {
+            if (await PrepareAsync(operation, null, call) is { } refused)
+            {
+                code = refused.Code;
+                return refused;
+            }
+
             GrpcResult<TResponse> result = await handler(requests, call);
             code = result.Status.Code;
             return result;
@@ -128,46 +142,54 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
         }
     };
 
-    // Where partitions are replicated: leads a caller elsewhere who wants that, and waits until reads may begin. Not null: the call is refused.
-    private ValueTask<GrpcStatus?> PrepareAsync(Operation operation, object request, GrpcCallContext call)
+    // Refuses what it cannot make out of how a call wants to be served. Where partitions are replicated: leads a caller elsewhere who wants that, and waits until reads may
+    // begin. Not null: the call is refused.
+    private ValueTask<GrpcStatus?> PrepareAsync(Operation operation, object? request, GrpcCallContext call)
     {
-        if (reads is not { AreNeeded: true })
+        if (reads is null)
         {
             return default;
         }
 
         // What a transaction reads is settled when it begins.
         bool isRead = operation is Operation.Get or Operation.Scan || request is BeginRequest or TransactRequest;
-        bool isRouted = call.HttpContext.Request.Headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
-        return isRead || isRouted ? Prepare() : default;
-
-        async ValueTask<GrpcStatus?> Prepare()
+        IHeaderDictionary headers = call.HttpContext.Request.Headers;
+        bool isRouted = headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
+        if (!LeaderRouting.TryRead(forward, out bool forwards))
         {
-            if (!LeaderRouting.TryRead(forward, out bool forwards))
-            {
-                return GrpcRefusal.Malformed(call, LeaderRouting.Malformed);
-            }
-
-            TouchedPartitions touched = reads.Touch();
-            bool isKnown = GrpcKeys.TryAdd(request, touched);
-            if (!forwards && isKnown && leaders!.Find(touched) is { } elsewhere)
-            {
-                return GrpcRefusal.Of(call, elsewhere);
-            }
-
-            if (!isRead)
-            {
-                return null;
-            }
-
-            if (!isKnown)
-            {
-                touched.AddAll();
-            }
-
-            Status read = await reads.AwaitAsync(call.RequestMetadata.Get(ConsistentReads.Header), touched, call.CancellationToken);
-            return read == Status.Ok ? null : GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
+            return new(GrpcRefusal.Malformed(call, LeaderRouting.Malformed));
         }
+
+        Consistency asked = default;
+        if (isRead && headers.TryGetValue(ConsistentReads.Header, out StringValues consistency) && !Consistency.TryRead(consistency, out asked))
+        {
+            return new(GrpcRefusal.Malformed(call, Consistency.Malformed));
+        }
+
+        return reads.AreNeeded && request is not null && (isRead || isRouted) ? PrepareReplicatedAsync(isRead, forwards, asked, request, call) : default;
+    }
+
+    private async ValueTask<GrpcStatus?> PrepareReplicatedAsync(bool isRead, bool forwards, Consistency asked, object request, GrpcCallContext call)
+    {
+        TouchedPartitions touched = reads!.Touch();
+        bool isKnown = GrpcKeys.TryAdd(request, touched);
+        if (!forwards && isKnown && leaders!.Find(touched) is { } elsewhere)
+        {
+            return GrpcRefusal.Of(call, elsewhere);
+        }
+
+        if (!isRead)
+        {
+            return null;
+        }
+
+        if (!isKnown)
+        {
+            touched.AddAll();
+        }
+
+        Status read = await reads.AwaitAsync(asked, touched, call.CancellationToken);
+        return read == Status.Ok ? null : GrpcRefusal.Of(call, read, ConsistentReads.Detail(read));
     }
 
     private void Observe(Operation operation, long started, GrpcCallContext call, object? request, GrpcStatusCode code)
@@ -190,14 +212,25 @@ internal sealed class GrpcGuard(RequestMeter meter, RequestObserver observer, Fa
             call.HttpContext.Items[HttpGate.TargetItem] = target(request);
         }
 
-        Caller caller = Caller.Of(call.HttpContext).AsOf(users.Current);
-        if (permission.Keys is null || Authority.Decide(caller, permission, request) == Verdict.Allowed)
+        // Of what has no keys as well: the message may have come long behind its head.
+        if (MayStill(request, call))
         {
             return false;
         }
 
-        detail = Denial.OfKeys(caller, permission);
+        detail = DenialOf(call);
         return true;
+    }
+
+    /// <summary>Whether the caller may do this as the users are now.</summary>
+    private bool MayStill(object request, GrpcCallContext call) =>
+        Authority.Decide(Caller.Of(call.HttpContext).AsOf(users.Current), PermissionOf(call), request) == Verdict.Allowed;
+
+    private static string DenialOf(GrpcCallContext call)
+    {
+        Permission permission = PermissionOf(call);
+        Caller caller = Caller.Of(call.HttpContext);
+        return permission.Keys is null ? Denial.Of(caller, permission) : Denial.OfKeys(caller, permission);
     }
 
     private static Permission PermissionOf(GrpcCallContext call) => PermissionTable.OfGrpc(call.Path) ?? PermissionTable.Missing;

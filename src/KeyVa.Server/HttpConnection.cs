@@ -13,7 +13,7 @@ namespace KeyVa.Server;
 /// What is kept of one connection of HTTP: where it comes from, and who spoke on it last, since nearly always the same credentials come with each
 /// request. Streams of one connection use it at once: what it keeps is exchanged whole.
 /// </summary>
-internal sealed class HttpConnection(AddressEntry address, RateLimits rates, Plane plane)
+internal sealed class HttpConnection(AddressEntry address, Authenticator authenticator, RateLimits rates, Plane plane)
 {
     private Spoken? _last;
     private bool _isCertificateRead;
@@ -45,7 +45,7 @@ internal sealed class HttpConnection(AddressEntry address, RateLimits rates, Pla
     }
 
     /// <summary>The one who sends a request; null: it takes <see cref="IdentifyAsync"/>.</summary>
-    public Spoken? TryIdentify(HttpContext http, Authenticator authenticator)
+    public Spoken? TryIdentify(HttpContext http)
     {
         UserDirectory users = authenticator.Users;
         StringValues header = http.Request.Headers.Authorization;
@@ -64,7 +64,7 @@ internal sealed class HttpConnection(AddressEntry address, RateLimits rates, Pla
     }
 
     /// <summary>Finds out who sends a request that has credentials.</summary>
-    public async ValueTask<(Spoken? Spoken, ProofResult Result)> IdentifyAsync(HttpContext http, Authenticator authenticator)
+    public async ValueTask<(Spoken? Spoken, ProofResult Result)> IdentifyAsync(HttpContext http)
     {
         string sent = http.Request.Headers.Authorization[0]!;
         if (!HttpCredentials.TryRead(sent, out string name, out string secret))
@@ -74,6 +74,13 @@ internal sealed class HttpConnection(AddressEntry address, RateLimits rates, Pla
 
         ProofResult result = authenticator.TryProve(name, secret, Address.Text) ?? await authenticator.ProveAsync(name, secret, Address.Text);
         return (result.Caller is { } caller ? Keep(sent, caller) : null, result);
+    }
+
+    /// <summary>Whether the user that a request was let through as is the same still, with all its rights.</summary>
+    public bool IsUnchanged(Caller caller)
+    {
+        Caller now = caller.AsOf(authenticator.Users);
+        return ReferenceEquals(now.User, caller.User) && now.IsKnown == caller.IsKnown;
     }
 
     private Spoken Keep(string? header, Caller caller)

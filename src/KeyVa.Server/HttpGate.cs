@@ -34,6 +34,9 @@ internal sealed class HttpGate(
     /// <summary>How often who may come.</summary>
     public RateLimits Rates => rates;
 
+    /// <summary>Tells who asks.</summary>
+    public Authenticator Authenticator => authenticator;
+
     /// <summary>What answers a request that is let through.</summary>
     public required RequestDelegate Next { get; init; }
 
@@ -41,14 +44,14 @@ internal sealed class HttpGate(
     {
         HttpConnection connection = http.Features.GetRequiredFeature<HttpConnection>();
         Permission permission = find(http);
-        return connection.TryIdentify(http, authenticator) is { } spoken
+        return connection.TryIdentify(http) is { } spoken
             ? AdmitAsync(http, connection, permission, spoken)
             : IdentifyAsync(http, connection, permission);
     }
 
     private async Task IdentifyAsync(HttpContext http, HttpConnection connection, Permission permission)
     {
-        (Spoken? spoken, ProofResult result) = await connection.IdentifyAsync(http, authenticator);
+        (Spoken? spoken, ProofResult result) = await connection.IdentifyAsync(http);
         if (spoken is not null)
         {
             await AdmitAsync(http, connection, permission, spoken);

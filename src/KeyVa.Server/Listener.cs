@@ -145,7 +145,7 @@ internal sealed class Listener : IAsyncDisposable
             }
 
             using ConnectionSlot slot = new(_gate.Limits, address);
-            HttpConnection http = new(address, _gate.Rates, Name == "control" ? Plane.Control : Plane.Data);
+            HttpConnection http = new(address, _gate.Authenticator, _gate.Rates, Name == "control" ? Plane.Control : Plane.Data);
             connection.Features.Set(http);
             if (_gate.Rates.CountsBytes)
             {

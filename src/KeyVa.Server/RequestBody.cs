@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using KeyVa.Server.Identity;
 using Microsoft.AspNetCore.Http;
 using PipeResult = System.IO.Pipelines.ReadResult;
 
@@ -44,7 +45,7 @@ internal readonly struct RequestBody : IDisposable
     /// <summary>The bytes.</summary>
     public ReadOnlyMemory<byte> Memory { get; }
 
-    /// <summary>Reads the body.</summary>
+    /// <summary>Reads the body. Throws <see cref="RefusedException"/> if the user has changed since the head of the request was let through.</summary>
     public static async ValueTask<RequestBody> ReadAsync(HttpRequest request, long maxBytes, CancellationToken cancellation)
     {
         if (request.ContentLength > maxBytes)
@@ -53,14 +54,27 @@ internal readonly struct RequestBody : IDisposable
         }
 
         PipeReader reader = request.BodyReader;
-        PipeResult read = await reader.ReadAsync(cancellation);
-        if (read.IsCompleted && read.Buffer.IsSingleSegment && read.Buffer.Length <= maxBytes)
+        ValueTask<PipeResult> reading = reader.ReadAsync(cancellation);
+        bool cameWithHead = reading.IsCompleted;
+        PipeResult read = await reading;
+        if (read.IsCompleted && read.Buffer.IsSingleSegment && read.Buffer.Length <= maxBytes && (cameWithHead || IsUnchanged(request)))
         {
             return new RequestBody(read.Buffer, reader);
         }
 
-        return await GatherAsync(reader, read, maxBytes, cancellation);
+        RequestBody body = await GatherAsync(reader, read, maxBytes, cancellation);
+        if (!IsUnchanged(request))
+        {
+            body.Dispose();
+            throw new RefusedException(Status.Unauthenticated, "the user was changed or removed while the request came; send it again");
+        }
+
+        return body;
     }
+
+    // Whoever has lost a right must not keep it by a request that was let through before, and takes its time.
+    private static bool IsUnchanged(HttpRequest request) =>
+        request.HttpContext.Features.Get<HttpConnection>() is not { } connection || connection.IsUnchanged(Caller.Of(request.HttpContext));
 
     public void Dispose()
     {

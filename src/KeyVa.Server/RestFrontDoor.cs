@@ -39,9 +39,9 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
         try
         {
             string raw = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
-            answer = reads is { AreNeeded: true }
-                ? RouteReplicatedAsync(context, raw, out operation)
-                : RouteAsync(context, RestTarget.Split(raw), out operation);
+            answer = reads is null
+                ? RouteAsync(context, RestTarget.Split(raw), out operation)
+                : RoutePreparedAsync(context, raw, out operation);
         }
         catch (StoreException e)
         {
@@ -58,30 +58,47 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
     }
 
     /// <summary>What reads values: of a transaction, only its beginning.</summary>
-    private static bool Reads(string method, string target) => HttpMethods.IsGet(method) || HttpMethods.IsHead(method)
-        ? target.StartsWith("/kv", StringComparison.Ordinal) || target.StartsWith(RestPast.HistoryPrefix, StringComparison.Ordinal) || target.StartsWith(RestIndexes.Prefix, StringComparison.Ordinal)
-        : HttpMethods.IsPost(method) && RestTarget.Split(target).Path is RestRoutes.MultiGet or RestRoutes.Transactions or RestRoutes.Transact;
+    private static bool Reads(string method, in RestTarget target) => HttpMethods.IsGet(method) || HttpMethods.IsHead(method)
+        ? target.Path.StartsWith(RestRoutes.List) || target.Path.StartsWith(RestPast.HistoryPrefix) || target.Path.StartsWith(RestIndexes.Prefix)
+        : HttpMethods.IsPost(method) && target.Path is RestRoutes.MultiGet or RestRoutes.Transactions or RestRoutes.Transact;
 
-    // Leads a caller elsewhere who wants that, and waits until reads may begin.
-    private Task RouteReplicatedAsync(HttpContext context, string raw, out Operation operation)
+    // Refuses what it cannot make out of how a request wants to be served, also where no other node is.
+    private Task RoutePreparedAsync(HttpContext context, string raw, out Operation operation)
     {
         string method = context.Request.Method;
         RestTarget target = RestTarget.Split(raw);
-        bool isRead = Reads(method, raw);
-        bool isRouted = context.Request.Headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
-        if (!isRead && !isRouted)
+        IHeaderDictionary headers = context.Request.Headers;
+        bool isRouted = headers.TryGetValue(LeaderRouting.Header, out StringValues forward);
+        bool isFreshness = headers.TryGetValue(ConsistentReads.Header, out StringValues consistency);
+        if (!reads!.AreNeeded && !isRouted && !isFreshness)
         {
             return RouteAsync(context, target, out operation);
         }
 
+        bool isRead = Reads(method, target);
         operation = isRead && !HttpMethods.IsPost(method) ? Operation.Get : Operation.Other;
         if (!LeaderRouting.TryRead(forward, out bool forwards))
         {
             return Problem.Malformed(LeaderRouting.Malformed).WriteAsync(context);
         }
 
+        Consistency asked = default;
+        if (isRead && !Consistency.TryRead(consistency, out asked))
+        {
+            return Problem.Malformed(Consistency.Malformed).WriteAsync(context);
+        }
+
+        return reads.AreNeeded && (isRead || isRouted)
+            ? RouteReplicatedAsync(context, raw, isRead, forwards, asked, ref operation)
+            : RouteAsync(context, target, out operation);
+    }
+
+    // Leads a caller elsewhere who wants that, and waits until reads may begin.
+    private Task RouteReplicatedAsync(HttpContext context, string raw, bool isRead, bool forwards, Consistency asked, ref Operation operation)
+    {
+        RestTarget target = RestTarget.Split(raw);
         TouchedPartitions touched = reads!.Touch();
-        bool isKnown = RestKeys.TryAdd(method, target, touched);
+        bool isKnown = RestKeys.TryAdd(context.Request.Method, target, touched);
         if (!forwards && isKnown && leaders!.Find(touched) is { } elsewhere)
         {
             return Problem.Elsewhere(elsewhere).WriteAsync(context);
@@ -97,12 +114,12 @@ internal sealed class RestFrontDoor(Store store, TransactionRegistry transaction
             touched.AddAll();
         }
 
-        return RouteFreshAsync(context, raw, touched);
+        return RouteFreshAsync(context, raw, asked, touched);
     }
 
-    private async Task RouteFreshAsync(HttpContext context, string raw, TouchedPartitions touched)
+    private async Task RouteFreshAsync(HttpContext context, string raw, Consistency asked, TouchedPartitions touched)
     {
-        Status status = await reads!.AwaitAsync(context.Request.Headers[ConsistentReads.Header], touched, context.RequestAborted);
+        Status status = await reads!.AwaitAsync(asked, touched, context.RequestAborted);
         await (status == Status.Ok
             ? RouteAsync(context, RestTarget.Split(raw), out _)
             : Problem.Of(status, ConsistentReads.Detail(status)).WriteAsync(context));

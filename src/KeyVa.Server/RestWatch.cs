@@ -57,13 +57,21 @@ internal sealed class RestWatch(Store store, UserStore users)
         }
 
         // A watch may last for days: whoever loses the right to it loses the watch.
+        bool MayStill() => KeyChecks.Watch(options, Caller.Of(context).AsOf(users.Current).Data);
         using IDisposable following = users.OnChange(() =>
         {
-            if (!KeyChecks.Watch(options, Caller.Of(context).AsOf(users.Current).Data))
+            if (!MayStill())
             {
                 context.Abort();
             }
         });
+        if (!MayStill())
+        {
+            // Changed before anybody would have told.
+            context.Abort();
+            return;
+        }
+
         await using IAsyncEnumerator<WatchEvent> reader = store.WatchAsync(options, context.RequestAborted).GetAsyncEnumerator(context.RequestAborted);
 
         // The first event is there at once, or the watch is refused: that still gets a proper answer.

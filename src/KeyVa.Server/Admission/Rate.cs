@@ -58,11 +58,16 @@ internal sealed class Rate
     /// <summary>What one call can take at most.</summary>
     public long Most => _limit * _unit;
 
-    /// <summary>Whether it is as full as it can be: nobody has taken anything lately.</summary>
+    /// <summary>Whether it is as full as it can be: nobody has taken anything lately, and what was owed is paid.</summary>
     public bool IsFull
     {
         get
         {
+            if (!TrySettle(out _))
+            {
+                return false;
+            }
+
             _bucket.TryReplenish();
             return _bucket.GetStatistics()!.CurrentAvailablePermits >= _limit;
         }
@@ -71,7 +76,7 @@ internal sealed class Rate
     /// <summary>Takes so many, all or none; false: come back after a while.</summary>
     public bool TryTake(long count, out TimeSpan retryAfter)
     {
-        int tokens = (int)Math.Clamp((count + _unit - 1) / _unit, 0, _limit);
+        int tokens = TokensOf(count);
         retryAfter = TimeSpan.Zero;
         if (TryTakeFromPocket(tokens))
         {
@@ -92,6 +97,9 @@ internal sealed class Rate
         // Whole periods since the last time are made up for here.
         return _bucket.TryReplenish() && TryAcquire(tokens, out retryAfter);
     }
+
+    /// <summary>What was taken is not used after all. It goes to the pocket: a bucket takes nothing back.</summary>
+    public void GiveBack(long count) => Interlocked.Add(ref _shared.Pocket, TokensOf(count));
 
     /// <summary>Whether there is anything left to take.</summary>
     public bool HasTokens(out TimeSpan retryAfter)
@@ -152,6 +160,8 @@ internal sealed class Rate
         Interlocked.Add(ref _shared.Owed, -paid);
         return TryAcquire((int)tokens, out _) ? owed - paid : Interlocked.Add(ref _shared.Owed, paid);
     }
+
+    private int TokensOf(long count) => (int)Math.Clamp((count + _unit - 1) / _unit, 0, _limit);
 
     private bool TryTakeFromPocket(int tokens)
     {

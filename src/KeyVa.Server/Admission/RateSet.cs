@@ -44,13 +44,19 @@ internal sealed class RateSet(Rate[] requests, Rate[] bytes)
         return true;
     }
 
-    /// <summary>Pays for requests, whatever bytes are owed; false: come back after a while.</summary>
+    /// <summary>Pays for requests, under all limits or none, whatever bytes are owed; false: come back after a while.</summary>
     public bool TryTake(int count, out TimeSpan retryAfter)
     {
-        foreach (Rate rate in requests)
+        for (int i = 0; i < requests.Length; i++)
         {
-            if (!rate.TryTake(count, out retryAfter))
+            if (!requests[i].TryTake(count, out retryAfter))
             {
+                // What nobody uses nobody pays for: or whoever is refused for others' sake would be refused for its own next.
+                while (--i >= 0)
+                {
+                    requests[i].GiveBack(count);
+                }
+
                 return false;
             }
         }

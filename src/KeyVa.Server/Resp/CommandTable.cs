@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using System.Text;
+using KeyVa.Protocol.Resp;
 using KeyVa.Server.Identity;
 
 namespace KeyVa.Server.Resp;
@@ -61,6 +62,13 @@ internal static class CommandTable
 
         // The length tells "get" from "get " and "get\0", whose last bytes vanish with the case.
         return slot.Low == low && slot.High == high && slot.Command is { } command && command.Name.Length == name.Length ? command : null;
+    }
+
+    /// <summary>The command that came, its subcommand if it has some; null if there is none.</summary>
+    public static CommandInfo? FindWhole(RespCommand command)
+    {
+        CommandInfo? info = Find(command[0]);
+        return info is { Subcommands.Length: > 0 } && command.Count > 1 ? FindSubcommand(info, command[1]) : info;
     }
 
     /// <summary>A subcommand; null if there is none.</summary>

@@ -27,7 +27,7 @@ internal sealed class ConfirmedReads(RespSession session)
 
     /// <summary>Whether a command reads keys where it stands. What runs as a transaction asks by itself.</summary>
     public static bool Concerns(RespCommand command) =>
-        command.Count > 0 && CommandTable.Find(command[0]) is { } info
+        command.Count > 0 && CommandTable.FindWhole(command) is { } info
         && (info.Data is not null || info.FirstKey > 0) && !info.IsWrite && info.TakesArguments(command.Count);
 
     /// <summary>Asks for everything that has come, which ends at a place.</summary>

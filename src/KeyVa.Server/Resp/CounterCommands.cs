@@ -18,8 +18,9 @@ internal static class CounterCommands
         new() { Name = "incrbyfloat", Arity = 3, Flags = Flags, FirstKey = 1, LastKey = 1, Data = AddFloat },
     ];
 
-    // Its value is looked at before the merge: a pending write that is none of a counter must have happened then.
-    private static bool Pipelines(RespSession session, RespCommand command) => !session.Writes.Pending.MayHoldValue(command[1]);
+    // Its value is looked at before the merge: a pending write that is none of a counter must have happened then. Where this node may be behind, what it holds refuses nothing.
+    private static bool Pipelines(RespSession session, RespCommand command) =>
+        !session.Writes.Pending.MayHoldValue(command[1]) && !(session.Door.ConfirmsReads && HoldsNoInteger(session, command));
 
     private static void Merge(RespSession session, RespCommand command)
     {
@@ -30,11 +31,18 @@ internal static class CounterCommands
         }
 
         // The store reads numbers that Redis does not (+5, 007); what is none of Redis's is refused before.
-        using (ValueLease lease = session.Door.Store.Get(command[1]))
+        if (HoldsNoInteger(session, command))
         {
-            if (lease.Found && !RespNumber.TryRead(lease.Value, out _))
+            if (!session.Door.ConfirmsReads)
             {
                 session.Output.Error(RespErrors.NoInteger);
+                return;
+            }
+
+            if (session.Writes.Pending.IsEmpty)
+            {
+                // It may hold something else by now: a transaction asks before it reads. If it came this moment, behind others that wait, the merge decides.
+                session.RunInTransaction(session.LastCommand, command);
                 return;
             }
         }
@@ -50,6 +58,12 @@ internal static class CounterCommands
                 output.Integer(result.MergedNumber);
             }
         });
+    }
+
+    private static bool HoldsNoInteger(RespSession session, RespCommand command)
+    {
+        using ValueLease lease = session.Door.Store.Get(command[1]);
+        return lease.Found && !RespNumber.TryRead(lease.Value, out _);
     }
 
     private static void Add(DataCall call, RespCommand command)

@@ -15,7 +15,8 @@ namespace KeyVa.Server.Resp;
 /// <para>Belongs to one session at a time, from its first SET of a pipeline until the last is answered.</para>
 /// <para>Invariants.
 /// 1. No key stands twice among those that have not been answered: whatever becomes of one batch, no other holds an older or newer value of its keys.
-/// 2. A batch that is refused changed nothing. Its SETs are done one by one then, so that each has the answer it would have had alone.</para>
+/// 2. A batch that is refused changed nothing. Its SETs are done one by one then, so that each has the answer it would have had alone. Not so where that is no matter of what they write
+/// (<see cref="IsOfAll"/>): a batch whose end is not known may be done yet, and nothing of it is sent a second time.</para>
 /// </remarks>
 internal sealed class PipelinedSets
 {
@@ -160,7 +161,7 @@ internal sealed class PipelinedSets
         {
             Batch batch = _batches[i];
             await batch.WaitAsync();
-            if (!batch.Take().IsOk)
+            if (batch.Take() is { IsOk: false, Status: var status } && !IsOfAll(status))
             {
                 await batch.WriteOneByOneAsync(_store);
             }
@@ -185,6 +186,9 @@ internal sealed class PipelinedSets
         Observe(session);
         Clear();
     }
+
+    /// <summary>Whether a write that ended so says what every other of its partition would be told now, after as long a wait.</summary>
+    private static bool IsOfAll(Status status) => status is Status.Unavailable or Status.Unknown or Status.Failed;
 
     private void Observe(RespSession session)
     {
@@ -295,6 +299,14 @@ internal sealed class PipelinedSets
 
     private sealed class Batch
     {
+        /// <summary>What is said of SETs behind one that did not get anywhere.</summary>
+        private static readonly WriteResult NotTried = new()
+        {
+            Status = Status.Unavailable,
+            FailedOperation = -1,
+            Detail = "a write before it in the pipeline could not be done, so this one was not tried; nothing was done, try again",
+        };
+
         private ValueTask<WriteResult> _write;
         private WriteResult? _result;
         private List<WriteResult>? _each;
@@ -320,9 +332,11 @@ internal sealed class PipelinedSets
             _each = [];
             using WriteBatch one = new();
             int offset = 0;
+            WriteResult last = default;
             while (TryCopyNext(one, ref offset))
             {
-                _each.Add(await store.WriteAsync(one));
+                last = IsOfAll(last.Status) ? NotTried : await store.WriteAsync(one);
+                _each.Add(last);
                 one.Clear();
             }
         }

@@ -184,7 +184,9 @@ internal sealed class RespSession : IDisposable
                 }
 
                 Reads.TakeAsked();
+                int place = Output.Length;
                 Output.Error(Reads.Refusal);
+                SkipReply(place);
                 start += _reader.Consumed;
                 _rates.End();
                 _reader.Command.Clear();
@@ -316,7 +318,8 @@ internal sealed class RespSession : IDisposable
     {
         if (info.Permission.IsAudited)
         {
-            _rates.MoveToControl(command.Bytes + reply.Length);
+            // A reply that is dropped is never sent.
+            _rates.MoveToControl(command.Bytes + (IsSilent || SkippedReplies > 0 ? 0 : reply.Length));
             RespAudit.Done(this, info, command, reply, Stopwatch.GetElapsedTime(began));
         }
     }

@@ -228,6 +228,48 @@ public sealed class DataPlaneTests(ServerFixture server) : IClassFixture<ServerF
         }
     }
 
+    [Theory]
+    [InlineData("keyva-forward", "maybe", false)]
+    [InlineData("keyva-forward", "", false)]
+    [InlineData("keyva-forward", "no", true)]
+    [InlineData("keyva-forward", "yes", true)]
+    [InlineData("keyva-consistency", "eventual", false)]
+    [InlineData("keyva-consistency", "max-staleness=5", false)]
+    [InlineData("keyva-consistency", "max-staleness=99999999999999999999d", false)]
+    [InlineData("keyva-consistency", "max-staleness=5s", true)]
+    [InlineData("keyva-consistency", "local", true)]
+    [InlineData("keyva-consistency", "linearizable", true)]
+    public async Task HowACallIsToBeServedIsClearAlsoWhereNoOtherNodeIs(string name, string value, bool isClear)
+    {
+        GrpcCallOptions options = new() { Metadata = new GrpcMetadata().Add(name, value) };
+        GrpcReply<GetResponse> read = await server.Data.CallAsync(Methods.Get, new GetRequest { Keys = { Utf8("clear") } }, options);
+        AssertClear(read.Status, read.Trailers, isClear);
+        using GrpcResponses<ScanResponse> scan = server.Data.ServerStreaming(Methods.Scan, new ScanRequest { Prefix = Utf8("clear") }, options);
+        if (isClear)
+        {
+            Assert.Null(await scan.ReadAsync());
+        }
+        else
+        {
+            GrpcException refused = await Assert.ThrowsAsync<GrpcException>(async () => await scan.ReadAsync());
+            AssertClear(refused.Status, refused.Trailers, isClear);
+        }
+
+        // How fresh it is is nothing to a write.
+        isClear |= name == "keyva-consistency";
+        GrpcReply<WriteResponse> write = await server.Data.CallAsync(Methods.Remove, new RemoveRequest { Removals = { new Removal { Key = Utf8("clear") } } }, options);
+        AssertClear(write.Status, write.Trailers, isClear);
+        using GrpcUpload<BulkUpsertRequest, BulkUpsertResponse> upload = server.Data.ClientStreaming(Methods.BulkUpsert, options);
+        GrpcReply<BulkUpsertResponse> bulk = await upload.FinishAsync();
+        AssertClear(bulk.Status, bulk.Trailers, isClear);
+    }
+
+    private static void AssertClear(GrpcStatus status, GrpcMetadata trailers, bool isClear)
+    {
+        Assert.Equal(isClear ? GrpcStatusCode.Ok : GrpcStatusCode.InvalidArgument, status.Code);
+        Assert.Equal(isClear ? null : "invalid", trailers.Get("keyva-status"));
+    }
+
     [Fact]
     public async Task ABulkUpsertWritesItsMessagesInOrder()
     {

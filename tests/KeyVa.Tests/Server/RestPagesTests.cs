@@ -12,6 +12,41 @@ namespace KeyVa.Tests.Server;
 
 public sealed partial class RestPagesTests(ServerFixture server) : IClassFixture<ServerFixture>
 {
+    [Theory]
+    [InlineData("KeyVa-Forward", "maybe", false)]
+    [InlineData("KeyVa-Forward", "", false)]
+    [InlineData("KeyVa-Forward", "no", true)]
+    [InlineData("KeyVa-Forward", "yes", true)]
+    [InlineData("KeyVa-Consistency", "eventual", false)]
+    [InlineData("KeyVa-Consistency", "max-staleness=5", false)]
+    [InlineData("KeyVa-Consistency", "max-staleness=99999999999999999999d", false)]
+    [InlineData("KeyVa-Consistency", "max-staleness=5s", true)]
+    [InlineData("KeyVa-Consistency", "local", true)]
+    [InlineData("KeyVa-Consistency", "linearizable", true)]
+    public async Task HowARequestIsToBeServedIsClearAlsoWhereNoOtherNodeIs(string name, string value, bool isClear)
+    {
+        foreach ((string method, string target) in ((string, string)[])[("GET", "/kv"), ("GET", "/kv/clear"), ("POST", "/kv:get"), ("PUT", "/kv/clear")])
+        {
+            HttpContent? body = method switch
+            {
+                "POST" => ServerFixture.Json("""{"keys": ["clear"]}"""),
+                "PUT" => new ByteArrayContent([1]),
+                _ => null,
+            };
+            using HttpResponseMessage answer = await server.SendAsync(method, target, body, headers => headers.TryAddWithoutValidation(name, value));
+
+            // How fresh it is is nothing to a write.
+            if (isClear || (method == "PUT" && name == "KeyVa-Consistency"))
+            {
+                Assert.True(answer.StatusCode is HttpStatusCode.OK or HttpStatusCode.NoContent or HttpStatusCode.NotFound, $"{method} {target}: {answer.StatusCode}");
+            }
+            else
+            {
+                await ServerFixture.ProblemAsync(answer, 400, "invalid");
+            }
+        }
+    }
+
     [Fact]
     public async Task MetricsAreValidPrometheusTextAndTheControlPlaneHasTheSameList()
     {

@@ -121,6 +121,37 @@ public sealed class LimitTests
         Assert.Equal(200, await server.StatusAsync("GET", "/healthz", null));
     }
 
+    /// <summary>What is said of the control plane counts there, but only if it is said.</summary>
+    [Fact]
+    public async Task RepliesThatAreDroppedPayForNoOthers()
+    {
+        const int Dropped = 200;
+        const int PaidAtOnce = 32;
+        byte[] value = new byte[60_000];
+        await using SecuredServer server = await StartAsync(static options => options with { DataLimits = new PlaneLimits { UserBytes = 10_000 } });
+        Assert.True((await server.Server.Store.UpsertAsync("x"u8.ToArray(), value)).IsOk);
+        await using RespSocket redis = await server.RedisAsync("admin", AdminPassword);
+        StringBuilder sent = new(RespSocket.Encode("CLIENT", "REPLY", "OFF"));
+        for (int i = 0; i < Dropped; i++)
+        {
+            sent.Append(RespSocket.Encode("CONFIG", "GET", "*"));
+        }
+
+        await redis.SendRawAsync(sent + RespSocket.Encode("CLIENT", "REPLY", "ON"));
+        Assert.Equal("+OK", await redis.ReadAsync());
+        Assert.Equal(value.Length, (await redis.CallAsync("GET", "x")).Length);
+
+        // In one piece, before the debt is paid.
+        await redis.SendRawAsync(string.Concat(Enumerable.Repeat(RespSocket.Encode("STRLEN", "x"), PaidAtOnce)));
+        string reply = "";
+        for (int i = 0; i < PaidAtOnce; i++)
+        {
+            reply = await redis.ReadAsync();
+        }
+
+        Assert.StartsWith("-BUSY", reply, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task ABlockOfRedisCommandsOwesItsBytesToo()
     {

@@ -113,6 +113,43 @@ public sealed class RateTests
     }
 
     [Fact]
+    public void WhoIsRefusedUnderOneLimitPaysNothingUnderAnother()
+    {
+        const int Own = 2000;
+        Rate own = new(new RateOptions { PerSecond = 1, Burst = Own });
+        Rate total = new(new RateOptions { PerSecond = 1, Burst = 1 });
+        RateSet rates = new([own, total], []);
+        Prepaid paid = new(rates);
+        Assert.True(total.TryTake(1, out _));
+        long begun = Stopwatch.GetTimestamp();
+        int granted = 0;
+        for (int i = 0; i < Own * 2; i++)
+        {
+            granted += paid.TryEnter(out _) ? 1 : 0;
+            granted += rates.TryTake(32, out _) ? 32 : 0;
+        }
+
+        int left = 0;
+        while (own.TryTake(1, out _))
+        {
+            left++;
+        }
+
+        Assert.InRange(left, Own - granted, Own + (long)Stopwatch.GetElapsedTime(begun).TotalSeconds + 1);
+    }
+
+    /// <summary>One that is full may be forgotten.</summary>
+    [Fact]
+    public void ARateOfWhichMuchIsOwedIsNotFull()
+    {
+        Rate rate = new(new RateOptions { PerSecond = 1, Burst = Burst });
+        Assert.True(rate.IsFull);
+        rate.Owe(Burst * 2L);
+        Assert.False(rate.IsFull);
+        Assert.False(rate.TrySettle(out _));
+    }
+
+    [Fact]
     public void SmallDebtsAddUpAndArePaid()
     {
         Rate rate = new(new RateOptions { PerSecond = 1, Burst = Burst });
