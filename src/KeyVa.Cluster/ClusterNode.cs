@@ -507,7 +507,7 @@ public sealed class ClusterNode : IAsyncDisposable
 
     /// <summary>
     /// On the loop: a peer says which partitions it has. Who has none makes them its own. With others under the same numbers one of the two was started wrongly: they hear no more of
-    /// each other, and who is new and agrees with nobody stops.
+    /// each other, and a first node that is new, agrees with nobody and would vote with the peer stops.
     /// </summary>
     private void Compare(long peer, ReadOnlyMemory<byte> bytes, bool isAnswer)
     {
@@ -551,7 +551,7 @@ public sealed class ClusterNode : IAsyncDisposable
         }
 
         LayoutFailure = string.Create(CultureInfo.InvariantCulture, $"node {peer} has other partitions ({theirs}) than this node ({own}): the first nodes of a cluster are started with the same split-at, and others with an empty folder and cluster-join");
-        if (!_isConfirmed && (_isNew || _driver.Replicas.Values.All(static one => one.Group.AppliedIndex <= SnapshotMetadata.InitialIndex)))
+        if (!_isConfirmed && _driver.Options.FirstVoters.Contains(peer) && (_isNew || _driver.Replicas.Values.All(static one => one.Group.AppliedIndex <= SnapshotMetadata.InitialIndex)))
         {
             foreach (Replica replica in _driver.Replicas.Values)
             {
