@@ -272,6 +272,7 @@ public sealed class ClusterNode : IAsyncDisposable
         // Closing asks for the writers' roles, which the loop serves.
         await Store.DisposeAsync().ConfigureAwait(false);
         _thread.Dispose();
+        _driver.End();
     }
 
     private static void Check(ClusterOptions options)
