@@ -55,6 +55,18 @@ internal sealed class AddressBook
         return changed;
     }
 
+    /// <summary>One that says the same, and goes its own way from here on.</summary>
+    public AddressBook Copy()
+    {
+        var copy = new AddressBook();
+        foreach ((long node, Entry entry) in _entries)
+        {
+            copy._entries[node] = entry;
+        }
+
+        return copy;
+    }
+
     public byte[] Encode()
     {
         using var stream = new MemoryStream();

@@ -68,7 +68,7 @@ public sealed class ClusterNode : IAsyncDisposable
     /// <summary>The cluster's name.</summary>
     public string ClusterName => _options.Name;
 
-    /// <summary>Why the list of nodes could last not be written to the folder; null: it could.</summary>
+    /// <summary>Why the list of nodes could last not be written to the folder, or a peer's not be taken; null: it could.</summary>
     internal StoreException? BookFailure { get; private set; }
 
     /// <summary>Why this node has not the partitions of the others; null: it has, or has not heard of them.</summary>
@@ -272,6 +272,7 @@ public sealed class ClusterNode : IAsyncDisposable
         // Closing asks for the writers' roles, which the loop serves.
         await Store.DisposeAsync().ConfigureAwait(false);
         _thread.Dispose();
+        _driver.End();
     }
 
     private static void Check(ClusterOptions options)
@@ -365,8 +366,9 @@ public sealed class ClusterNode : IAsyncDisposable
                 _identity.Book.Learn(node, Told(node, peer));
             }
 
+            // What the transport refuses is not written down: the node would not open with the right peers either.
+            _transport.SetPeers(Peers(_identity.Book));
             _identity.Write(_files, Store.Path);
-            _transport.SetPeers(Peers());
         }
 
         _driver.BookReceived = Merge;
@@ -395,13 +397,12 @@ public sealed class ClusterNode : IAsyncDisposable
         _thread.Signal();
     }
 
-    // Under the gate.
-    private Dictionary<ulong, PeerAddress> Peers()
+    private Dictionary<ulong, PeerAddress> Peers(AddressBook book)
     {
         Dictionary<ulong, PeerAddress> peers = [];
-        foreach (long node in _identity.Book.Nodes.Where(node => node != Id))
+        foreach (long node in book.Nodes.Where(node => node != Id))
         {
-            ClusterPeer peer = _identity.Book.Find(node)!.Peer;
+            ClusterPeer peer = book.Find(node)!.Peer;
             peers[(ulong)node] = new PeerAddress(peer.Host, peer.Port, peer.PublicKey);
         }
 
@@ -412,23 +413,32 @@ public sealed class ClusterNode : IAsyncDisposable
     {
         lock (_gate)
         {
-            if (_identity.Book.Learn(node, entry))
+            AddressBook next = _identity.Book.Copy();
+            if (next.Learn(node, entry))
             {
-                Changed();
+                Take(next);
             }
         }
 
         _driver.Post(Tell);
     }
 
-    // On the loop.
+    // On the loop, which a peer's book must not end: with an address that this node's transport refuses, it is as one that did not arrive.
     private void Merge(ReadOnlyMemory<byte> book)
     {
         lock (_gate)
         {
-            if (_identity.Book.Merge(book.Span))
+            AddressBook next = _identity.Book.Copy();
+            try
             {
-                Changed();
+                if (next.Merge(book.Span))
+                {
+                    Take(next);
+                }
+            }
+            catch (StoreException failure)
+            {
+                BookFailure = failure;
             }
         }
     }
@@ -446,10 +456,11 @@ public sealed class ClusterNode : IAsyncDisposable
         }
     }
 
-    // Under the gate. A book that cannot be written is told again by the others after the next start.
-    private void Changed()
+    // Under the gate. Throws where the transport refuses an address: then the book is as before. One that cannot be written is told again by the others after the next start.
+    private void Take(AddressBook next)
     {
-        _transport.SetPeers(Peers());
+        _transport.SetPeers(Peers(next));
+        _identity = _identity with { Book = next };
         Write();
     }
 
@@ -497,7 +508,7 @@ public sealed class ClusterNode : IAsyncDisposable
 
     /// <summary>
     /// On the loop: a peer says which partitions it has. Who has none makes them its own. With others under the same numbers one of the two was started wrongly: they hear no more of
-    /// each other, and who is new and agrees with nobody stops.
+    /// each other, and a first node that is new, agrees with nobody and would vote with the peer stops.
     /// </summary>
     private void Compare(long peer, ReadOnlyMemory<byte> bytes, bool isAnswer)
     {
@@ -541,7 +552,7 @@ public sealed class ClusterNode : IAsyncDisposable
         }
 
         LayoutFailure = string.Create(CultureInfo.InvariantCulture, $"node {peer} has other partitions ({theirs}) than this node ({own}): the first nodes of a cluster are started with the same split-at, and others with an empty folder and cluster-join");
-        if (!_isConfirmed && (_isNew || _driver.Replicas.Values.All(static one => one.Group.AppliedIndex <= SnapshotMetadata.InitialIndex)))
+        if (!_isConfirmed && _driver.Options.FirstVoters.Contains(peer) && (_isNew || _driver.Replicas.Values.All(static one => one.Group.AppliedIndex <= SnapshotMetadata.InitialIndex)))
         {
             foreach (Replica replica in _driver.Replicas.Values)
             {

@@ -76,10 +76,14 @@ internal sealed class Elections
         _state.Send(new Message { Kind = MessageKind.PreVoteReply, To = message.From, Term = message.Term, Reject = !grant });
     }
 
-    /// <summary>Figure 2, RequestVote: once per term, and only for a log that is at least as up-to-date.</summary>
+    /// <summary>
+    /// Figure 2, RequestVote: once per term, and only for a log that is at least as up-to-date. Stickiness holds in this term as for a higher one: the node may have come to it by a refusal,
+    /// without a vote and without a leader, and may have promised the leader of a former term that it votes for nobody.
+    /// </summary>
     public void OnVote(in Message message)
     {
-        bool grant = (_state.Vote == NodeId.None || _state.Vote == message.From) && IsUpToDate(message);
+        bool isFree = _state.Vote == NodeId.None && (message.Force || !_state.IsSticky);
+        bool grant = (isFree || _state.Vote == message.From) && IsUpToDate(message);
         if (grant)
         {
             if (_state.Vote == NodeId.None)

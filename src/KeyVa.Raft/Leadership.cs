@@ -103,7 +103,7 @@ internal sealed class Leadership
         return new Proposed(Refusal.None, _state.Term, _log.LastIndex);
     }
 
-    /// <summary>Hands leadership to a voter, as soon as it has everything (dissertation, §3.10).</summary>
+    /// <summary>Hands leadership to a voter that answers, as soon as it has everything (dissertation, §3.10).</summary>
     public Refusal Transfer(long node)
     {
         if (node == _state.Id)
@@ -119,6 +119,12 @@ internal sealed class Leadership
         if (_transferee != NodeId.None)
         {
             return Refusal.Transferring;
+        }
+
+        // Proposals wait meanwhile, and the term's leases end: too much to be done in vain, and again each time that somebody asks.
+        if (Replication.Find(node) is not { } follower || _state.Now - follower.LastReply > _state.Options.ElectionTimeout)
+        {
+            return Refusal.NotAnswering;
         }
 
         _transferee = node;

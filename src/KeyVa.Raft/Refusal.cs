@@ -27,6 +27,9 @@ public enum Refusal : byte
     /// <summary>The bound on reads that wait is reached.</summary>
     TooManyReads,
 
+    /// <summary>The node asked for has answered nothing for an election timeout.</summary>
+    NotAnswering,
+
     /// <summary>A leader was heard of within the election timeout.</summary>
     LeaderIsAlive,
 

@@ -9,7 +9,11 @@ internal sealed class UnstableTail(long first)
 {
     private const int FewestSlots = 16;
 
+    /// <summary>Bytes of entries that have left and stand in the array still, at most, before another takes its place: what they were is somebody else's memory by then.</summary>
+    private const long MostLeftBytes = 1 << 20;
+
     private Entry[] _slots = [];
+    private long _leftBytes;
     private int _start;
     private int _count;
 
@@ -22,7 +26,7 @@ internal sealed class UnstableTail(long first)
 
     public void Append(ReadOnlySpan<Entry> entries)
     {
-        if (_start + _count + entries.Length > _slots.Length)
+        if (_start + _count + entries.Length > _slots.Length || _leftBytes > MostLeftBytes)
         {
             Move(_count, entries.Length);
         }
@@ -51,14 +55,18 @@ internal sealed class UnstableTail(long first)
         if (index >= First)
         {
             int dropped = (int)(index - First) + 1;
+            foreach (ref readonly Entry entry in _slots.AsSpan(_start, dropped))
+            {
+                _leftBytes += entry.Data.Length;
+            }
+
             _start += dropped;
             _count -= dropped;
             First = index + 1;
-            if (_count == 0 && _slots.Length > FewestSlots * 64)
+            if (_count == 0 && (_slots.Length > FewestSlots * 64 || _leftBytes > MostLeftBytes))
             {
                 // What was needed once is not kept for ever.
-                _slots = [];
-                _start = 0;
+                Reset(First);
             }
         }
     }
@@ -66,6 +74,7 @@ internal sealed class UnstableTail(long first)
     public void Reset(long first)
     {
         _slots = [];
+        _leftBytes = 0;
         _start = 0;
         _count = 0;
         First = first;
@@ -94,6 +103,7 @@ internal sealed class UnstableTail(long first)
         Entry[] slots = new Entry[Math.Max(FewestSlots, (kept + more) * 2)];
         _slots.AsSpan(_start, kept).CopyTo(slots);
         _slots = slots;
+        _leftBytes = 0;
         _start = 0;
         _count = kept;
     }

@@ -23,6 +23,9 @@ internal sealed class CommitTraffic
     // Decided here, and not everywhere yet; with the time at which the caller is told nevertheless.
     private readonly List<(DistributedCommit Commit, long Deadline)> _finishing = [];
 
+    // The node has stopped.
+    private bool _hasEnded;
+
     // By partition: the version that is being reached, and who waits for it.
     private readonly Dictionary<long, (long Version, List<Action<WriteResult>> Waiters)> _reaching = [];
 
@@ -100,8 +103,15 @@ internal sealed class CommitTraffic
         _driver.Post(partition, (replica, now) => replica.Submit(request, now));
     }
 
-    /// <summary>The loop's: a commit that was decided is to be ended once all partitions have it.</summary>
-    public void Await(DistributedCommit commit) => _finishing.Add((commit, _driver.Now + _driver.Options.RequestTimeout));
+    /// <summary>The loop's: a commit that was decided is to be ended once all partitions have it; at once, if the node has stopped meanwhile.</summary>
+    public void Await(DistributedCommit commit)
+    {
+        _finishing.Add((commit, _driver.Now + _driver.Options.RequestTimeout));
+        if (_hasEnded)
+        {
+            End();
+        }
+    }
 
     /// <summary>The loop's: looks after what callers wait for, and what this node leads; when to come again at the latest.</summary>
     public long Run(long now)
@@ -126,6 +136,7 @@ internal sealed class CommitTraffic
     /// <summary>The loop's: the node stops. Who waits hears what was decided.</summary>
     public void End()
     {
+        _hasEnded = true;
         foreach ((DistributedCommit commit, _) in _finishing)
         {
             commit.TryEnd(static _ => 0, isLate: true);

@@ -74,6 +74,10 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
 
     private volatile bool _isStopping;
 
+    // Nobody runs the loop any more. What comes then is done where it comes from, by one at a time.
+    private readonly Lock _endGate = new();
+    private volatile bool _hasEnded;
+
     /// <summary>
     /// <paramref name="clock"/>: milliseconds, never falling. <paramref name="signal"/>: <see cref="Run"/> is to be called soon; any thread.
     /// <paramref name="write"/>: how a record gets into the journal; null: by <see cref="Journal.Enqueue"/>. <paramref name="tryRun"/>: calls <see cref="Run"/> on the calling thread, if nobody else
@@ -238,7 +242,11 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
     void ITransportReceiver.PeerDown(ulong peer) => Post(() => _silent.Wake((long)peer, _clock(), _busy));
 
     /// <summary>Has something done on the loop; any thread.</summary>
-    public void Post(Action action) => _inbox.AddAction(action);
+    public void Post(Action action)
+    {
+        _inbox.AddAction(action);
+        DoIfEnded();
+    }
 
     /// <summary>Has something done with a replica on the loop, and the replica driven behind it; any thread. Nothing if there is no such partition.</summary>
     public void Post(long partition, Action<Replica, long> action) => Post(() =>
@@ -314,6 +322,7 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
             }
         });
         Look(lendsThread);
+        DoIfEnded();
     }
 
     /// <summary>
@@ -378,6 +387,13 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
 
         _commits.End();
+    }
+
+    /// <summary>Nobody runs the loop any more, which was stopped before: whoever asks for something from here on, or has asked and was not heard, is told that the node has ended.</summary>
+    public void End()
+    {
+        _hasEnded = true;
+        DoIfEnded();
     }
 
     /// <summary>The loop's: has something done with a replica in so many milliseconds, and the replica driven behind it.</summary>
@@ -461,6 +477,23 @@ internal sealed class ClusterDriver : IReplication, ITransportReceiver
         }
 
         return writer;
+    }
+
+    // Behind what was added, and that behind a fence: either this sees that the loop has ended, or who ends it sees what was added.
+    private void DoIfEnded()
+    {
+        if (!_hasEnded)
+        {
+            return;
+        }
+
+        lock (_endGate)
+        {
+            while (_inbox.TryTake(out Inbox.Input input))
+            {
+                input.Action?.Invoke();
+            }
+        }
     }
 
     private Replica NewReplica(Partition partition, GroupOpening group) =>

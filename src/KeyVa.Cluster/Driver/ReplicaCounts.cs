@@ -75,7 +75,14 @@ internal sealed class ReplicaCounts
         {
             // Unknown: so far behind that it was let go of; an entry in its place would have been seen long ago.
             isLost = group.Log.TermAt(index) is var there && there != term && there != ReplicatedLog.Unknown;
-            return isLost ? (byte)0 : Math.Max(Matches.CountOf(index), (byte)(Certain(group.MembershipAt(index)) - 1));
+            if (isLost)
+            {
+                return 0;
+            }
+
+            // What a leader of before the entry's term has told was of others in its place, which it had not committed: how many have those says nothing of this one.
+            byte told = Matches.Term >= term ? Matches.CountOf(index) : (byte)0;
+            return Math.Max(told, (byte)(Certain(group.MembershipAt(index)) - 1));
         }
 
         // Not committed as far as is known here: only the leader that took it can say.

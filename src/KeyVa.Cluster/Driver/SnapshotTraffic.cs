@@ -170,6 +170,12 @@ internal sealed class SnapshotTraffic(ClusterDriver driver, ITransport transport
 
     private void Arrived(Replica replica, Arrival arrival, long now)
     {
+        if (driver.IsStopping)
+        {
+            // The store is closed, or about to be; the next start deletes what has arrived.
+            return;
+        }
+
         bool isTaken = SnapshotMeta.TryDecode(arrival.Head, driver.Options.Cluster, out _, out long term, out SnapshotMetadata snapshot)
             && replica.TakeSnapshot(arrival.Peer, term, snapshot, arrival.Directory, arrival.Head, now);
         if (!isTaken)

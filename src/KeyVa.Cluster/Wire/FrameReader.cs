@@ -53,17 +53,19 @@ internal struct FrameItem
 
 /// <summary>
 /// Reads a frame (<see cref="FrameFormat"/>). Bytes from elsewhere are looked at before anything is made of them: each length is compared with
-/// what is there before memory is taken. Entries are slices of the frame, which must stay as it is.
+/// what is there before memory is taken. Entries are slices of the frame, which must stay as it is, or of a copy of them, where the frame is mostly something else.
 /// </summary>
 internal struct FrameReader
 {
     private readonly long _from;
     private readonly long _to;
+    private readonly int _frameBytes;
     private ReadOnlyMemory<byte> _rest;
 
     private FrameReader(ReadOnlyMemory<byte> rest, long from, long to)
     {
         _rest = rest;
+        _frameBytes = rest.Length;
         _from = from;
         _to = to;
     }
@@ -180,6 +182,7 @@ internal struct FrameReader
             return false;
         }
 
+        ReadOnlyMemory<byte> all = _rest;
         Entry[] read = new Entry[count];
         for (int i = 0; i < read.Length; i++)
         {
@@ -205,8 +208,27 @@ internal struct FrameReader
             _rest = _rest[(FrameFormat.EntryHeadBytes + (int)length)..];
         }
 
+        Own(read, all[..^_rest.Length]);
         entries = read;
         return true;
+    }
+
+    /// <summary>Entries that are less than half of the frame get memory of their own.</summary>
+    private readonly void Own(Entry[] entries, ReadOnlyMemory<byte> bytes)
+    {
+        if (entries.Length == 0 || bytes.Length >= _frameBytes / 2)
+        {
+            return;
+        }
+
+        ReadOnlyMemory<byte> copy = bytes.ToArray();
+        int at = 0;
+        foreach (ref Entry entry in entries.AsSpan())
+        {
+            at += FrameFormat.EntryHeadBytes;
+            entry = entry with { Data = copy.Slice(at, entry.Data.Length) };
+            at += entry.Data.Length;
+        }
     }
 
     // The group takes what a membership says at its word.

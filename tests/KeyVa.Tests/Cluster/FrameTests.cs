@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using KeyVa.Cluster;
 using KeyVa.Cluster.Changes;
 using KeyVa.Cluster.Driver;
@@ -41,6 +42,35 @@ public sealed class FrameTests
         Assert.True(writer.IsEmpty);
         Assert.True(FrameReader.TryOpen(writer.Written.ToArray(), Cluster, 2, 1, out reader));
         Assert.Equal(2ul, reader.Number);
+    }
+
+    [Fact] // A log has its entries for long, and of a partition where little happens for longer than of those whose bytes came with them
+    public void EntriesKeepNoFrameThatIsMuchLarger()
+    {
+        FrameWriter writer = new(Cluster, life: 5);
+        writer.Add(1, Append(11, new byte[100_000]));
+        writer.Add(2, Append(21, Data(), Data()));
+        writer.Add(3, new Message { Kind = MessageKind.Heartbeat, To = 1, Term = 4, Context = 6 });
+        Assert.True(FrameReader.TryOpen(writer.Written.ToArray(), Cluster, 2, 1, out FrameReader reader));
+        List<FrameItem> items = ReadAll(ref reader);
+        Assert.True(reader.IsIntact);
+        Assert.Equal([5, 5, 7], items.Select(static item => (int)item.Kind));
+        foreach (FrameItem item in items.Take(2))
+        {
+            HashSet<byte[]> held = [];
+            long bytes = 0;
+            foreach (Entry entry in item.Message.Entries.Span)
+            {
+                Assert.True(MemoryMarshal.TryGetArray(entry.Data, out ArraySegment<byte> segment));
+                held.Add(segment.Array!);
+                bytes += entry.Size;
+            }
+
+            Assert.InRange(held.Sum(static array => array.Length), 0, 2 * bytes);
+        }
+
+        Assert.All(items[1].Message.Entries.ToArray(), static entry => Assert.Equal(Data(), entry.Data.ToArray()));
+        Assert.Equal([21L, 22L], items[1].Message.Entries.ToArray().Select(static entry => entry.Index));
     }
 
     [Fact]
@@ -133,6 +163,16 @@ public sealed class FrameTests
 
         return items;
     }
+
+    private static Message Append(long index, params byte[][] entries) => new()
+    {
+        Kind = MessageKind.Append,
+        To = 1,
+        Term = 4,
+        LogTerm = 3,
+        Index = index - 1,
+        Entries = entries.Select((data, i) => new Entry(4, index + i, EntryKind.Command, data)).ToArray(),
+    };
 
     private static byte[] Data()
     {

@@ -128,11 +128,13 @@ public sealed class LeaseTests
     [InlineData(true, 500, 1000, 1000)]
     public void APromiseIsKeptAsLongAsItWasMadeFor(bool leases, long before, uint recorded, uint later)
     {
+        // It has begun between the two readings, however far apart they are.
+        long earliest = BootClock.Milliseconds;
         var promise = new LeasePromise(new DriverOptions { Node = 1, Cluster = 1, Seed = 1, LeaseReads = leases, PromisedBefore = before });
+        long latest = BootClock.Milliseconds;
         Assert.Equal(recorded, promise.Recorded);
-        long now = BootClock.Milliseconds;
-        Assert.Equal(later, promise.AtEnd(now + before));
-        Assert.Equal(before == 0 ? later : recorded, promise.AtEnd(now - 1));
+        Assert.Equal(later, promise.AtEnd(latest + before));
+        Assert.Equal(before == 0 ? later : recorded, promise.AtEnd(earliest + before - 1));
     }
 
     [Fact]

@@ -171,6 +171,27 @@ public sealed class MemberChangeTests
         Assert.All(await cluster.Nodes[1].GetStatusAsync(), static one => Assert.Null(one.Failure));
     }
 
+    [Fact] // Who is no first member of its groups has no part in what it holds
+    public async Task ANodeThatIsAddedThoughItWasStartedWronglyDoesNotStopTheFirst()
+    {
+        await using var cluster = new ThreeNodes { SplitAt = SplitAt, RequestTimeout = TimeSpan.FromSeconds(2) };
+        ClusterNode alone = cluster.Open(1, 1);
+        await FillAsync(alone, 0);
+        Assert.Equal(Status.Unavailable, (await alone.AddNodeAsync(4, Fourth)).Status);
+        ClusterNode wrong = cluster.Open(4, joins: false, ["m"u8.ToArray()], 1, 4);
+        IReadOnlyList<ReplicaStatus> status;
+        do
+        {
+            status = await wrong.GetStatusAsync();
+        }
+        while (status.Any(static one => one.Failure is null));
+
+        Assert.All(await alone.GetStatusAsync(), static one => Assert.Null(one.Failure));
+        Assert.Contains("node 4 has other partitions", alone.LayoutFailure, StringComparison.Ordinal);
+        await FillAsync(alone, 1);
+        await CheckAsync(alone, 1);
+    }
+
     private static async Task<ThreeNodes> StartAsync(TimeSpan? requestTimeout = null)
     {
         ThreeNodes cluster = ThreeNodes.Start(requestTimeout, splitAt: SplitAt);

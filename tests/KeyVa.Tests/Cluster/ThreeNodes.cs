@@ -75,14 +75,15 @@ internal sealed class ThreeNodes : IAsyncDisposable
     public void Heal() => _network.Loses = null;
 
     /// <summary>
-    /// Counts frames that groups send and those that are signs of life alone, for one window after the other until one is as it should be.
+    /// Counts frames that groups send and those that are signs of life alone, for one window after the other until one is as it should be; a window may last longer than it should on a busy machine.
     /// </summary>
-    public async Task<(long OfGroups, long Signs)> CountFramesAsync(Func<(long OfGroups, long Signs), bool> isRight, TimeSpan window, TimeSpan patience)
+    public async Task<(long OfGroups, long Signs, TimeSpan Lasted)> CountFramesAsync(Func<(long OfGroups, long Signs), bool> isRight, TimeSpan window, TimeSpan patience)
     {
         long begun = Stopwatch.GetTimestamp();
         while (true)
         {
             long ofGroups = 0, signs = 0;
+            long opened = Stopwatch.GetTimestamp();
             _network.Loses = (sender, receiver, frame) =>
             {
                 Assert.True(FrameReader.TryOpen(frame, XxHash64.Compute("test"u8), (long)sender, (long)receiver, out FrameReader reader));
@@ -94,7 +95,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
             (long, long) counted = (Interlocked.Read(ref ofGroups), Interlocked.Read(ref signs));
             if (isRight(counted))
             {
-                return counted;
+                return (counted.Item1, counted.Item2, Stopwatch.GetElapsedTime(opened));
             }
 
             Assert.True(Stopwatch.GetElapsedTime(begun) < patience, $"in the last window of {window.TotalSeconds} s groups sent {counted.Item1} frames, and {counted.Item2} were signs of life");

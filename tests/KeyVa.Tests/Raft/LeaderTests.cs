@@ -114,6 +114,23 @@ public sealed class LeaderTests
         Assert.Equal(Role.Leader, node.Group.Role);
     }
 
+    [Fact] // Proposals would wait for nothing, and the term's leases end
+    public void LeadershipIsNotOfferedToWhoDoesNotAnswer()
+    {
+        TestNode node = Leader(static options => options with { LeaseReads = true });
+        for (int i = 0; i <= ElectionTimeout / 10; i++)
+        {
+            node.Tick(10);
+            node.AnswerHeartbeat(2, node.TakeSent().First(static message => message.Kind == MessageKind.Heartbeat).Context);
+        }
+
+        Assert.Equal(Refusal.NotAnswering, node.Group.Transfer(3, node.Now));
+        Assert.Equal(Refusal.None, node.Propose("a").Refusal);
+        Assert.True(node.Group.HasLease(node.Now));
+        node.AnswerHeartbeat(3, 0);
+        Assert.Equal(Refusal.None, node.Group.Transfer(3, node.Now));
+    }
+
     [Fact] // Dissertation, §3.10
     public void ATransferRefusesProposalsUntilItIsGivenUp()
     {

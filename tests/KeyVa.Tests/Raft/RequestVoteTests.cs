@@ -153,6 +153,30 @@ public sealed class RequestVoteTests
         Assert.False(Ask(again, from: 3, term: 6, lastTerm: 1, lastIndex: 2).Reject);
     }
 
+    [Fact] // A term that this node came to otherwise ends no promise to the leader of a former one, which may read by its lease still
+    public void APromiseHoldsInATermThatCameWithoutALeader()
+    {
+        TestNode node = new(1, new Membership([1, 2, 3, 4, 5]), static options => options with { LeaseReads = true });
+        node.Step(new Message { Kind = MessageKind.Heartbeat, To = 1, From = 2, Term = 2 });
+        Assert.Equal(TestNode.ElectionTimeout, node.TakeOne(MessageKind.HeartbeatReply).HintIndex);
+
+        // It had asked before it heard of that leader; the answer overtakes the candidate's own request.
+        node.Step(new Message { Kind = MessageKind.PreVoteReply, To = 1, From = 4, Term = 5, Reject = true });
+        node.Now = TestNode.ElectionTimeout - 1;
+        Assert.True(Ask(node, from: 3, term: 5, lastTerm: 1, lastIndex: 1).Reject);
+        Assert.Equal((5, NodeId.None), (node.Group.Term, node.Group.Vote));
+
+        // But whom the leader itself has sent.
+        node.Step(Vote(from: 3, term: 5, lastTerm: 1, lastIndex: 1) with { Force = true });
+        Assert.False(node.TakeOne(MessageKind.VoteReply).Reject);
+
+        TestNode other = new(1, new Membership([1, 2, 3, 4, 5]), static options => options with { PromisedBefore = TestNode.ElectionTimeout });
+        other.Step(new Message { Kind = MessageKind.PreVoteReply, To = 1, From = 4, Term = 5, Reject = true });
+        Assert.True(Ask(other, from: 3, term: 5, lastTerm: 1, lastIndex: 1).Reject);
+        other.Now = TestNode.ElectionTimeout;
+        Assert.False(Ask(other, from: 3, term: 5, lastTerm: 1, lastIndex: 1).Reject);
+    }
+
     [Fact]
     public void ANodeThatPromisedDoesNotStandBeforeThat()
     {

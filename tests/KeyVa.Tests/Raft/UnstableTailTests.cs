@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using KeyVa.Raft;
 using Xunit;
 
@@ -6,6 +7,29 @@ namespace KeyVa.Tests.Raft;
 /// <summary>The tail beside a list; and whoever holds a slice of it keeps what it saw.</summary>
 public sealed class UnstableTailTests
 {
+    [Theory] // An array of slots is there for long; what it held is not, beyond a bound
+    [InlineData(false)]
+    [InlineData(true)]
+    public void EntriesThatAreDurableAreLetGoOf(bool more)
+    {
+        UnstableTail tail = new(1);
+        WeakReference large = AppendLarge(tail);
+        if (more)
+        {
+            tail.Append(TestNode.Entries(2, 1));
+        }
+
+        tail.DropThrough(1);
+        if (more)
+        {
+            tail.Append(TestNode.Entries(3, 1));
+        }
+
+        GC.Collect();
+        Assert.False(large.IsAlive);
+        Assert.Equal(more ? 3 : 1, tail.Last);
+    }
+
     [Fact]
     public void IsWhatAListWouldBeAndSlicesStay()
     {
@@ -57,5 +81,13 @@ public sealed class UnstableTailTests
 
         Assert.NotEmpty(held);
         Assert.All(held, static one => Assert.Equal(one.Copy, one.Slice.ToArray()));
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static WeakReference AppendLarge(UnstableTail tail)
+    {
+        byte[] data = new byte[8 << 20];
+        tail.Append([new Entry(1, 1, EntryKind.Command, data)]);
+        return new WeakReference(data);
     }
 }
