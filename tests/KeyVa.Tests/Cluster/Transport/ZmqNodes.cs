@@ -49,7 +49,7 @@ internal sealed class ZmqNodes(bool withKeys) : TransportNodes
         {
             Node = node,
             Cluster = Cluster,
-            Port = _ports.GetValueOrDefault(node),
+            Port = _ports.TryGetValue(node, out int port) ? port : Ports.Take(),
             Keys = Keys(node),
             ReconnectMostMilliseconds = 100,
             Snapshots = new SnapshotStreamOptions { Retry = TimeSpan.FromMilliseconds(500) },
