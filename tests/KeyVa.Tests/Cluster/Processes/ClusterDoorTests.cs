@@ -17,7 +17,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task EveryDoorTakesAClassAndGivesAReceipt()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ClusterOfProcesses.SteadyLeaders);
         foreach (NodeProcess node in cluster.Nodes)
         {
             await OverGrpcAsync(node);
@@ -29,7 +29,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task RedisClientsReadWhatWasAcknowledgedAnywhere()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ClusterOfProcesses.SteadyLeaders);
         RespSocket[] clients = await Task.WhenAll(cluster.Nodes.Select(static node => RespSocket.ConnectAsync(IPEndPoint.Parse(node.Redis))));
         try
         {
@@ -86,7 +86,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task WaitCountsReplicasAndReadsFailWithoutAMajority()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--request-timeout", "3s"]);
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--request-timeout", "6s"]);
         NodeProcess leader = await cluster.LeaderAsync();
         NodeProcess[] others = [.. cluster.Nodes.Where(node => node != leader)];
         await using RespSocket first = await RespSocket.ConnectAsync(IPEndPoint.Parse(leader.Redis));
@@ -161,7 +161,7 @@ public sealed class ClusterDoorTests
             Assert.Equal(Status.Ok, alone.Partitions.Add(new KeyRange("b"u8.ToArray(), default), EngineKind.Memory, isVolatile: true).Status);
         }
 
-        int[] ports = ClusterOfProcesses.FreePorts(5);
+        int[] ports = Ports.Take(5);
         using NodeProcess node = new(1, "127.0.0.1", ports, folder, $"1=127.0.0.1:{ports[4]}", []);
         node.Start();
         const string Refusal = "partition 3 is volatile";
