@@ -127,7 +127,7 @@ public sealed partial class ProcessTests : IAsyncLifetime
         using (Process import = Start("import", input, "--resume"))
         {
             Task<string> error = import.StandardError.ReadToEndAsync();
-            await UntilAsync(() => File.Exists(state), import);
+            Await(() => File.Exists(state), import);
             import.Kill();
             await import.WaitForExitAsync();
             await error;
@@ -150,7 +150,7 @@ public sealed partial class ProcessTests : IAsyncLifetime
         using (Process import = Start("import", input, "--resume"))
         {
             Task<string> error = import.StandardError.ReadToEndAsync();
-            await UntilAsync(() => File.Exists(state), import);
+            Await(() => File.Exists(state), import);
             _server!.Kill();
             await _server.WaitForExitAsync();
             await import.WaitForExitAsync(new CancellationTokenSource(Patience).Token);
@@ -311,15 +311,11 @@ public sealed partial class ProcessTests : IAsyncLifetime
         Assert.True(atLeast ? next >= records : next == records, $"{next} records instead of {records}");
     }
 
-    /// <summary>Waits for something that the process does; fails if it ends before.</summary>
-    private static async Task UntilAsync(Func<bool> happened, Process process)
+    /// <summary>Waits for something that the process does, on this thread, which needs no other to go on: there is not much time. Fails if the process ends before.</summary>
+    private static void Await(Func<bool> happened, Process process)
     {
-        using CancellationTokenSource patience = new(Patience);
-        using PeriodicTimer timer = new(TimeSpan.FromMilliseconds(5));
-        while (!happened())
-        {
-            Assert.False(process.HasExited, "it ended before it could be interrupted");
-            await timer.WaitForNextTickAsync(patience.Token);
-        }
+        bool hasHappened = false;
+        SpinWait.SpinUntil(() => (hasHappened = happened()) || process.HasExited, Patience);
+        Assert.True(hasHappened, "it ended before it could be interrupted");
     }
 }
