@@ -67,11 +67,12 @@ public sealed class ClusterDoorTests
         await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{relay.Port}", options);
         Assert.Equal(Status.Ok, (await store.UpsertAsync(Key, Value)).Status);
 
-        // The node has the request and cannot answer; then nobody can be reached any more.
+        // The node has the request and cannot answer; then nobody can be reached any more. It is longer than all else that a client has to say.
         node.Stop();
+        byte[] large = new byte[20_000];
         long passed = relay.Passed;
-        Task<WriteResult> write = store.UpsertAsync(Key, Value).AsTask();
-        while (relay.Passed == passed)
+        Task<WriteResult> write = store.UpsertAsync(Key, large).AsTask();
+        while (relay.Passed < passed + large.Length)
         {
             await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
         }

@@ -52,6 +52,9 @@ internal sealed class ZmqNodes(bool withKeys) : TransportNodes
             Port = _ports.TryGetValue(node, out int port) ? port : Ports.Take(),
             Keys = Keys(node),
             ReconnectMostMilliseconds = 100,
+
+            // Longer than a busy machine stands still: these connections end because somebody ends them.
+            HeartbeatTimeoutMilliseconds = 20_000,
             Snapshots = new SnapshotStreamOptions { Retry = TimeSpan.FromMilliseconds(500) },
         }),
         files);
