@@ -263,7 +263,7 @@ def deadlock_names_its_ring():
 
 
 def abandoned_transaction_ends_at_its_limit():
-    txn = store.Begin(data.BeginRequest(pessimistic=True, time_limit_ms=400), timeout=LIMIT).id
+    txn = store.Begin(data.BeginRequest(pessimistic=True, time_limit_ms=5000), timeout=LIMIT).id
     write(txn, data.Operation(put=put(b"abandoned", b"never")))
     store.Upsert(data.UpsertRequest(puts=[put(b"abandoned", b"mine")]), timeout=LIMIT)  # waits until the lock is free
     error = status_of(lambda: store.Commit(data.CommitRequest(id=txn), timeout=LIMIT))
