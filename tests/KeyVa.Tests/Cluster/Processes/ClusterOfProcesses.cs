@@ -15,7 +15,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     /// <summary>For tests that go by who leads, or want each request answered at once: longer than a busy machine or a slow disk keeps a leader from its heartbeats.</summary>
     public static readonly string[] SteadyLeaders = ["--election-timeout", "5s"];
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("keyva-cluster-").FullName;
     private string _peers = "";
