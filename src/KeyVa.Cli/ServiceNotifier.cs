@@ -19,6 +19,7 @@ internal sealed class ServiceNotifier : IAsyncDisposable
     private ServiceNotifier(Socket? socket, TimeSpan every)
     {
         _socket = socket;
+        Tell("READY=1");
         if (socket is not null && every > TimeSpan.Zero)
         {
             _watchdog = TimeProvider.System.CreateTimer(static state => ((ServiceNotifier)state!).Tell("WATCHDOG=1"), this, every, every);
@@ -33,9 +34,7 @@ internal sealed class ServiceNotifier : IAsyncDisposable
     {
         Socket? socket = Connect(Environment.GetEnvironmentVariable(SocketVariable));
         bool isWatched = long.TryParse(Environment.GetEnvironmentVariable(WatchdogVariable), NumberStyles.None, CultureInfo.InvariantCulture, out long microseconds);
-        ServiceNotifier notifier = new(socket, isWatched ? TimeSpan.FromMicroseconds(microseconds / 2.0) : TimeSpan.Zero);
-        notifier.Tell("READY=1");
-        return notifier;
+        return new ServiceNotifier(socket, isWatched ? TimeSpan.FromMicroseconds(microseconds / 2.0) : TimeSpan.Zero);
     }
 
     /// <summary>Says that the server stops.</summary>

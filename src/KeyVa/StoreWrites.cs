@@ -81,7 +81,7 @@ internal readonly struct StoreWrites
         PartitionMap map = _registry.Map;
         return map.OwnerOfAll(command) is { } owner
             ? Write(SyncWriteRequest.ForThisThread, owner, command)
-            : Count(command, command.Session.IsSet ? Refusals.SessionAcross : CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult());
+            : Count(command, CrossPartitionCommit.Run(command, map, _journal, _context).GetAwaiter().GetResult());
     }
 
     /// <summary>Begins to write a command of one key; the request, rented, goes back by itself.</summary>
@@ -303,11 +303,6 @@ internal readonly struct StoreWrites
 
     private async Task<WriteResult> CommitAcross(CommandBuilder command, PartitionMap map, CancellationToken cancellation)
     {
-        if (command.Session.IsSet)
-        {
-            return Count(command, Refusals.SessionAcross);
-        }
-
         long start = Stopwatch.GetTimestamp();
         WriteResult result = await CrossPartitionCommit.Run(command, map, _journal, _context).WaitAsync(cancellation).ConfigureAwait(false);
         _latency.RecordSince(start);

@@ -37,6 +37,18 @@ internal sealed class PasswordChecks(Func<PasswordHash, string, bool>? matches =
     private readonly Dictionary<(CredentialDigest Credential, PasswordHash Password), Check> _underWay = [];
     private int _waiting;
 
+    /// <summary>Checks that are under way, and the callers that wait for one.</summary>
+    public (int Checks, int Callers) UnderWay
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return (_underWay.Count, _waiting);
+            }
+        }
+    }
+
     /// <summary>Whether this was right a while ago.</summary>
     public bool IsRemembered(in CredentialDigest credential, PasswordHash password) =>
         _remembered.TryGetValue(credential, out PasswordHash? remembered) && ReferenceEquals(remembered, password);

@@ -67,6 +67,13 @@ internal sealed class CrossPartitionCommit : JournalEntry
             return Task.FromResult(refusal);
         }
 
+        if (command.Session.IsSet)
+        {
+            // Here, where it is known that they are this node's: while it stops it has none, and that is another reason.
+            Array.ForEach(ordered, static part => part.Command.Dispose());
+            return Task.FromResult(Refusals.SessionAcross);
+        }
+
         if (context.Replication is { } replication && Array.Exists(ordered, static part => !part.Writer.IsVolatile))
         {
             return Replicate(replication, command, ordered);

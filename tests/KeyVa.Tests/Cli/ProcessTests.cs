@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text;
 using KeyVa.Cli.Transfer;
@@ -16,10 +14,10 @@ public sealed partial class ProcessTests : IAsyncLifetime
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     private readonly string _directory = Directory.CreateTempSubdirectory("keyva-test").FullName;
-    private readonly int _port = FreePorts();
+    private readonly int[] _ports = Ports.Take(3);
     private Process? _server;
 
-    private string Server => $"127.0.0.1:{_port + 1}";
+    private string Server => $"127.0.0.1:{_ports[1]}";
 
     public async Task InitializeAsync() => await ServeAsync();
 
@@ -129,7 +127,7 @@ public sealed partial class ProcessTests : IAsyncLifetime
         using (Process import = Start("import", input, "--resume"))
         {
             Task<string> error = import.StandardError.ReadToEndAsync();
-            await UntilAsync(() => File.Exists(state), import);
+            Await(() => File.Exists(state), import);
             import.Kill();
             await import.WaitForExitAsync();
             await error;
@@ -152,7 +150,7 @@ public sealed partial class ProcessTests : IAsyncLifetime
         using (Process import = Start("import", input, "--resume"))
         {
             Task<string> error = import.StandardError.ReadToEndAsync();
-            await UntilAsync(() => File.Exists(state), import);
+            Await(() => File.Exists(state), import);
             _server!.Kill();
             await _server.WaitForExitAsync();
             await import.WaitForExitAsync(new CancellationTokenSource(Patience).Token);
@@ -237,8 +235,8 @@ public sealed partial class ProcessTests : IAsyncLifetime
     {
         _server?.Dispose();
         _server = Start(
-            "serve", "--data", Path.Combine(_directory, "data"), "--journal-segment", "4MiB", "--rest-listen", $"127.0.0.1:{_port}",
-            "--grpc-listen", Server, "--control-listen", $"127.0.0.1:{_port + 2}", "--resp-listen", "127.0.0.1:0", "--log-level", "error");
+            "serve", "--data", Path.Combine(_directory, "data"), "--journal-segment", "4MiB", "--rest-listen", $"127.0.0.1:{_ports[0]}",
+            "--grpc-listen", Server, "--control-listen", $"127.0.0.1:{_ports[2]}", "--resp-listen", "127.0.0.1:0", "--log-level", "error");
         using CancellationTokenSource patience = new(Patience);
         string? line;
         do
@@ -313,38 +311,11 @@ public sealed partial class ProcessTests : IAsyncLifetime
         Assert.True(atLeast ? next >= records : next == records, $"{next} records instead of {records}");
     }
 
-    /// <summary>Waits for something that the process does; fails if it ends before.</summary>
-    private static async Task UntilAsync(Func<bool> happened, Process process)
+    /// <summary>Waits for something that the process does, on this thread, which needs no other to go on: there is not much time. Fails if the process ends before.</summary>
+    private static void Await(Func<bool> happened, Process process)
     {
-        using CancellationTokenSource patience = new(Patience);
-        using PeriodicTimer timer = new(TimeSpan.FromMilliseconds(5));
-        while (!happened())
-        {
-            Assert.False(process.HasExited, "it ended before it could be interrupted");
-            await timer.WaitForNextTickAsync(patience.Token);
-        }
-    }
-
-    /// <summary>The first of three free ports in a row.</summary>
-    private static int FreePorts()
-    {
-        while (true)
-        {
-            using TcpListener first = new(IPAddress.Loopback, 0);
-            first.Start();
-            int port = ((IPEndPoint)first.LocalEndpoint).Port;
-            using TcpListener second = new(IPAddress.Loopback, port + 1);
-            using TcpListener third = new(IPAddress.Loopback, port + 2);
-            try
-            {
-                second.Start();
-                third.Start();
-                return port;
-            }
-            catch (SocketException)
-            {
-                // Another program has one of them: look elsewhere.
-            }
-        }
+        bool hasHappened = false;
+        SpinWait.SpinUntil(() => (hasHappened = happened()) || process.HasExited, Patience);
+        Assert.True(hasHappened, "it ended before it could be interrupted");
     }
 }

@@ -213,7 +213,7 @@ public sealed class RemoteStoreTests
     [Fact]
     public async Task AServerThatIsNotThereIsNamed()
     {
-        await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{FreePort()}", new RemoteOptions { ConnectRetries = 1, RetryPause = TimeSpan.FromMilliseconds(1) });
+        await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{Ports.Take()}", new RemoteOptions { ConnectRetries = 1, RetryPause = TimeSpan.FromMilliseconds(1) });
         ServerUnreachableException lost = await Assert.ThrowsAsync<ServerUnreachableException>(() => store.UpsertAsync(Bytes("a"), Bytes("1")).AsTask());
         Assert.True(lost.NothingSent);
         Assert.Equal(store.Address, lost.Address);
@@ -225,19 +225,20 @@ public sealed class RemoteStoreTests
     {
         using TcpListener silent = new(IPAddress.Loopback, 0);
         silent.Start();
-        await using RemoteStore store = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromMilliseconds(300) });
+        await using RemoteStore store = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromSeconds(3) });
         long began = Stopwatch.GetTimestamp();
         // It asks for a session first.
         ServerUnreachableException late = await Assert.ThrowsAsync<ServerUnreachableException>(() => store.UpsertAsync(Bytes("a"), Bytes("1")).AsTask());
-        Assert.Contains("did not answer within 0.3 s; the write was not sent", late.Message, StringComparison.Ordinal);
+        Assert.Contains("did not answer within 3 s; the write was not sent", late.Message, StringComparison.Ordinal);
         Assert.True(late.NothingSent);
-        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0.2, 10);
-        await using RemoteStore once = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromMilliseconds(300), WriteRetries = 0 });
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 2.5, 60);
+        await using RemoteStore once = RemoteStore.Connect(silent.LocalEndpoint.ToString()!, new RemoteOptions { Deadline = TimeSpan.FromSeconds(3), WriteRetries = 0 });
         late = await Assert.ThrowsAsync<ServerUnreachableException>(() => once.UpsertAsync(Bytes("a"), Bytes("1")).AsTask());
-        Assert.Contains("did not answer within 0.3 s; whether the write happened is unknown", late.Message, StringComparison.Ordinal);
+        Assert.Contains("did not answer within 3 s; whether the write happened is unknown", late.Message, StringComparison.Ordinal);
         Assert.False(late.NothingSent);
+        await using RemoteStore patient = RemoteStore.Connect(silent.LocalEndpoint.ToString()!);
         using CancellationTokenSource cancelled = new(100);
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => store.GetAsync(Bytes("a"), cancelled.Token).AsTask());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => patient.GetAsync(Bytes("a"), cancelled.Token).AsTask());
     }
 
     [Fact]
@@ -371,13 +372,6 @@ public sealed class RemoteStoreTests
         }
 
         Assert.Equal(expected, found);
-    }
-
-    private static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static byte[] Bytes(string text) => Encoding.UTF8.GetBytes(text);

@@ -28,13 +28,15 @@ internal sealed class TestServer : IAsyncDisposable
 
     public static async Task<TestServer> StartAsync(StoreOptions? store = null, TelemetryOptions? telemetry = null, ILoggerFactory? logs = null)
     {
+        // They are free again when the server is restarted.
+        (int grpc, int control) = (Ports.Take(), Ports.Take());
         ServerOptions options = new()
         {
             Data = System.IO.Directory.CreateTempSubdirectory("keyva-test").FullName,
             Store = (store ?? new StoreOptions()) with { JournalSegmentBytes = 1 << 20 },
             RestListen = new IPEndPoint(IPAddress.Loopback, 0),
-            GrpcListen = new IPEndPoint(IPAddress.Loopback, 0),
-            ControlListen = new IPEndPoint(IPAddress.Loopback, 0),
+            GrpcListen = new IPEndPoint(IPAddress.Loopback, grpc),
+            ControlListen = new IPEndPoint(IPAddress.Loopback, control),
             RespListen = new IPEndPoint(IPAddress.Loopback, 0),
             LogLevel = LogLevel.None,
 

@@ -16,7 +16,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task AsyncIsOnTheLeadersDiskAndLostWithIt()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start();
+        await using ThreeNodes cluster = ThreeNodes.Start(electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         cluster.Withhold(leader, Others(cluster, leader));
         WriteResult written = await UpsertAsync(cluster, leader, Acknowledgement.Async);
@@ -35,7 +35,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task AsyncIsThereOnceItsLeaderHasSentIt()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start();
+        await using ThreeNodes cluster = ThreeNodes.Start(electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         cluster.Withhold(leader, Others(cluster, leader));
         Assert.True((await UpsertAsync(cluster, leader, Acknowledgement.Async)).IsOk);
@@ -53,7 +53,7 @@ public sealed class AcknowledgementTests
     [InlineData(false)]
     public async Task SemiSyncSurvivesIfOneThatHasItIsInTheNextMajority(bool survives)
     {
-        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 5);
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 5, electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         long[] others = Others(cluster, leader);
         cluster.Withhold(leader, others[1..]);
@@ -71,7 +71,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task SemiSyncOfAMajorityIsNotLost()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start();
+        await using ThreeNodes cluster = ThreeNodes.Start(electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         long[] others = Others(cluster, leader);
         cluster.Withhold(leader, others[1]);
@@ -84,7 +84,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task SyncIsNotAcknowledgedBelowAMajority()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start(TimeSpan.FromSeconds(2));
+        await using ThreeNodes cluster = ThreeNodes.Start(TimeSpan.FromSeconds(5), electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         cluster.Withhold(leader, Others(cluster, leader));
         WriteResult unknown = await UpsertAsync(cluster, leader, Acknowledgement.Sync);
@@ -99,7 +99,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task ReplicasThatDoNotComeInTimeLeaveItUnknownWithWhatWasReached()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start(TimeSpan.FromSeconds(3));
+        await using ThreeNodes cluster = ThreeNodes.Start(TimeSpan.FromSeconds(5), electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         long[] others = Others(cluster, leader);
         cluster.Withhold(leader, others);
@@ -198,7 +198,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task TheDefaultIsForWritesThatCanHaveIt()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.Async);
+        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.Async, electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         cluster.Withhold(leader, Others(cluster, leader));
         WriteResult written = await UpsertAsync(cluster, leader, default);
@@ -211,7 +211,7 @@ public sealed class AcknowledgementTests
     [Fact]
     public async Task ReplicasOfAWriteCanBeCountedOnAnyNode()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start();
+        await using ThreeNodes cluster = ThreeNodes.Start(electionTimeout: ThreeNodes.SteadyElectionTimeout);
         long leader = await cluster.LeaderAsync();
         foreach (ClusterNode node in cluster.Nodes.Values)
         {
@@ -224,6 +224,8 @@ public sealed class AcknowledgementTests
         WriteResult withheld = await cluster.Nodes[leader].Store.UpsertAsync(Key, Value);
         foreach (long node in (long[])[leader, others[0]])
         {
+            // However long the leader takes to tell of the one that has it; then no more come.
+            Assert.Equal(1, await cluster.Nodes[node].CountReplicasAsync(withheld.Receipt, 1, TimeSpan.FromMinutes(1)));
             Assert.Equal(1, await cluster.Nodes[node].CountReplicasAsync(withheld.Receipt, 2, TimeSpan.FromMilliseconds(300)));
         }
     }

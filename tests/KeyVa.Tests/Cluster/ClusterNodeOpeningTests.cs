@@ -35,9 +35,10 @@ public sealed class ClusterNodeOpeningTests : IDisposable
     [Fact]
     public async Task APortThatIsTakenIsToldAndTheFolderIsFree()
     {
-        using var other = new TcpListener(IPAddress.Loopback, 0);
+        // None that the system gives to anybody else once it is free.
+        int port = Ports.Take();
+        using var other = new TcpListener(IPAddress.Loopback, port);
         other.Start();
-        int port = ((IPEndPoint)other.LocalEndpoint).Port;
         var options = new ClusterOptions { Name = "test", Node = 1, Peers = new Dictionary<long, ClusterPeer> { [1] = new("127.0.0.1", port) } };
         Task<StoreException> opening = Task.Run(() => Assert.Throws<StoreException>(() => ClusterNode.Open(_path, new StoreOptions(), options)));
         Assert.Contains($"{port}", (await opening.WaitAsync(Patience)).Message, StringComparison.Ordinal);

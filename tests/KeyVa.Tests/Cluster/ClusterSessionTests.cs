@@ -97,6 +97,11 @@ public sealed class ClusterSessionTests
         await stop.CancelAsync();
         long[] acknowledged = await Task.WhenAll(clients);
         ClusterNode reader = cluster.Nodes[await cluster.LeaderAsync()];
+        while (await reader.ConfirmReadsAsync() != Status.Ok)
+        {
+            // Nobody leads for a moment.
+        }
+
         for (int client = 0; client < Clients; client++)
         {
             // Every one of its writes was answered in the end: so the counter is exact.
@@ -113,13 +118,13 @@ public sealed class ClusterSessionTests
     {
         long session = 100 + client;
         int at = client;
-        while (!(await Any().Store.OpenSessionAsync(session)).IsOk)
+        while (!await OpenAsync())
         {
             at++;
         }
 
         long sequence = 0;
-        while (!stop.IsCancellationRequested)
+        do
         {
             sequence++;
             while (true)
@@ -147,8 +152,22 @@ public sealed class ClusterSessionTests
                 at++;
             }
         }
+        while (!stop.IsCancellationRequested);
 
         return sequence;
+
+        async Task<bool> OpenAsync()
+        {
+            try
+            {
+                return (await Any().Store.OpenSessionAsync(session)).IsOk;
+            }
+            catch (StoreClosedException)
+            {
+                // The node stopped while it was asked.
+                return false;
+            }
+        }
 
         ClusterNode Any()
         {

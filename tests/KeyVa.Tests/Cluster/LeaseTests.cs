@@ -75,7 +75,7 @@ public sealed class LeaseTests
     [Fact]
     public async Task WhatWasPromisedIsWrittenDownBefore()
     {
-        uint promise = (uint)ThreeNodes.ElectionTimeout.TotalMilliseconds;
+        uint promise = (uint)ThreeNodes.ShortElectionTimeout.TotalMilliseconds;
         await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1);
         Assert.Equal(0u, PromiseOf(cluster.Disk(1)));
         await cluster.StopAsync(1);

@@ -30,6 +30,9 @@ public sealed class MemberChangeTests
         }
 
         Assert.Equal([1L, 2L, 3L], joined.Partitions);
+
+        // What was agreed on without it comes before what it reads.
+        Assert.Equal(Status.Ok, await joined.ConfirmReadsAsync());
         Assert.All(await joined.GetStatusAsync(), static one => Assert.Equal([1L, 2L, 3L, 4L], one.Voters));
         Assert.Equal(cluster.Nodes[1].Store.Partitions.List().Select(Shown), joined.Store.Partitions.List().Select(Shown));
         await CheckAsync(joined, 0);
@@ -72,6 +75,9 @@ public sealed class MemberChangeTests
         Done(await cluster.Nodes[1].TransferAsync(3), partitions: 3);
         Assert.All(await cluster.Nodes[3].GetStatusAsync(), static one => Assert.Equal("leader", one.Role));
         Done(await cluster.Nodes[1].TransferAsync(partition: 2, node: 2), partitions: 1);
+
+        // Another one may have said so first.
+        Assert.Equal(Status.Ok, await cluster.Nodes[3].ConfirmReadsAsync());
         Assert.Equal(["leader", "follower", "leader"], (await cluster.Nodes[3].GetStatusAsync()).Select(static one => one.Role));
         ClusterChange refused = await cluster.Nodes[1].TransferAsync(9);
         Assert.Equal(Status.Invalid, refused.Status);

@@ -86,7 +86,7 @@ public sealed class PartitionSettingsTests
     [Fact]
     public async Task APartitionsDefaultStandsBetweenTheWritesAndTheServers()
     {
-        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.SemiSync(1), splitAt: ["m"u8.ToArray()]);
+        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.SemiSync(1), electionTimeout: ThreeNodes.SteadyElectionTimeout, splitAt: ["m"u8.ToArray()]);
         await cluster.LeadAsync(1, 1);
         await cluster.LeadAsync(2, 1);
         Store store = cluster.Nodes[1].Store;

@@ -21,7 +21,7 @@ public sealed class SilenceTests
 
         // Four signs between each two of three nodes in an election timeout, and here and there one more.
         (_, long signs, TimeSpan lasted) = await cluster.CountFramesAsync(static counted => counted.OfGroups == 0, Window, Patience);
-        long due = 6 * 4 * (long)(lasted / ThreeNodes.ElectionTimeout);
+        long due = 6 * 4 * (long)(lasted / cluster.ElectionTimeout);
         Assert.InRange(signs, 1, due * 5 / 4);
         Assert.All(await StatesAsync(cluster), static state => Assert.True(state.Leader > 0, $"node {state.Node} knows no leader"));
     }

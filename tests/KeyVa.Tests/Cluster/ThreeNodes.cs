@@ -12,7 +12,10 @@ namespace KeyVa.Tests.Cluster;
 /// <summary>Nodes of one process, on disks in memory, that reach each other by calls.</summary>
 internal sealed class ThreeNodes : IAsyncDisposable
 {
-    public static readonly TimeSpan ElectionTimeout = TimeSpan.FromMilliseconds(200);
+    public static readonly TimeSpan ShortElectionTimeout = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>For tests that go by who leads: longer than a busy machine keeps a leader from its heartbeats.</summary>
+    public static readonly TimeSpan SteadyElectionTimeout = TimeSpan.FromSeconds(2);
 
     private readonly InProcessNetwork _network = new();
     private readonly Dictionary<long, MemoryFileSystem> _disks = [];
@@ -25,6 +28,9 @@ internal sealed class ThreeNodes : IAsyncDisposable
 
     /// <summary>Long, so that a slow machine fails no test; short where nothing is to come of it.</summary>
     public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Short, since most tests wait for elections, and what an election disturbs is tried again.</summary>
+    public TimeSpan ElectionTimeout { get; init; } = ShortElectionTimeout;
 
     /// <summary>Where the keys are split into partitions.</summary>
     public IReadOnlyList<ReadOnlyMemory<byte>> SplitAt { get; init; } = [];
@@ -44,6 +50,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
         bool isVolatile = false,
         bool fallsSilent = true,
         bool leaseReads = false,
+        TimeSpan? electionTimeout = null,
         params IReadOnlyList<ReadOnlyMemory<byte>> splitAt)
     {
         var cluster = new ThreeNodes
@@ -53,6 +60,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
             IsVolatile = isVolatile,
             FallsSilent = fallsSilent,
             LeaseReads = leaseReads,
+            ElectionTimeout = electionTimeout ?? ShortElectionTimeout,
             SplitAt = splitAt,
         };
         long[] all = [.. Enumerable.Range(1, nodes).Select(static id => (long)id)];
@@ -75,7 +83,8 @@ internal sealed class ThreeNodes : IAsyncDisposable
     public void Heal() => _network.Loses = null;
 
     /// <summary>
-    /// Counts frames that groups send and those that are signs of life alone, for one window after the other until one is as it should be; a window may last longer than it should on a busy machine.
+    /// Counts frames that groups send and those that are signs of life alone, for one window after the other until one is as it should be; and how long that one was,
+    /// which is longer than was asked for where the machine is busy.
     /// </summary>
     public async Task<(long OfGroups, long Signs, TimeSpan Lasted)> CountFramesAsync(Func<(long OfGroups, long Signs), bool> isRight, TimeSpan window, TimeSpan patience)
     {
@@ -83,7 +92,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
         while (true)
         {
             long ofGroups = 0, signs = 0;
-            long opened = Stopwatch.GetTimestamp();
+            long from = Stopwatch.GetTimestamp();
             _network.Loses = (sender, receiver, frame) =>
             {
                 Assert.True(FrameReader.TryOpen(frame, XxHash64.Compute("test"u8), (long)sender, (long)receiver, out FrameReader reader));
@@ -95,7 +104,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
             (long, long) counted = (Interlocked.Read(ref ofGroups), Interlocked.Read(ref signs));
             if (isRight(counted))
             {
-                return (counted.Item1, counted.Item2, Stopwatch.GetElapsedTime(opened));
+                return (counted.Item1, counted.Item2, Stopwatch.GetElapsedTime(from));
             }
 
             Assert.True(Stopwatch.GetElapsedTime(begun) < patience, $"in the last window of {window.TotalSeconds} s groups sent {counted.Item1} frames, and {counted.Item2} were signs of life");

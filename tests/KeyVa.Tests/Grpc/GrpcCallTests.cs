@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using Google.Protobuf;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Tests.Grpc.Messages;
@@ -306,11 +304,7 @@ public sealed class GrpcCallTests(EchoServer server) : IClassFixture<EchoServer>
     [Fact]
     public async Task NobodyListeningIsUnavailableForEveryKindOfCall()
     {
-        using TcpListener reserved = new(IPAddress.Loopback, 0);
-        reserved.Start();
-        int port = ((IPEndPoint)reserved.LocalEndpoint).Port;
-        reserved.Stop();
-        using GrpcChannel channel = new(new Uri($"http://127.0.0.1:{port}"));
+        using GrpcChannel channel = new(new Uri($"http://127.0.0.1:{Ports.Take()}"));
         Assert.Equal(GrpcStatusCode.Unavailable, (await channel.CallAsync(EchoService.Unary, new EchoRequest())).Status.Code);
         using GrpcUpload<EchoRequest, EchoResponse> upload = channel.ClientStreaming(EchoService.Collect);
         Assert.False(await upload.WriteAsync(new EchoRequest()));

@@ -69,6 +69,7 @@ public sealed class WriteHoldTests
     {
         StoreFixture fixture = new(new StoreOptions { Engine = EngineKind.Memory });
         await using Store store = fixture.Open();
+        using ManualResetEventSlim isSyncing = new();
         using ManualResetEventSlim goOn = new();
         int isSlow = 1;
         int syncingThread = 0;
@@ -82,11 +83,13 @@ public sealed class WriteHoldTests
             Volatile.Write(ref syncingThread, Environment.CurrentManagedThreadId);
             if (Interlocked.Exchange(ref isSlow, 0) == 1)
             {
+                isSyncing.Set();
                 goOn.Wait();
             }
         };
         Thread slow = new(() => Set(store, "slow", "1"));
         slow.Start();
+        isSyncing.Wait();
         using (Timer release = new(_ => goOn.Set(), null, TimeSpan.FromMilliseconds(50), Timeout.InfiniteTimeSpan))
         {
             slow.Join();

@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using KeyVa.Tests.Client;
 using KeyVa.Tests.Grpc;
 using Xunit;
@@ -65,13 +63,7 @@ public sealed class RespClientTests
 
         public static async Task<RedisProcess> StartAsync()
         {
-            string port;
-            using (TcpListener free = new(IPAddress.Loopback, 0))
-            {
-                free.Start();
-                port = ((IPEndPoint)free.LocalEndpoint).Port.ToString(CultureInfo.InvariantCulture);
-            }
-
+            string port = Ports.Take().ToString(CultureInfo.InvariantCulture);
             ProcessStartInfo start = new("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1"])
             {
                 RedirectStandardOutput = true,

@@ -112,18 +112,38 @@ public sealed class ServerFixture : IAsyncLifetime
         return problem;
     }
 
-    /// <summary>Sends raw bytes to a listener and reads until it closes the connection, or has said what is waited for.</summary>
+    /// <summary>
+    /// Sends raw bytes to a listener and reads until it closes the connection, or has said what is waited for. A server that closes it before it has read everything resets it: that is an end as well, and
+    /// may come before everything is sent.
+    /// </summary>
     internal static async Task<string> RawAsync(IPEndPoint address, string request, string? until = null)
     {
         using Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
         await socket.ConnectAsync(address);
         using CancellationTokenSource limit = new(TimeSpan.FromSeconds(20));
-        await socket.SendAsync(Encoding.Latin1.GetBytes(request), SocketFlags.None, limit.Token);
         StringBuilder response = new();
         byte[] buffer = new byte[65536];
+        try
+        {
+            await socket.SendAsync(Encoding.Latin1.GetBytes(request), SocketFlags.None, limit.Token);
+        }
+        catch (SocketException ended) when (IsReset(ended))
+        {
+            // What it has said can be read.
+        }
+
         while (true)
         {
-            int read = await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token);
+            int read;
+            try
+            {
+                read = await socket.ReceiveAsync(buffer, SocketFlags.None, limit.Token);
+            }
+            catch (SocketException ended) when (IsReset(ended))
+            {
+                read = 0;
+            }
+
             if (read == 0)
             {
                 return response.ToString();
@@ -136,4 +156,6 @@ public sealed class ServerFixture : IAsyncLifetime
             }
         }
     }
+
+    private static bool IsReset(SocketException ended) => ended.SocketErrorCode is SocketError.ConnectionReset or SocketError.Shutdown;
 }

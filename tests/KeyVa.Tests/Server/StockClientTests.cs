@@ -25,7 +25,7 @@ public sealed class StockClientTests
         ServerOptions options = ServerFixture.AnyPorts with
         {
             Data = Path.Combine(folder, "data"),
-            Store = new StoreOptions { Durability = Durability.Os, RetainVersionsFor = TimeSpan.FromHours(1) },
+            Store = new StoreOptions { Durability = Durability.Os, RetainVersionsFor = TimeSpan.FromHours(1), LockTimeout = TimeSpan.FromMinutes(1) },
             Logs = new CapturedLog(),
         };
         await using (KeyVaServer server = await KeyVaServer.StartAsync(options))

@@ -35,11 +35,14 @@ public sealed class CheckpointTests
             await using (Store store = Store.Open(source, options, environment))
             {
                 bool stop = false;
-                Thread[] writers = [.. Enumerable.Range(0, Writers).Select(writer => new Thread(() => Write(store, writer, histories, ref stop)))];
+                long written = 0;
+                Thread[] writers = [.. Enumerable.Range(0, Writers).Select(writer => new Thread(() => Write(store, writer, histories, ref written, ref stop)))];
                 Array.ForEach(writers, static writer => writer.Start());
                 for (int i = 0; i < (onDisk ? 3 : 8); i++)
                 {
                     string target = Path.Combine(root, $"copy-{i}");
+                    long before = Interlocked.Read(ref written);
+                    Assert.True(SpinWait.SpinUntil(() => Interlocked.Read(ref written) > before, TimeSpan.FromMinutes(1)), "the writers do not go on");
                     results.Add((target, await store.Partitions.BeginSnapshot(1, target).Completion));
                 }
 
@@ -68,7 +71,7 @@ public sealed class CheckpointTests
         }
     }
 
-    private static void Write(Store store, int writer, List<(long Version, long Value)>[] histories, ref bool stop)
+    private static void Write(Store store, int writer, List<(long Version, long Value)>[] histories, ref long written, ref bool stop)
     {
         var random = new Random(writer);
         byte[] value = new byte[80];
@@ -80,6 +83,7 @@ public sealed class CheckpointTests
             WriteResult result = removes ? store.Remove(Key(key), blind: true) : store.Upsert(Key(key), value);
             Assert.True(result.IsOk, result.Detail);
             (histories[key] ??= []).Add((result.Version, removes ? 0 : number));
+            Interlocked.Increment(ref written);
         }
     }
 

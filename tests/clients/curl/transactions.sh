@@ -24,7 +24,7 @@ json -d '{"operations": [{"op": "put", "key": "curl-b", "value": "1"}]}' "$txn/w
 json -X PUT --data-binary 11 "$base/kv/curl-a" > /dev/null
 expect "a conflict names its key" '*"keyva-status":"conflict","conflictKey":"curl-a"}409' "$(json -w '%{http_code}' -X POST "$txn/commit")"
 
-txn="$base/txn/$(begin '{"concurrency": "pessimistic", "timeLimit": "500ms"}')"
+txn="$base/txn/$(begin '{"concurrency": "pessimistic", "timeLimit": "5s"}')"
 json -d '{"operations": [{"op": "put", "key": "curl-a", "value": "never"}]}' "$txn/write" > /dev/null
 expect "a lock is free when its transaction has expired" 204 "$(json -o /dev/null -w '%{http_code}' -X PUT --data-binary 12 "$base/kv/curl-a")"
 expect "expired" '*"keyva-status":"expired"}410' "$(json -w '%{http_code}' -d '{"keys": ["curl-a"]}' "$txn/get")"

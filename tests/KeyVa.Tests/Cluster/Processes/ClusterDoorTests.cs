@@ -17,7 +17,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task EveryDoorTakesAClassAndGivesAReceipt()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ClusterOfProcesses.SteadyLeaders);
         foreach (NodeProcess node in cluster.Nodes)
         {
             await OverGrpcAsync(node);
@@ -29,7 +29,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task RedisClientsReadWhatWasAcknowledgedAnywhere()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync();
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ClusterOfProcesses.SteadyLeaders);
         RespSocket[] clients = await Task.WhenAll(cluster.Nodes.Select(static node => RespSocket.ConnectAsync(IPEndPoint.Parse(node.Redis))));
         try
         {
@@ -67,11 +67,12 @@ public sealed class ClusterDoorTests
         await using RemoteStore store = RemoteStore.Connect($"127.0.0.1:{relay.Port}", options);
         Assert.Equal(Status.Ok, (await store.UpsertAsync(Key, Value)).Status);
 
-        // The node has the request and cannot answer; then nobody can be reached any more.
+        // The node has the request and cannot answer; then nobody can be reached any more. It is longer than all else that a client has to say.
         node.Stop();
+        byte[] large = new byte[20_000];
         long passed = relay.Passed;
-        Task<WriteResult> write = store.UpsertAsync(Key, Value).AsTask();
-        while (relay.Passed == passed)
+        Task<WriteResult> write = store.UpsertAsync(Key, large).AsTask();
+        while (relay.Passed < passed + large.Length)
         {
             await Pause.ForAsync(TimeSpan.FromMilliseconds(5));
         }
@@ -86,7 +87,7 @@ public sealed class ClusterDoorTests
     [Fact]
     public async Task WaitCountsReplicasAndReadsFailWithoutAMajority()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--request-timeout", "3s"]);
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--request-timeout", "6s"]);
         NodeProcess leader = await cluster.LeaderAsync();
         NodeProcess[] others = [.. cluster.Nodes.Where(node => node != leader)];
         await using RespSocket first = await RespSocket.ConnectAsync(IPEndPoint.Parse(leader.Redis));
@@ -161,7 +162,7 @@ public sealed class ClusterDoorTests
             Assert.Equal(Status.Ok, alone.Partitions.Add(new KeyRange("b"u8.ToArray(), default), EngineKind.Memory, isVolatile: true).Status);
         }
 
-        int[] ports = ClusterOfProcesses.FreePorts(5);
+        int[] ports = Ports.Take(5);
         using NodeProcess node = new(1, "127.0.0.1", ports, folder, $"1=127.0.0.1:{ports[4]}", []);
         node.Start();
         const string Refusal = "partition 3 is volatile";

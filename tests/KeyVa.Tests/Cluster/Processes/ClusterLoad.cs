@@ -24,6 +24,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     private readonly ConcurrentQueue<string> _acknowledged = new();
     private readonly ConcurrentQueue<(long Begun, long Ended)> _served = new();
     private readonly CancellationTokenSource _stop = new();
+    private readonly MachinePulse _machine = new();
     private readonly Task _registers;
     private readonly string[] _answers = ["none", "none", "none"];
     private readonly Task _probes;
@@ -39,7 +40,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     /// <summary>Writes of the probes that were acknowledged.</summary>
     public int Acknowledged => _served.Count;
 
-    /// <summary>How long it takes from now until a write that begins from now on is acknowledged.</summary>
+    /// <summary>How long it takes from now until a write that begins from now on is acknowledged, without the time for which the machine itself stood still.</summary>
     public async Task<TimeSpan> ServedAgainAsync()
     {
         long from = Stopwatch.GetTimestamp();
@@ -50,7 +51,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
             {
                 if (begun >= from)
                 {
-                    return Stopwatch.GetElapsedTime(from, ended);
+                    return Stopwatch.GetElapsedTime(from, ended) - _machine.Lost(from, ended);
                 }
             }
 
@@ -90,6 +91,7 @@ internal sealed class ClusterLoad : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await Task.WhenAll(_registers, _probes);
+        _machine.Dispose();
         _stop.Dispose();
     }
 

@@ -1,6 +1,3 @@
-using System.Collections.Concurrent;
-using System.Net;
-using System.Net.Sockets;
 using KeyVa.Client;
 using KeyVa.Cluster.Transport.ZeroMq;
 using Xunit;
@@ -15,9 +12,10 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
 {
     public static readonly TimeSpan ElectionTimeout = TimeSpan.FromSeconds(1);
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    /// <summary>For tests that go by who leads, or want each request answered at once: longer than a busy machine or a slow disk keeps a leader from its heartbeats.</summary>
+    public static readonly string[] SteadyLeaders = ["--election-timeout", "5s"];
 
-    private static readonly ConcurrentDictionary<int, bool> Given = new();
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("keyva-cluster-").FullName;
     private string _peers = "";
@@ -37,7 +35,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     {
         ClusterOfProcesses cluster = new();
         string[] hosts = [.. Enumerable.Range(1, 3).Select(static i => Namespaces is null ? "127.0.0.1" : $"10.199.0.{i}")];
-        int[][] ports = [.. Enumerable.Range(0, 3).Select(static _ => Namespaces is null ? FreePorts(5) : [7400, 7401, 7402, 7403, 7404])];
+        int[][] ports = [.. Enumerable.Range(0, 3).Select(static _ => Namespaces is null ? Ports.Take(5) : [7400, 7401, 7402, 7403, 7404])];
         string[] keyFiles = [.. Enumerable.Range(1, 3).Select(i => Path.Combine(cluster._folder, $"node{i}.key"))];
         string[] keys = [.. keyFiles.Select(static file => Namespaces is null ? "" : MakeKeys(file))];
         string peers = string.Join(',', Enumerable.Range(0, 3).Select(i => $"{i + 1}={hosts[i]}:{ports[i][4]}{keys[i]}"));
@@ -61,7 +59,7 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
     public NodeProcess StartAnother()
     {
         int number = Nodes.Length + 1;
-        int[] ports = FreePorts(5);
+        int[] ports = Ports.Take(5);
         NodeProcess node = new(
             number, "127.0.0.1", ports, Path.Combine(_folder, $"node{number}"), $"{_peers},{number}=127.0.0.1:{ports[4]}", [], ["--cluster-join", "true", .. _settings]);
         Nodes = [.. Nodes, node];
@@ -133,35 +131,6 @@ internal sealed class ClusterOfProcesses : IAsyncDisposable
         NodeKeys keys = NodeKeys.Create();
         keys.Save(file);
         return "/" + keys.PublicKey;
-    }
-
-    /// <summary>
-    /// Ports that nobody listens on, below those that the system gives to connections: a node that is killed and started again finds them free.
-    /// </summary>
-    internal static int[] FreePorts(int count)
-    {
-        int[] ports = new int[count];
-        for (int i = 0; i < count;)
-        {
-            int port = Random.Shared.Next(12_000, 32_000);
-            if (!Given.TryAdd(port, true))
-            {
-                continue;
-            }
-
-            using TcpListener listener = new(IPAddress.Loopback, port);
-            try
-            {
-                listener.Start();
-                ports[i++] = port;
-            }
-            catch (SocketException taken) when (taken.SocketErrorCode == SocketError.AddressAlreadyInUse)
-            {
-                // The next one, then.
-            }
-        }
-
-        return ports;
     }
 }
 

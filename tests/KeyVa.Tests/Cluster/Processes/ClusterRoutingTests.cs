@@ -20,7 +20,7 @@ public sealed class ClusterRoutingTests
     [Fact]
     public async Task WhoDoesNotWantToBeForwardedIsToldTheLeader()
     {
-        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--split-at", "m"]);
+        await using ClusterOfProcesses cluster = await ClusterOfProcesses.StartAsync(settings: ["--split-at", "m", .. ClusterOfProcesses.SteadyLeaders]);
         await LeadAsync(cluster, 1, cluster.Nodes[0]);
         await LeadAsync(cluster, 2, cluster.Nodes[1]);
         foreach (NodeProcess node in cluster.Nodes)

@@ -13,6 +13,8 @@ internal sealed partial class NodeProcess : IDisposable
     private const int SignalStop = 19;
     private const int SignalContinue = 18;
 
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
     private readonly string[] _launcher;
     private readonly string[] _arguments;
     private readonly StringBuilder _errors = new();
@@ -166,7 +168,26 @@ internal sealed partial class NodeProcess : IDisposable
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
     private static partial int SendSignal(int process, int signal);
 
-    /// <summary>What the node says of the cluster; null if it does not answer.</summary>
+    /// <summary>What the node says of the cluster, once it answers and says what is waited for.</summary>
+    public async Task<ClusterView> ViewAsync(Func<ClusterView, bool> isRight)
+    {
+        long begun = Stopwatch.GetTimestamp();
+        ClusterView? last = null;
+        while (Stopwatch.GetElapsedTime(begun) < Patience)
+        {
+            last = await ViewAsync();
+            if (last is not null && isRight(last))
+            {
+                return last;
+            }
+
+            await Pause.ForAsync(TimeSpan.FromMilliseconds(20));
+        }
+
+        throw new TimeoutException($"node {Number} says {(last is null ? "nothing" : string.Join("; ", last.Replicas))} after {Patience.TotalSeconds:N0} s");
+    }
+
+    /// <summary>What the node says of the cluster; null if it does not answer at once.</summary>
     public async Task<ClusterView?> ViewAsync()
     {
         try

@@ -49,9 +49,12 @@ internal sealed class ZmqNodes(bool withKeys) : TransportNodes
         {
             Node = node,
             Cluster = Cluster,
-            Port = _ports.GetValueOrDefault(node),
+            Port = _ports.TryGetValue(node, out int port) ? port : Ports.Take(),
             Keys = Keys(node),
             ReconnectMostMilliseconds = 100,
+
+            // Longer than a busy machine stands still: these connections end because somebody ends them.
+            HeartbeatTimeoutMilliseconds = 20_000,
             Snapshots = new SnapshotStreamOptions { Retry = TimeSpan.FromMilliseconds(500) },
         }),
         files);

@@ -54,7 +54,7 @@ public sealed class LsmStressTests
 
         Assert.Null(failure);
         Assert.Null(engine.Failure);
-        SpinWait.SpinUntil(() => engine.Versions.Current.Immutables.Length == 0, TimeSpan.FromSeconds(20));
+        SpinWait.SpinUntil(() => engine.Versions.Current.Immutables.Length == 0 && engine.GetStatistics().BytesCompacted > 0, TimeSpan.FromMinutes(1));
         Assert.Empty(engine.Verify(CancellationToken.None));
         EngineStatistics statistics = engine.GetStatistics();
         Assert.True(statistics.BytesFlushed > 0 && statistics.BytesCompacted > 0);

@@ -90,7 +90,12 @@ public sealed class PasswordCheckTests
         Assert.Equal(Status.Ok, (await scene.Users.ChangeAsync(new UserChange.Remove("bob"))).Status);
         Task<ProofResult> late = scene.Authenticator.ProveAsync("ada", "new", Address);
         Task<ProofResult> behind = scene.Authenticator.ProveAsync("ada", "old", Address);
+
+        // Those who had to ask again, because the password was another one meanwhile, share the checks of who came behind.
+        scene.Hold(scene.Users.Current.Find("ada")!.Password!);
         scene.Go();
+        Assert.True(SpinWait.SpinUntil(() => scene.Checks.UnderWay == (3, 5), TimeSpan.FromMinutes(1)), $"{scene.Checks.UnderWay}");
+        scene.Hold(null);
         Assert.Equal(Proof.Wrong, (await old).Proof);
         Assert.Equal(Proof.Wrong, (await behind).Proof);
         Assert.Equal(Proof.Wrong, (await gone).Proof);
@@ -161,17 +166,27 @@ public sealed class PasswordCheckTests
     private sealed class Scene
     {
         private readonly ManualResetEventSlim _go = new();
+        private readonly ManualResetEventSlim _isFree = new(initialState: true);
+        private PasswordHash? _held;
 
         private Scene(UserStore users)
         {
             Users = users;
-            Authenticator = new Authenticator(users, new PasswordChecks((password, secret) =>
+            Checks = new PasswordChecks((password, secret) =>
             {
                 _go.Wait();
+                if (ReferenceEquals(password, _held))
+                {
+                    _isFree.Wait();
+                }
+
                 Hashed.Enqueue(secret);
                 return password.Matches(secret);
-            }));
+            });
+            Authenticator = new Authenticator(users, Checks);
         }
+
+        public PasswordChecks Checks { get; }
 
         public UserStore Users { get; }
 
@@ -194,5 +209,18 @@ public sealed class PasswordCheckTests
         }
 
         public void Go() => _go.Set();
+
+        /// <summary>From here on checks of this password wait, though others go on; null: none does.</summary>
+        public void Hold(PasswordHash? password)
+        {
+            if (password is null)
+            {
+                _isFree.Set();
+                return;
+            }
+
+            _held = password;
+            _isFree.Reset();
+        }
     }
 }
