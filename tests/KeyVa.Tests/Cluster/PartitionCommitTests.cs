@@ -1,6 +1,9 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using KeyVa.Cluster;
+using KeyVa.Tests.Cluster.Processes;
+using KeyVa.Tests.Watches;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
@@ -8,6 +11,8 @@ namespace KeyVa.Tests.Cluster;
 /// <summary>Writes over several partitions of a cluster, whose leaders are different nodes.</summary>
 public sealed class PartitionCommitTests
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
     private static readonly byte[] A = "a"u8.ToArray();
     private static readonly byte[] N = "n"u8.ToArray();
     private static readonly byte[] Z = "z"u8.ToArray();
@@ -200,6 +205,77 @@ public sealed class PartitionCommitTests
         WriteResult written = await cluster.Nodes[1].Store.WriteAsync(batch.Put(A, Bytes(1)).Put(N, Bytes(1)));
         Assert.Equal(Status.Invalid, written.Status);
     }
+
+    [Fact]
+    public async Task WatchesAndScansOverPartitionsLetAnIdleClusterRest()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, splitAt: [Encoding.UTF8.GetBytes("m")]);
+        ClusterNode node = cluster.Nodes[1];
+        await using WatchReader watch = await WatchReader.OpenAsync(node.Store, "");
+        Assert.True((await node.Store.UpsertAsync(A, Bytes(1))).IsOk);
+        Assert.Equal("a=1", await watch.NextAsync(1));
+        long begun = Stopwatch.GetTimestamp();
+        long before = await EntriesAsync(node);
+        while (true)
+        {
+            await Pause.ForAsync(TimeSpan.FromSeconds(1));
+            long after = await EntriesAsync(node);
+            if (after == before)
+            {
+                break;
+            }
+
+            Assert.True(Stopwatch.GetElapsedTime(begun) < Patience, $"in the last second {after - before} entries were written, and nobody writes");
+            before = after;
+        }
+
+        for (int i = 0; i < 3; i++)
+        {
+            using ScanCursor cursor = await node.Store.OpenScanAsync(new ScanOptions());
+            Assert.True(cursor.MoveNext());
+        }
+
+        Assert.Equal(before, await EntriesAsync(node));
+    }
+
+    [Theory]
+    [InlineData("n")]
+    [InlineData("")]
+    public async Task AWatchIsToldOfWritesThatBeginOnceItIsOpen(string prefix)
+    {
+        await using ThreeNodes cluster = await StartAsync();
+
+        // The second partition's leader is behind in the first, and nothing tells it: what it writes has lower versions.
+        cluster.LoseFrom(1, 2);
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.True((await cluster.Nodes[1].Store.UpsertAsync(A, Bytes(i))).IsOk);
+        }
+
+        Store store = cluster.Nodes[1].Store;
+        using var givenUp = new CancellationTokenSource();
+        Task<WatchReader> opening = WatchReader.OpenAsync(store, new WatchOptions { Prefix = Encoding.UTF8.GetBytes(prefix) }, givenUp.Token);
+        await Task.WhenAny(opening, Pause.ForAsync(TimeSpan.FromSeconds(1)));
+        if (!opening.IsCompleted)
+        {
+            // It is not open before that leader was reached.
+            cluster.Heal();
+            await givenUp.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => opening);
+            Assert.True((await store.UpsertAsync(A, Bytes(20))).IsOk);
+            opening = WatchReader.OpenAsync(store, prefix);
+        }
+
+        await using WatchReader watch = await opening;
+        Task<WriteResult> writing = cluster.Nodes[2].Store.UpsertAsync(N, Bytes(1)).AsTask();
+        await Task.WhenAny(writing, Pause.ForAsync(TimeSpan.FromSeconds(1)));
+        cluster.Heal();
+        WriteResult written = await writing;
+        Assert.True(written.IsOk && written.Version > watch.Begun, $"{written.Status}: {written.Version} is not above {watch.Begun}");
+        Assert.Equal("n=1", await watch.NextAsync(1).WaitAsync(Patience));
+    }
+
+    private static async Task<long> EntriesAsync(ClusterNode node) => (await node.GetStatusAsync()).Sum(static status => status.LastIndex);
 
     private static async Task<ThreeNodes> StartAsync()
     {
