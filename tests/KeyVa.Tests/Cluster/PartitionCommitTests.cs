@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using KeyVa.Cluster;
 using KeyVa.Tests.Cluster.Processes;
+using KeyVa.Tests.Merges;
 using KeyVa.Tests.Watches;
 using Xunit;
 
@@ -204,6 +205,54 @@ public sealed class PartitionCommitTests
         using var batch = new WriteBatch { Acknowledgement = Acknowledgement.SemiSync(1) };
         WriteResult written = await cluster.Nodes[1].Store.WriteAsync(batch.Put(A, Bytes(1)).Put(N, Bytes(1)));
         Assert.Equal(Status.Invalid, written.Status);
+    }
+
+    [Fact]
+    public async Task ABatchMayBeFilledAgainOnceItsWriteWasCancelled()
+    {
+        using var goOn = new ManualResetEventSlim();
+        var stands = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var standing = new Calling(() =>
+        {
+            stands.TrySetResult();
+            Assert.True(goOn.Wait(Patience));
+        });
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [standing], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        using var cancelled = new CancellationTokenSource();
+        using var batch = new WriteBatch();
+
+        // The node is busy with another write when the batch comes, and looks at it when the batch is an empty one.
+        Task<WriteResult> merging = Task.Run(() => store.MergeAsync("b"u8.ToArray(), standing, Bytes(2)).AsTask());
+        await stands.Task.WaitAsync(Patience);
+        Task<WriteResult> removing = store.WriteAsync(batch.Remove(A).Remove(N), cancelled.Token).AsTask();
+        await cancelled.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => removing);
+        batch.Clear();
+        goOn.Set();
+        Assert.True((await merging).IsOk);
+        WriteResult written = await WriteAsync(cluster.Nodes[1], static next => next.Put("c"u8, Bytes(3)).Put(N, Bytes(3))).WaitAsync(Patience);
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        Assert.False((await store.GetAsync(A)).Found);
+    }
+
+    [Fact]
+    public async Task WhoWaitsWhenANodeStopsHearsWhatWasDecided()
+    {
+        ThreeNodes cluster = null!;
+        Task? stopped = null;
+        var stopping = new Calling(() => stopped ??= cluster.Take(1).DisposeAsync().AsTask());
+        cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [stopping], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        await using ThreeNodes owned = cluster;
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        using var batch = new WriteBatch();
+
+        // It is evaluated where the first partition decides: the node begins to stop before anybody hears of that.
+        WriteResult written = await store.WriteAsync(batch.Merge(A, stopping, Bytes(2)).Put(N, Bytes(2))).AsTask().WaitAsync(Patience);
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        await stopped!.WaitAsync(Patience);
     }
 
     [Fact]
