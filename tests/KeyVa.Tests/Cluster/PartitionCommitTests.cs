@@ -256,6 +256,18 @@ public sealed class PartitionCommitTests
     }
 
     [Fact]
+    public async Task WhoWritesWhatStopsThePartitionIsTold()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [new Throwing(true)], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        WriteResult written = await store.MergeAsync(A, new Throwing(true), Bytes(2)).AsTask().WaitAsync(Patience);
+        Assert.NotEqual(Status.Ok, written.Status);
+        written = await WriteAsync(cluster.Nodes[1], batch => batch.Put("b"u8, Bytes(3)).Put(N, Bytes(3))).WaitAsync(Patience);
+        Assert.NotEqual(Status.Ok, written.Status);
+    }
+
+    [Fact]
     public async Task WatchesAndScansOverPartitionsLetAnIdleClusterRest()
     {
         await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, splitAt: [Encoding.UTF8.GetBytes("m")]);
