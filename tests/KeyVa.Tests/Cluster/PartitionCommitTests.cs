@@ -2,6 +2,11 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using KeyVa.Cluster;
+using KeyVa.Cluster.Transport;
+using KeyVa.Commits;
+using KeyVa.Engines;
+using KeyVa.Io;
+using KeyVa.Partitions;
 using KeyVa.Tests.Cluster.Processes;
 using KeyVa.Tests.Merges;
 using KeyVa.Tests.Watches;
@@ -334,6 +339,50 @@ public sealed class PartitionCommitTests
         WriteResult written = await writing;
         Assert.True(written.IsOk && written.Version > watch.Begun, $"{written.Status}: {written.Version} is not above {watch.Begun}");
         Assert.Equal("n=1", await watch.NextAsync(1).WaitAsync(Patience));
+    }
+
+    [Fact]
+    public async Task ACopyOfAPreparedPartitionBeginsAClusterOfItsOwn()
+    {
+        var disk = new MemoryFileSystem();
+        var environment = new StoreEnvironment { FileSystem = disk };
+        var options = new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20 };
+        await using (Store alone = Store.Open("/alone", options, environment))
+        {
+            Assert.True((await alone.UpsertAsync(N, Bytes(1))).IsOk);
+
+            // As between the prepare of one commit and its end, and between the decision of another and the end of its other parts.
+            Engine engine = ((PartitionRegistry)alone.Partitions).Map.Find(N)!.Engine;
+            long deadline = engine.VisibleStamp + 60_000;
+            engine.Commits.Prepare(new PreparedPart(new TransactionId(1, 1), First: 7, deadline, engine.VisibleVersion, engine.VisibleStamp, engine.AppliedIndex, []));
+            engine.Commits.Decide(new TransactionId(1, 2), new Decision(engine.VisibleVersion, deadline, [8, 9]));
+            Assert.True((await alone.UpsertAsync(Z, Bytes(2))).IsOk);
+            PartitionSnapshotResult copied = await alone.Partitions.BeginSnapshot(1, "/copy").Completion;
+            Assert.Equal((Status.Ok, (string?)null), (copied.Status, copied.Detail));
+        }
+
+        // None of the other partitions are there.
+        await using ClusterNode copy = ClusterNode.Open(
+            "/copy",
+            options,
+            new ClusterOptions
+            {
+                Name = "copy",
+                Node = 1,
+                Peers = new Dictionary<long, ClusterPeer> { [1] = new("127.0.0.1", 7001) },
+                ElectionTimeout = ThreeNodes.ElectionTimeout,
+                RequestTimeout = TimeSpan.FromSeconds(30),
+            },
+            new InProcessNetwork().Join(1, disk),
+            environment);
+        WriteResult written = await copy.Store.UpsertAsync("nn"u8.ToArray(), Bytes(3));
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        while (!copy.AreCommitsEnded())
+        {
+            Assert.Equal(Status.Ok, await copy.ConfirmReadsAsync());
+        }
+
+        Assert.Equal(2, Number((await copy.Store.GetAsync(Z)).Record.Value));
     }
 
     private static async Task<long> EntriesAsync(ClusterNode node) => (await node.GetStatusAsync()).Sum(static status => status.LastIndex);
