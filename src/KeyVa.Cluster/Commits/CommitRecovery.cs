@@ -63,6 +63,13 @@ internal sealed class CommitRecovery(CommitTraffic traffic, DriverOptions option
             return;
         }
 
+        if (!traffic.Has(part.First))
+        {
+            // A copy from elsewhere, of before the decision: nobody here will ever decide that it happens.
+            traffic.Submit(partition, CommitStep.Finish(part.Id, 0), default, static _ => { });
+            return;
+        }
+
         traffic.Submit(part.First, CommitStep.Resolve(part.Id, part.Deadline), default, result =>
         {
             if (result.IsOk)
@@ -74,9 +81,17 @@ internal sealed class CommitRecovery(CommitTraffic traffic, DriverOptions option
 
     private void FinishOthers(long partition, TransactionId id, Decision decision)
     {
-        int left = decision.Others.Length;
+        long[] others = [.. decision.Others.Where(traffic.Has)];
+        if (others.Length == 0)
+        {
+            // A copy from elsewhere, without the other partitions: nobody will ever ask.
+            traffic.Submit(partition, CommitStep.Forget(id), default, static _ => { });
+            return;
+        }
+
+        int left = others.Length;
         bool all = true;
-        foreach (long other in decision.Others)
+        foreach (long other in others)
         {
             traffic.Submit(other, CommitStep.Finish(id, decision.Version), default, result =>
             {

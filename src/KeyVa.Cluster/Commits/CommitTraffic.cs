@@ -23,9 +23,6 @@ internal sealed class CommitTraffic
     // Decided here, and not everywhere yet; with the time at which the caller is told nevertheless.
     private readonly List<(DistributedCommit Commit, long Deadline)> _finishing = [];
 
-    // The node has stopped.
-    private bool _hasEnded;
-
     // By partition: the version that is being reached, and who waits for it.
     private readonly Dictionary<long, (long Version, List<Action<WriteResult>> Waiters)> _reaching = [];
 
@@ -48,11 +45,17 @@ internal sealed class CommitTraffic
     }
 
     /// <summary>As <see cref="CommitAsync"/>; <paramref name="done"/> is called on the loop. Any thread.</summary>
-    public void Commit(CommandBuilder command, IReadOnlyList<CommitPart> parts, Action<WriteResult> done) => _driver.Post(() =>
+    public void Commit(CommandBuilder command, IReadOnlyList<CommitPart> parts, Action<WriteResult> done)
     {
-        long deadline = Oracle!.Now() + (2 * _driver.Options.RequestTimeout) + ClockAllowance;
-        new DistributedCommit(this, new TransactionId(_driver.Options.Node, _driver.NextNumber()), deadline, command, parts, done).Begin();
-    });
+        // Now: a caller that waits no longer may fill the command anew before the loop looks.
+        int operations = command.Count;
+        bool tellsRemoved = command.HasRemovals && command.Count > 1;
+        _driver.Post(() =>
+        {
+            long deadline = Oracle!.Now() + (2 * _driver.Options.RequestTimeout) + ClockAllowance;
+            new DistributedCommit(this, new TransactionId(_driver.Options.Node, _driver.NextNumber()), deadline, operations, tellsRemoved, parts, done).Begin();
+        });
+    }
 
     public Task<WriteResult> ReachAsync(long partition, long version)
     {
@@ -103,14 +106,19 @@ internal sealed class CommitTraffic
         _driver.Post(partition, (replica, now) => replica.Submit(request, now));
     }
 
-    /// <summary>The loop's: a commit that was decided is to be ended once all partitions have it; at once, if the node has stopped meanwhile.</summary>
+    /// <summary>Whether the cluster has a partition. What is prepared and decided may name others: where the state is a copy of a partition of another cluster, or of one before.</summary>
+    public bool Has(long partition) => _driver.Replicas.ContainsKey(partition);
+
+    /// <summary>The loop's: a commit that was decided is to be ended once all partitions have it; at once if the node stops, and nobody will look any more.</summary>
     public void Await(DistributedCommit commit)
     {
-        _finishing.Add((commit, _driver.Now + _driver.Options.RequestTimeout));
-        if (_hasEnded)
+        if (_driver.IsStopping)
         {
-            End();
+            commit.TryEnd(static _ => 0, isLate: true);
+            return;
         }
+
+        _finishing.Add((commit, _driver.Now + _driver.Options.RequestTimeout));
     }
 
     /// <summary>The loop's: looks after what callers wait for, and what this node leads; when to come again at the latest.</summary>
@@ -136,7 +144,6 @@ internal sealed class CommitTraffic
     /// <summary>The loop's: the node stops. Who waits hears what was decided.</summary>
     public void End()
     {
-        _hasEnded = true;
         foreach ((DistributedCommit commit, _) in _finishing)
         {
             commit.TryEnd(static _ => 0, isLate: true);

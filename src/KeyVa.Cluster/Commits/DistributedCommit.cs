@@ -29,15 +29,19 @@ internal sealed class DistributedCommit
     private long _version;
     private bool _isEnded;
 
-    /// <summary><paramref name="done"/>: hears how it ended, on the loop. The parts rise by partition.</summary>
-    public DistributedCommit(CommitTraffic traffic, TransactionId id, long deadline, CommandBuilder command, IReadOnlyList<CommitPart> parts, Action<WriteResult> done)
+    /// <summary>
+    /// <paramref name="operations"/>: of the batch; <paramref name="tellsRemoved"/>: whether its caller hears what each of them has removed. <paramref name="done"/>: hears how it ended, on the
+    /// loop. The parts rise by partition.
+    /// </summary>
+    public DistributedCommit(
+        CommitTraffic traffic, TransactionId id, long deadline, int operations, bool tellsRemoved, IReadOnlyList<CommitPart> parts, Action<WriteResult> done)
     {
         Debug.Assert(parts.Count > 1, "one part is an ordinary command");
         _traffic = traffic;
         _id = id;
         _deadline = deadline;
-        _operations = command.Count;
-        _tellsRemoved = command.HasRemovals && command.Count > 1;
+        _operations = operations;
+        _tellsRemoved = tellsRemoved;
         _parts = parts;
         _results = new WriteResult[parts.Count];
         _done = done;

@@ -23,7 +23,7 @@ internal enum StepKind : byte
     /// <summary>In the first partition: what was decided; if nothing was, it is decided now that the commit does not happen.</summary>
     Resolve,
 
-    /// <summary>Whatever is written from here on has a version above this command's.</summary>
+    /// <summary>Whatever is written from here on has a version above the one that it names, which is visible from here on.</summary>
     Close,
 }
 

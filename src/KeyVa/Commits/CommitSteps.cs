@@ -39,8 +39,9 @@ internal static class CommitSteps
                     return Held;
                 }
 
-                newest = version;
-                return Done(version, receipt);
+                // No further than was asked for: each entry would else put all other partitions behind, which would have to be brought up in their turn.
+                newest = Math.Max(newest, step.Floor);
+                return Done(newest, receipt);
         }
     }
 

@@ -217,8 +217,9 @@ internal sealed class ReplicatedWriter
         }
         catch (StoreException failure)
         {
-            // The engine could not read what a command depends on: nothing of the group is published.
+            // The engine could not read what a command depends on: nothing of the group is published, and its callers wait for nothing else.
             _writer.Fail(failure);
+            own?.Complete(Refusals.Failed(failure));
             throw;
         }
     }

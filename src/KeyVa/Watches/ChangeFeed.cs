@@ -126,7 +126,7 @@ internal sealed class ChangeFeed(WatchHub hub, VersionOracle oracle, ChangeMemor
                     await VisitAsync(log.Partition, writer =>
                     {
                         writer.State.Follow(log);
-                        log.RaiseFloor(oracle.LastVersion);
+                        log.RaiseFloor(writer.Engine.VisibleVersion);
                     }).ConfigureAwait(false);
                 }
 

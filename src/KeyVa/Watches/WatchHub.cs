@@ -19,6 +19,7 @@ internal sealed class WatchHub : IDisposable
     // Immutable.
     private readonly StoreOptions _options;
     private readonly VersionOracle _oracle;
+    private readonly bool _isReplicated;
     private readonly ChangeMemory _memory;
     private readonly PinnedLoads _loads;
     private readonly ChangeFeed _feed;
@@ -50,6 +51,7 @@ internal sealed class WatchHub : IDisposable
     {
         _options = context.Options;
         _oracle = context.Oracle;
+        _isReplicated = context.Replication is not null;
         MemoryBudget budget = context.BlockCache.Memory;
         _memory = new ChangeMemory(Math.Min(_options.WatchHistoryBytes, budget.Bytes / MostOfBudget), budget);
         _loads = new PinnedLoads(context.Snapshots);
@@ -85,12 +87,32 @@ internal sealed class WatchHub : IDisposable
             await _feed.FollowAsync(target, cancellation).ConfigureAwait(false);
             long progress = Register(watcher, options.StartVersion, map());
             _pump.Signal();
+            if (_isReplicated && options.StartVersion == 0)
+            {
+                await ReachAsync(watcher, cancellation).ConfigureAwait(false);
+            }
+
             return (watcher, progress);
         }
         catch
         {
-            Leave(watcher);
+            Close(watcher);
             throw;
+        }
+    }
+
+    /// <summary>
+    /// A watch that begins now begins behind one version in all its partitions. Each has a leader of its own, which may be behind: once they have reached it, whatever is written has a version above.
+    /// </summary>
+    private async ValueTask ReachAsync(Watcher watcher, CancellationToken cancellation)
+    {
+        foreach (ChangeLog log in LogsOf(watcher.Target.Range))
+        {
+            ValueTask reached = log.Partition.Writer.WaitUntilClosed(watcher.After);
+            if (!reached.IsCompletedSuccessfully)
+            {
+                await reached.AsTask().WaitAsync(cancellation).ConfigureAwait(false);
+            }
         }
     }
 
@@ -343,17 +365,29 @@ internal sealed class WatchHub : IDisposable
 
             if (_watchers.Count == 0)
             {
-                _pump.Start(newest);
+                _pump.Start();
                 _sweepTimer.Change(_options.WatchProgressInterval, _options.WatchProgressInterval);
             }
 
-            long after = startVersion == 0 ? newest : startVersion - 1;
+            long after = startVersion == 0 ? Newest(range) : startVersion - 1;
             watcher.Begin(after, after >= _pump.Delivered && IsKept(range, after));
             _watchers.Add(watcher);
             _index.Add(watcher);
             Volatile.Write(ref _watcherCount, _watchers.Count);
             return startVersion == 0 ? Math.Min(after, _feed.Durable) : after;
         }
+    }
+
+    /// <summary>Behind which version a watch of a range begins that begins now.</summary>
+    private long Newest(KeyRange range)
+    {
+        long newest = 0;
+        foreach (ChangeLog log in LogsOf(range))
+        {
+            newest = Math.Max(newest, _isReplicated && !log.Partition.Definition.IsVolatile ? log.Partition.Engine.VisibleVersion : _oracle.LastVersion);
+        }
+
+        return newest;
     }
 
     /// <summary>Whether memory has all changes of a range above a version.</summary>

@@ -37,7 +37,7 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
     private readonly WatchHub _hub;
     private readonly Lock _lock;
     private readonly PinnedLoads _loads;
-    private readonly VersionOracle _oracle;
+    private readonly StoreContext _context;
     private readonly ITimer _restTimer;
 
     // Under the lock, which is the hub's; so are the watchers and their index.
@@ -60,7 +60,7 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
         _watchers = watchers;
         _index = index;
         _loads = loads;
-        _oracle = context.Oracle;
+        _context = context;
         _restTimer = context.Time.CreateTimer(static pump => ((IThreadPoolWorkItem)pump!).Execute(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
@@ -99,9 +99,9 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
     }
 
     /// <summary>The first watcher has come. Under the lock.</summary>
-    public void Start(long newest)
+    public void Start()
     {
-        Delivered = Math.Max(Delivered, Closed(newest));
+        Delivered = Math.Max(Delivered, Closed());
         _merge.OpenKept(Delivered);
     }
 
@@ -150,7 +150,7 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
                 return false;
             }
 
-            long cap = Math.Max(Delivered, Closed(_oracle.LastVersion));
+            long cap = Math.Max(Delivered, Closed());
             long before = Delivered;
             bool isThrough = Deliver(cap, ref found);
             if (Delivered > before)
@@ -280,8 +280,10 @@ internal sealed class WatchPump : IThreadPoolWorkItem, IDisposable
     }
 
     /// <summary>The newest version that all partitions have closed. Those that have stopped are closed to _watchers.</summary>
-    private long Closed(long newest)
+    private long Closed()
     {
+        // Where partitions are replicated: what is visible. Versions that were only handed out are other nodes' too, and nobody waits to be told of them.
+        long newest = _context.AcrossPartitions.SnapshotVersion;
         long closed = newest;
         foreach (ChangeLog log in _logs)
         {

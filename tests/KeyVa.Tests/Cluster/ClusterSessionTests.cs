@@ -36,6 +36,26 @@ public sealed class ClusterSessionTests
     }
 
     [Fact]
+    public async Task AWriteOfASessionThatHasEndedIsRefusedWhateverItAsksFor()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(acknowledgement: Acknowledgement.Async);
+        await cluster.LeaderAsync();
+        foreach (ClusterNode node in cluster.Nodes.Values)
+        {
+            foreach (Acknowledgement asked in (Acknowledgement[])[default, Acknowledgement.Async, Acknowledgement.SemiSync(1), Acknowledgement.Sync])
+            {
+                using var ended = new WriteBatch { Session = new SessionHead(6, 1), Acknowledgement = asked };
+                Assert.Equal((node.Id, asked, Status.Expired), (node.Id, asked, (await node.Store.WriteAsync(ended.Put("key"u8, "value"u8))).Status));
+            }
+        }
+
+        Assert.True((await cluster.Nodes[1].Store.OpenSessionAsync(7)).IsOk);
+        using var known = new WriteBatch { Session = new SessionHead(7, 1), Acknowledgement = Acknowledgement.SemiSync(2) };
+        WriteResult written = await cluster.Nodes[1].Store.WriteAsync(known.Put("key"u8, "value"u8));
+        Assert.True(written is { Status: Status.Ok, Receipt: { Class: AcknowledgementClass.Sync, Replicas: 3 } }, $"{written.Status} {written.Receipt}");
+    }
+
+    [Fact]
     public async Task SessionsComeWithASnapshotAndSurviveRestarts()
     {
         await using ThreeNodes cluster = ThreeNodes.Start();

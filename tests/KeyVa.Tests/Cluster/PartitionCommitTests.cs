@@ -1,6 +1,15 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using KeyVa.Cluster;
+using KeyVa.Cluster.Transport;
+using KeyVa.Commits;
+using KeyVa.Engines;
+using KeyVa.Io;
+using KeyVa.Partitions;
+using KeyVa.Tests.Cluster.Processes;
+using KeyVa.Tests.Merges;
+using KeyVa.Tests.Watches;
 using Xunit;
 
 namespace KeyVa.Tests.Cluster;
@@ -8,6 +17,8 @@ namespace KeyVa.Tests.Cluster;
 /// <summary>Writes over several partitions of a cluster, whose leaders are different nodes.</summary>
 public sealed class PartitionCommitTests
 {
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
     private static readonly byte[] A = "a"u8.ToArray();
     private static readonly byte[] N = "n"u8.ToArray();
     private static readonly byte[] Z = "z"u8.ToArray();
@@ -200,6 +211,181 @@ public sealed class PartitionCommitTests
         WriteResult written = await cluster.Nodes[1].Store.WriteAsync(batch.Put(A, Bytes(1)).Put(N, Bytes(1)));
         Assert.Equal(Status.Invalid, written.Status);
     }
+
+    [Fact]
+    public async Task ABatchMayBeFilledAgainOnceItsWriteWasCancelled()
+    {
+        using var goOn = new ManualResetEventSlim();
+        var stands = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var standing = new Calling(() =>
+        {
+            stands.TrySetResult();
+            Assert.True(goOn.Wait(Patience));
+        });
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [standing], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        using var cancelled = new CancellationTokenSource();
+        using var batch = new WriteBatch();
+
+        // The node is busy with another write when the batch comes, and looks at it when the batch is an empty one.
+        Task<WriteResult> merging = Task.Run(() => store.MergeAsync("b"u8.ToArray(), standing, Bytes(2)).AsTask());
+        await stands.Task.WaitAsync(Patience);
+        Task<WriteResult> removing = store.WriteAsync(batch.Remove(A).Remove(N), cancelled.Token).AsTask();
+        await cancelled.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => removing);
+        batch.Clear();
+        goOn.Set();
+        Assert.True((await merging).IsOk);
+        WriteResult written = await WriteAsync(cluster.Nodes[1], static next => next.Put("c"u8, Bytes(3)).Put(N, Bytes(3))).WaitAsync(Patience);
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        Assert.False((await store.GetAsync(A)).Found);
+    }
+
+    [Fact]
+    public async Task WhoWaitsWhenANodeStopsHearsWhatWasDecided()
+    {
+        ThreeNodes cluster = null!;
+        Task? stopped = null;
+        var stopping = new Calling(() => stopped ??= cluster.Take(1).DisposeAsync().AsTask());
+        cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [stopping], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        await using ThreeNodes owned = cluster;
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        using var batch = new WriteBatch();
+
+        // It is evaluated where the first partition decides: the node begins to stop before anybody hears of that.
+        WriteResult written = await store.WriteAsync(batch.Merge(A, stopping, Bytes(2)).Put(N, Bytes(2))).AsTask().WaitAsync(Patience);
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        await stopped!.WaitAsync(Patience);
+    }
+
+    [Fact]
+    public async Task WhoWritesWhatStopsThePartitionIsTold()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, mergeFunctions: [new Throwing(true)], splitAt: [Encoding.UTF8.GetBytes("m")]);
+        Store store = cluster.Nodes[1].Store;
+        Assert.True((await store.UpsertAsync(A, Bytes(1))).IsOk);
+        WriteResult written = await store.MergeAsync(A, new Throwing(true), Bytes(2)).AsTask().WaitAsync(Patience);
+        Assert.NotEqual(Status.Ok, written.Status);
+        written = await WriteAsync(cluster.Nodes[1], batch => batch.Put("b"u8, Bytes(3)).Put(N, Bytes(3))).WaitAsync(Patience);
+        Assert.NotEqual(Status.Ok, written.Status);
+    }
+
+    [Fact]
+    public async Task WatchesAndScansOverPartitionsLetAnIdleClusterRest()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(nodes: 1, splitAt: [Encoding.UTF8.GetBytes("m")]);
+        ClusterNode node = cluster.Nodes[1];
+        await using WatchReader watch = await WatchReader.OpenAsync(node.Store, "");
+        Assert.True((await node.Store.UpsertAsync(A, Bytes(1))).IsOk);
+        Assert.Equal("a=1", await watch.NextAsync(1));
+        long begun = Stopwatch.GetTimestamp();
+        long before = await EntriesAsync(node);
+        while (true)
+        {
+            await Pause.ForAsync(TimeSpan.FromSeconds(1));
+            long after = await EntriesAsync(node);
+            if (after == before)
+            {
+                break;
+            }
+
+            Assert.True(Stopwatch.GetElapsedTime(begun) < Patience, $"in the last second {after - before} entries were written, and nobody writes");
+            before = after;
+        }
+
+        for (int i = 0; i < 3; i++)
+        {
+            using ScanCursor cursor = await node.Store.OpenScanAsync(new ScanOptions());
+            Assert.True(cursor.MoveNext());
+        }
+
+        Assert.Equal(before, await EntriesAsync(node));
+    }
+
+    [Theory]
+    [InlineData("n")]
+    [InlineData("")]
+    public async Task AWatchIsToldOfWritesThatBeginOnceItIsOpen(string prefix)
+    {
+        await using ThreeNodes cluster = await StartAsync();
+
+        // The second partition's leader is behind in the first, and nothing tells it: what it writes has lower versions.
+        cluster.LoseFrom(1, 2);
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.True((await cluster.Nodes[1].Store.UpsertAsync(A, Bytes(i))).IsOk);
+        }
+
+        Store store = cluster.Nodes[1].Store;
+        using var givenUp = new CancellationTokenSource();
+        Task<WatchReader> opening = WatchReader.OpenAsync(store, new WatchOptions { Prefix = Encoding.UTF8.GetBytes(prefix) }, givenUp.Token);
+        await Task.WhenAny(opening, Pause.ForAsync(TimeSpan.FromSeconds(1)));
+        if (!opening.IsCompleted)
+        {
+            // It is not open before that leader was reached.
+            cluster.Heal();
+            await givenUp.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => opening);
+            Assert.True((await store.UpsertAsync(A, Bytes(20))).IsOk);
+            opening = WatchReader.OpenAsync(store, prefix);
+        }
+
+        await using WatchReader watch = await opening;
+        Task<WriteResult> writing = cluster.Nodes[2].Store.UpsertAsync(N, Bytes(1)).AsTask();
+        await Task.WhenAny(writing, Pause.ForAsync(TimeSpan.FromSeconds(1)));
+        cluster.Heal();
+        WriteResult written = await writing;
+        Assert.True(written.IsOk && written.Version > watch.Begun, $"{written.Status}: {written.Version} is not above {watch.Begun}");
+        Assert.Equal("n=1", await watch.NextAsync(1).WaitAsync(Patience));
+    }
+
+    [Fact]
+    public async Task ACopyOfAPreparedPartitionBeginsAClusterOfItsOwn()
+    {
+        var disk = new MemoryFileSystem();
+        var environment = new StoreEnvironment { FileSystem = disk };
+        var options = new StoreOptions { JournalSegmentBytes = 1 << 20, MemtableBytes = 1 << 20, BlockCacheBytes = 1 << 20 };
+        await using (Store alone = Store.Open("/alone", options, environment))
+        {
+            Assert.True((await alone.UpsertAsync(N, Bytes(1))).IsOk);
+
+            // As between the prepare of one commit and its end, and between the decision of another and the end of its other parts.
+            Engine engine = ((PartitionRegistry)alone.Partitions).Map.Find(N)!.Engine;
+            long deadline = engine.VisibleStamp + 60_000;
+            engine.Commits.Prepare(new PreparedPart(new TransactionId(1, 1), First: 7, deadline, engine.VisibleVersion, engine.VisibleStamp, engine.AppliedIndex, []));
+            engine.Commits.Decide(new TransactionId(1, 2), new Decision(engine.VisibleVersion, deadline, [8, 9]));
+            Assert.True((await alone.UpsertAsync(Z, Bytes(2))).IsOk);
+            PartitionSnapshotResult copied = await alone.Partitions.BeginSnapshot(1, "/copy").Completion;
+            Assert.Equal((Status.Ok, (string?)null), (copied.Status, copied.Detail));
+        }
+
+        // None of the other partitions are there.
+        await using ClusterNode copy = ClusterNode.Open(
+            "/copy",
+            options,
+            new ClusterOptions
+            {
+                Name = "copy",
+                Node = 1,
+                Peers = new Dictionary<long, ClusterPeer> { [1] = new("127.0.0.1", 7001) },
+                ElectionTimeout = ThreeNodes.ElectionTimeout,
+                RequestTimeout = TimeSpan.FromSeconds(30),
+            },
+            new InProcessNetwork().Join(1, disk),
+            environment);
+        WriteResult written = await copy.Store.UpsertAsync("nn"u8.ToArray(), Bytes(3));
+        Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
+        while (!copy.AreCommitsEnded())
+        {
+            Assert.Equal(Status.Ok, await copy.ConfirmReadsAsync());
+        }
+
+        Assert.Equal(2, Number((await copy.Store.GetAsync(Z)).Record.Value));
+    }
+
+    private static async Task<long> EntriesAsync(ClusterNode node) => (await node.GetStatusAsync()).Sum(static status => status.LastIndex);
 
     private static async Task<ThreeNodes> StartAsync()
     {

@@ -40,6 +40,9 @@ internal sealed class ThreeNodes : IAsyncDisposable
 
     public bool FallsSilent { get; init; } = true;
 
+    /// <summary>The program's own functions of nodes that are opened from here on.</summary>
+    public IReadOnlyList<MergeFunction> MergeFunctions { get; set; } = [];
+
     /// <summary>Whether nodes that are opened from here on have leases.</summary>
     public bool LeaseReads { get; set; }
 
@@ -51,6 +54,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
         bool fallsSilent = true,
         bool leaseReads = false,
         TimeSpan? electionTimeout = null,
+        IReadOnlyList<MergeFunction>? mergeFunctions = null,
         params IReadOnlyList<ReadOnlyMemory<byte>> splitAt)
     {
         var cluster = new ThreeNodes
@@ -61,6 +65,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
             FallsSilent = fallsSilent,
             LeaseReads = leaseReads,
             ElectionTimeout = electionTimeout ?? ShortElectionTimeout,
+            MergeFunctions = mergeFunctions ?? [],
             SplitAt = splitAt,
         };
         long[] all = [.. Enumerable.Range(1, nodes).Select(static id => (long)id)];
@@ -75,6 +80,9 @@ internal sealed class ThreeNodes : IAsyncDisposable
     /// <summary>From here on a node's entries do not reach these others, while everything else does: it leads on, and nobody else has what it takes.</summary>
     public void Withhold(long from, params long[] to) =>
         _network.Loses = (sender, receiver, frame) => (long)sender == from && to.Contains((long)receiver) && HasEntries(frame, from, (long)receiver);
+
+    /// <summary>From here on nothing of a node reaches another, while everything else does.</summary>
+    public void LoseFrom(long from, long to) => _network.Loses = (sender, receiver, _) => (long)sender == from && (long)receiver == to;
 
     /// <summary>From here on nothing reaches anybody.</summary>
     public void LoseAll() => _network.Loses = static (_, _, _) => true;
@@ -140,6 +148,7 @@ internal sealed class ThreeNodes : IAsyncDisposable
                 BlockCacheBytes = 1 << 20,
                 Acknowledgement = Acknowledgement,
                 SplitAt = splitAt,
+                MergeFunctions = MergeFunctions,
                 Engine = IsVolatile ? EngineKind.Memory : EngineKind.Lsm,
                 Volatile = IsVolatile,
             },

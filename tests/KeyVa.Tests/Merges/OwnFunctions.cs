@@ -67,3 +67,16 @@ internal sealed class Cancelling(CancellationTokenSource source) : MergeFunction
         return null;
     }
 }
+
+/// <summary>Does something when it is called; the operand is the value.</summary>
+internal sealed class Calling(Action call) : MergeFunction
+{
+    public override string Name => "calling";
+
+    public override string? Merge(in MergeInput input, IBufferWriter<byte> result)
+    {
+        call();
+        result.Write(input.Operand);
+        return null;
+    }
+}

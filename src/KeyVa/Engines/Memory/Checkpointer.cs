@@ -118,6 +118,13 @@ internal sealed class Checkpointer : BackgroundJob, IDisposable
             return;
         }
 
+        if (capture.Index <= DurableIndex)
+        {
+            // Asked for while the same state was being written: the tables of what is in force by now must not be written over.
+            Finish(capture);
+            return;
+        }
+
         bool advanced = false;
         try
         {

@@ -163,6 +163,29 @@ public class MemoryCheckpointTests
     }
 
     [Fact]
+    public void WhatIsInForceIsNotWrittenAgain()
+    {
+        MemoryFileSystem files = new();
+        MemoryEngineFixture? asked = null;
+        int begun = 0;
+        using MemoryEngineFixture fixture = new(files, beforeDurable: _ =>
+        {
+            if (begun++ == 0)
+            {
+                // While it is being written, somebody wants the same state on disk.
+                asked!.Engine.BeginFlush();
+            }
+        });
+        asked = fixture;
+        Fill(fixture, 10);
+        fixture.EndGroup();
+        fixture.Engine.BeginFlush();
+        fixture.Work.RunAll();
+        Assert.Equal((1, 1, 1L), (begun, fixture.DurableAdvanced, fixture.Engine.DurableIndex));
+        Assert.Equal(0, fixture.Snapshots.Count);
+    }
+
+    [Fact]
     public void WaitsForRoomOnAFullDisk()
     {
         MemoryFileSystem files = new();

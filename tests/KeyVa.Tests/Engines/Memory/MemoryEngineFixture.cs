@@ -19,7 +19,8 @@ internal sealed class MemoryEngineFixture : IDisposable
         EngineOptions? options = null,
         bool guard = true,
         IBackgroundWork? work = null,
-        string directory = Directory)
+        string directory = Directory,
+        Action<long>? beforeDurable = null)
     {
         Files = files ?? new MemoryFileSystem();
         Files.CreateDirectory(directory);
@@ -35,6 +36,7 @@ internal sealed class MemoryEngineFixture : IDisposable
             BlockCache = _cache,
             Time = Clock,
             Volatile = files is null,
+            BeforeDurable = beforeDurable,
             DurableAdvanced = () => Interlocked.Increment(ref _durableAdvanced),
         };
         Engine = guard ? MemoryEngine.OpenGuarded(context) : MemoryEngine.Open(context);
