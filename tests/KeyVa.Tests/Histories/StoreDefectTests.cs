@@ -15,7 +15,9 @@ public sealed class StoreDefectTests(ITestOutputHelper output)
     /// <summary>Seeds that are run without the defect too.</summary>
     private const int MostClean = 4;
 
-    /// <summary>A call over a socket takes longer than a sync in memory, and would see few commits on their way to the disk.</summary>
+    /// <summary>
+    /// A call over a socket takes longer than a sync in memory, and would see few commits on their way to the disk; and where all threads share one processor, hardly anybody runs while one is.
+    /// </summary>
     private static readonly TimeSpan SlowDisk = TimeSpan.FromMilliseconds(2);
 
     // Half of the transactions only read, and long enough for a commit to come between: those that write are validated, and
@@ -41,26 +43,27 @@ public sealed class StoreDefectTests(ITestOutputHelper output)
     {
         string? found = null;
         int seed = 0;
+        bool isSlow = isServed || defect == nameof(Defects.ShowsCommitsEarly);
         for (; found is null && seed < MostSeeds; seed++)
         {
-            found = await AccusationAsync(seed, engine, partitions, Enum.Parse<Defects>(defect), isServed);
+            found = await AccusationAsync(seed, engine, partitions, Enum.Parse<Defects>(defect), isServed, isSlow);
         }
 
         Assert.True(found is not null, $"{defect} was not found in {MostSeeds} seeds");
         output.WriteLine($"{defect}: seed {seed - 1}: {found}");
         for (int clean = 0; clean < Math.Min(seed, MostClean); clean++)
         {
-            Assert.Null(await AccusationAsync(clean, engine, partitions, Defects.None, isServed));
+            Assert.Null(await AccusationAsync(clean, engine, partitions, Defects.None, isServed, isSlow));
         }
     }
 
-    private static async Task<string?> AccusationAsync(int seed, EngineKind engine, int partitions, Defects defects, bool isServed)
+    private static async Task<string?> AccusationAsync(int seed, EngineKind engine, int partitions, Defects defects, bool isServed, bool isSlow)
     {
         TransactionRun run = new(seed, engine, Durability.Always, partitions, new TransactionOptions(), defects)
         {
             Lists = Lists,
             Served = isServed,
-            OperationTime = isServed ? SlowDisk : TimeSpan.Zero,
+            OperationTime = isSlow ? SlowDisk : TimeSpan.Zero,
         };
         (_, ListAppendResult result) = await run.CheckAsync();
         return result.Satisfies(ConsistencyModel.StrictSerializable) ? null : result.Explain(ConsistencyModel.StrictSerializable);
