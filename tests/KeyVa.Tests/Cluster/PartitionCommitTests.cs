@@ -370,7 +370,7 @@ public sealed class PartitionCommitTests
                 Name = "copy",
                 Node = 1,
                 Peers = new Dictionary<long, ClusterPeer> { [1] = new("127.0.0.1", 7001) },
-                ElectionTimeout = ThreeNodes.ElectionTimeout,
+                ElectionTimeout = ThreeNodes.ShortElectionTimeout,
                 RequestTimeout = TimeSpan.FromSeconds(30),
             },
             new InProcessNetwork().Join(1, disk),

@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Google.Protobuf;
-using KeyVa.Client;
 using KeyVa.Protocol.V1;
 using KeyVa.Tests.Cluster.Processes;
 using Xunit;
