@@ -180,7 +180,7 @@ internal sealed class Replica
         if (_own.Find(reply.Group, from, reply.Term) is { } own)
         {
             own.Reached = reply;
-            if (own.Early > 0 && !own.Requests.NeedsOutcome && reply.IsOnLeader && reply.Others + 1 >= own.Early)
+            if (own.Early > 0 && reply.IsOnLeader && reply.Others + 1 >= own.Early && _writer.IsSureOf(own.Requests))
             {
                 _own.Take(own.Number);
                 own.Requests.CompleteEarly(reply.Version, reply.ToReceipt(Partition));

@@ -17,7 +17,6 @@ internal sealed class ReplicatedGroup
             Count++;
             Bytes += sizeof(uint) + request.Command!.Length;
             HasOperations |= request.Command.Length > 0;
-            NeedsOutcome |= request.Command.Session.IsSet;
             Format = Math.Max(Format, request.Command.Format);
         }
     }
@@ -33,11 +32,6 @@ internal sealed class ReplicatedGroup
 
     /// <summary>Whether any command does anything; one without operations only brings the log's stamp up to the clock.</summary>
     public bool HasOperations { get; }
-
-    /// <summary>
-    /// Whether its callers are to be told nothing before it is applied, whatever <see cref="Early"/> says: a write of a session that has ended is not done, and that is known then.
-    /// </summary>
-    public bool NeedsOutcome { get; }
 
     /// <summary>The payload's format.</summary>
     public byte Format { get; } = GroupEntry.Format;

@@ -78,6 +78,23 @@ internal sealed class ReplicatedWriter
     /// <summary>What step of a commit over several partitions a payload is, or None: it holds ordinary commands.</summary>
     public static StepKind StepOf(ReadOnlySpan<byte> payload) => FirstStep(payload)?.Kind ?? StepKind.None;
 
+    /// <summary>
+    /// Whether a group's commands will be done once they are committed, so that their callers may be told before: a write of a session that has ended by then is not. See
+    /// <see cref="SessionTable.IsSureOf"/>.
+    /// </summary>
+    public bool IsSureOf(ReplicatedGroup group)
+    {
+        for (WriteRequest? request = group.First; request is not null; request = request.Next)
+        {
+            if (request.Command!.Session is { IsSet: true } session && !Engine.Sessions.IsSureOf(session.Client, session.Sequence, _oracle.Now()))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>How long to wait before so many bytes are applied (backpressure); zero in the normal case.</summary>
     public TimeSpan Admit(long bytes) => _writer.State.Admit(bytes);
 

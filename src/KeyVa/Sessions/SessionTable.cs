@@ -67,6 +67,14 @@ internal sealed class SessionTable(int maxSessions = SessionTable.MaxSessions)
     public void Open(long client, long stamp) =>
         Change(TryFind(client, stamp, out Session session) ? session with { Stamp = stamp } : new Session(client, 0, stamp, []));
 
+    /// <summary>
+    /// Whether a write that is in the log by <paramref name="stamp"/> and not applied yet finds its session, as of the end of the last group: it was used within half of its life, and half of the
+    /// places are free. So much can be behind, here and on the clock of whoever leads, without the write being refused.
+    /// </summary>
+    public bool IsSureOf(long client, long sequence, long stamp) =>
+        _sessions.TryGetValue(client, out LinkedListNode<Session>? node) && sequence >= Math.Max(1, node.Value.Sequence)
+        && stamp - node.Value.Stamp <= (long)Expiry.TotalMilliseconds / 2 && _order.Count <= maxSessions / 2;
+
     /// <summary>Asks for a write; <paramref name="sequence"/> counts a session's writes from 1.</summary>
     public SessionVerdict Look(long client, long sequence, long stamp, out ReadOnlyMemory<byte> result)
     {

@@ -52,7 +52,20 @@ public sealed class ClusterSessionTests
         Assert.True((await cluster.Nodes[1].Store.OpenSessionAsync(7)).IsOk);
         using var known = new WriteBatch { Session = new SessionHead(7, 1), Acknowledgement = Acknowledgement.SemiSync(2) };
         WriteResult written = await cluster.Nodes[1].Store.WriteAsync(known.Put("key"u8, "value"u8));
-        Assert.True(written is { Status: Status.Ok, Receipt: { Class: AcknowledgementClass.Sync, Replicas: 3 } }, $"{written.Status} {written.Receipt}");
+        Assert.True(written is { Status: Status.Ok, Receipt: { Class: >= AcknowledgementClass.SemiSync, Replicas: 3 } }, $"{written.Status} {written.Receipt}");
+    }
+
+    [Fact]
+    public async Task AWriteOfASessionThatIsInUseIsAnsweredAsItAsks()
+    {
+        await using ThreeNodes cluster = ThreeNodes.Start(electionTimeout: ThreeNodes.SteadyElectionTimeout);
+        long leader = await cluster.LeaderAsync();
+        Store store = cluster.Nodes[leader].Store;
+        Assert.True((await store.OpenSessionAsync(7)).IsOk);
+        cluster.Withhold(leader, [.. cluster.Nodes.Keys.Where(other => other != leader)]);
+        using var known = new WriteBatch { Session = new SessionHead(7, 1), Acknowledgement = Acknowledgement.Async };
+        WriteResult written = await store.WriteAsync(known.Put("key"u8, "value"u8)).AsTask().WaitAsync(TimeSpan.FromMinutes(1));
+        Assert.True(written is { Status: Status.Ok, Receipt.Class: AcknowledgementClass.Async }, $"{written.Status} {written.Receipt}");
     }
 
     [Fact]

@@ -30,6 +30,26 @@ public sealed class SessionTableTests
     }
 
     [Fact]
+    public void AWriteIsSureToBeDoneWhereItsSessionIsInUseAndThereIsRoom()
+    {
+        SessionTable table = new(maxSessions: 4);
+        table.Open(7, 1);
+        Assert.False(table.IsSureOf(7, 1, 1), "it is not applied yet");
+        table.Publish(1);
+        Assert.True(table.IsSureOf(7, 1, (Hour / 2) + 1));
+        Assert.False(table.IsSureOf(7, 1, (Hour / 2) + 2), "half of its life is over");
+        Assert.False(table.IsSureOf(8, 1, 1), "there is none");
+        Assert.False(table.IsSureOf(7, 0, 1), "it opens one");
+        table.Record(7, 3, 1, []);
+        table.Open(8, 1);
+        table.Publish(1);
+        Assert.Equal([false, true, true], new[] { 2, 3, 4 }.Select(sequence => table.IsSureOf(7, sequence, 1)));
+        table.Open(9, 1);
+        table.Publish(1);
+        Assert.False(table.IsSureOf(7, 4, 1), "it may have to give way");
+    }
+
+    [Fact]
     public void WhatAGroupChangesIsCapturedOnceTheGroupIsApplied()
     {
         SessionTable table = new();
