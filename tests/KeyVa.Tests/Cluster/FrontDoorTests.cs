@@ -157,7 +157,9 @@ public sealed class FrontDoorTests
         await SetAsync(cluster, "value");
         await using KeyVaServer server = await ServeAsync(cluster, 1, static options => options with
         {
-            AdminPassword = "pw", PasswordIterations = PasswordHash.MinIterations, MaxInFlight = 1,
+            AdminPassword = "pw",
+            PasswordIterations = PasswordHash.MinIterations,
+            MaxInFlight = 1,
         });
         using HttpClient http = new() { BaseAddress = new Uri($"http://{server.RestAddress}"), DefaultRequestHeaders = { Authorization = SecuredServer.Basic("admin", "pw") } };
         using StringContent ada = new("""{"grants": ["data:read"], "password": "pw"}""", Encoding.UTF8, "application/json");

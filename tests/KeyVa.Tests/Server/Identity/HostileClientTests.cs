@@ -23,7 +23,6 @@ public sealed class HostileClientTests(ITestOutputHelper output)
     private const int Window = 1000;
     private const int Slice = 100;
     private const int Samples = 20_000;
-    private const int LeastRounds = 3;
     private const int MostRounds = 20;
 
     private const long MostBytes = 192L << 20;
@@ -163,7 +162,7 @@ public sealed class HostileClientTests(ITestOutputHelper output)
         TimeSpan longest = TimeSpan.Zero;
         long most = 0;
         quiet.AddRange(polite.Ask(2 * Window));
-        for (int round = 0; round < MostRounds && (round < LeastRounds || attacked.Count < Samples); round++)
+        for (int round = 0; round < MostRounds && attacked.Count < Samples; round++)
         {
             using (Attackers harmless = new(control, attackers, attack, Stretch))
             {
