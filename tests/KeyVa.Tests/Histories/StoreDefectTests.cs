@@ -15,10 +15,14 @@ public sealed class StoreDefectTests(ITestOutputHelper output)
     /// <summary>Seeds that are run without the defect too.</summary>
     private const int MostClean = 4;
 
-    /// <summary>
-    /// A call over a socket takes longer than a sync in memory, and would see few commits on their way to the disk; and where all threads share one processor, hardly anybody runs while one is.
-    /// </summary>
+    /// <summary>A call over a socket takes longer than a sync in memory, and would see few commits on their way to the disk.</summary>
     private static readonly TimeSpan SlowDisk = TimeSpan.FromMilliseconds(2);
+
+    /// <summary>
+    /// What is shown too early is seen by who began while it was on its way to the disk, and reads on behind that. Without a pause few do, and where all threads share one processor hardly anybody.
+    /// A slow disk is no help here: others are then under way as well, and below what is shown, which hides it.
+    /// </summary>
+    private static readonly TimeSpan ReadTime = TimeSpan.FromMilliseconds(0.5);
 
     // Half of the transactions only read, and long enough for a commit to come between: those that write are validated, and
     // one that has seen half a commit fails.
@@ -43,27 +47,28 @@ public sealed class StoreDefectTests(ITestOutputHelper output)
     {
         string? found = null;
         int seed = 0;
-        bool isSlow = isServed || defect == nameof(Defects.ShowsCommitsEarly);
+        bool thinks = !isServed && defect == nameof(Defects.ShowsCommitsEarly);
         for (; found is null && seed < MostSeeds; seed++)
         {
-            found = await AccusationAsync(seed, engine, partitions, Enum.Parse<Defects>(defect), isServed, isSlow);
+            found = await AccusationAsync(seed, engine, partitions, Enum.Parse<Defects>(defect), isServed, thinks);
         }
 
         Assert.True(found is not null, $"{defect} was not found in {MostSeeds} seeds");
         output.WriteLine($"{defect}: seed {seed - 1}: {found}");
         for (int clean = 0; clean < Math.Min(seed, MostClean); clean++)
         {
-            Assert.Null(await AccusationAsync(clean, engine, partitions, Defects.None, isServed, isSlow));
+            Assert.Null(await AccusationAsync(clean, engine, partitions, Defects.None, isServed, thinks));
         }
     }
 
-    private static async Task<string?> AccusationAsync(int seed, EngineKind engine, int partitions, Defects defects, bool isServed, bool isSlow)
+    private static async Task<string?> AccusationAsync(int seed, EngineKind engine, int partitions, Defects defects, bool isServed, bool thinks)
     {
         TransactionRun run = new(seed, engine, Durability.Always, partitions, new TransactionOptions(), defects)
         {
             Lists = Lists,
             Served = isServed,
-            OperationTime = isSlow ? SlowDisk : TimeSpan.Zero,
+            OperationTime = isServed ? SlowDisk : TimeSpan.Zero,
+            ReadTime = thinks ? ReadTime : TimeSpan.Zero,
         };
         (_, ListAppendResult result) = await run.CheckAsync();
         return result.Satisfies(ConsistencyModel.StrictSerializable) ? null : result.Explain(ConsistencyModel.StrictSerializable);

@@ -23,7 +23,12 @@ public enum Appends
 /// </summary>
 internal sealed class TransactionListClient(Func<ValueTask<ITransaction>> begin, Appends appends, bool synchronously) : ITransactionalClient
 {
+    private static readonly ManualResetEventSlim Never = new();
+
     private ITransaction? _transaction;
+
+    /// <summary>How long it thinks about what it has read, on a thread of its own: commits of others come between its reads.</summary>
+    public TimeSpan ReadTime { get; init; }
 
     /// <summary>The bytes of a list's key: the first letter goes round, so that a few borders part the lists.</summary>
     public static byte[] Key(int list) => Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{(char)('a' + (list % 3))}{list}"));
@@ -105,6 +110,11 @@ internal sealed class TransactionListClient(Func<ValueTask<ITransaction>> begin,
 
     private async ValueTask<(Status Status, byte[] Value)> GetAsync(byte[] key, bool forUpdate)
     {
+        if (ReadTime > TimeSpan.Zero)
+        {
+            Never.Wait(ReadTime);
+        }
+
         if (_transaction is Transaction embedded && synchronously)
         {
             using ValueLease lease = forUpdate ? embedded.GetForUpdate(key) : embedded.Get(key);

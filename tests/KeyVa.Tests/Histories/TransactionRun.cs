@@ -22,6 +22,9 @@ internal sealed class TransactionRun(int seed, EngineKind engine, Durability dur
     /// <summary>How long each file operation takes, beside what it does.</summary>
     public TimeSpan OperationTime { get; init; }
 
+    /// <summary>How long the clients of an embedded store think about each read.</summary>
+    public TimeSpan ReadTime { get; init; }
+
     public Appends Appends { get; init; }
 
     public ListWorkloadOptions Lists { get; init; } = new() { Keys = 4 };
@@ -61,7 +64,7 @@ internal sealed class TransactionRun(int seed, EngineKind engine, Durability dur
     {
         if (!Served)
         {
-            round(options => new TransactionListClient(() => ValueTask.FromResult<ITransaction>(store.Begin(options)), Appends, synchronously: seed % 2 == 0));
+            round(options => new TransactionListClient(() => ValueTask.FromResult<ITransaction>(store.Begin(options)), Appends, synchronously: seed % 2 == 0) { ReadTime = ReadTime });
             return;
         }
 
