@@ -26,15 +26,16 @@ sdk:
 	  echo "Get it from https://dotnet.microsoft.com/download/dotnet/10.0, or from your distribution's packages (dotnet-sdk-10.0)."; \
 	  exit 1; }
 
+# The analyzers take most of a build's time: those who build to try it do not wait for them, `make build` and `make test` run them.
 build: sdk ## build everything (Release)
 	dotnet build KeyVa.slnx -c Release -v quiet
 
 run: sdk ## build and start the server on ./data; options: make run ARGS="--data /tmp/d"
-	@dotnet build src/KeyVa.Cli -c Release -v quiet
+	@dotnet build src/KeyVa.Cli -c Release -v quiet -p:RunAnalyzers=false
 	@exec src/KeyVa.Cli/bin/Release/net10.0/keyva serve $(ARGS)
 
 cluster: sdk ## build and start three nodes of a cluster on this machine, in ./data/cluster
-	@dotnet build src/KeyVa.Cli -c Release -v quiet
+	@dotnet build src/KeyVa.Cli -c Release -v quiet -p:RunAnalyzers=false
 	@exec deploy/local-cluster.sh src/KeyVa.Cli/bin/Release/net10.0/keyva data/cluster $(ARGS)
 
 test: sdk ## install what the tests need and run every test
@@ -53,7 +54,7 @@ bench-engine: sdk ## KeyVa against RocksDB: make bench-engine PROFILE=all (or va
 
 publish: sdk ## self-contained single file in artifacts/publish
 	dotnet publish src/KeyVa.Cli -c Release -r $(RID) --self-contained -o artifacts/publish -v quiet \
-	  -p:PublishSingleFile=true -p:PublishReadyToRun=true -p:PublishTrimmed=true -p:TrimMode=partial \
+	  -p:RunAnalyzers=false -p:PublishSingleFile=true -p:PublishReadyToRun=true -p:PublishTrimmed=true -p:TrimMode=partial \
 	  -p:IncludeNativeLibrariesForSelfExtract=true -p:DebugType=none -p:DebugSymbols=false -p:PublishDocumentationFiles=false -p:PublishReferencesDocumentationFiles=false
 	@ls -l artifacts/publish/keyva
 

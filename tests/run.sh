@@ -19,9 +19,9 @@ done
 passed=$(awk '/^ +Passed: +[0-9]+/ { n += $2 } END { print n + 0 }' "$log")
 failed=$(awk '/^ +Failed: +[0-9]+/ { n += $2 } END { print n + 0 }' "$log")
 if [ "$failed" -ne 0 ]; then
-  # Named again at the end, each with its message and where it was thrown: a log that is kept only in part keeps its end.
+  # Named again at the end, each with its message and where it was thrown, and in few lines: a log that is kept only in part keeps its end.
   echo "What failed:"
-  awk '/^ +Failed [A-Za-z_]/ { on = 1; lines = 0 } /^ +(Passed|Skipped) / || /^\[/ || /^Test Run / { on = 0 } on && lines++ < 40' "$log" | cut -c1-400
+  awk '/^ +Failed [A-Za-z_]/ { on = 1; lines = 0 } /^ +(Passed|Skipped) / || /^\[/ || /^Test Run / { on = 0 } on && /^ +Stack Trace:/ && lines < 10 { lines = 10 } on && lines++ < 18' "$log" | cut -c1-300
 fi
 if [ "$passed" -eq 0 ]; then
   echo "no test was run" >&2

@@ -199,12 +199,16 @@ internal sealed class Connection : IDisposable
             try
             {
                 await socket.ConnectAsync(context.DnsEndPoint, cancellation);
+                // The handler asks for it, too, and lets what is thrown there pass as it is; a server that dies resets
+                // the connections that it has not accepted. Asked for once, it is remembered.
+                _ = socket.RemoteEndPoint;
                 return new NetworkStream(socket, ownsSocket: true);
             }
             catch (SocketException refused)
             {
                 socket.Dispose();
-                if (attempt >= _options.ConnectRetries || refused.SocketErrorCode != SocketError.ConnectionRefused)
+                bool isServerAway = refused.SocketErrorCode is SocketError.ConnectionRefused or SocketError.ConnectionReset or SocketError.NotConnected;
+                if (attempt >= _options.ConnectRetries || !isServerAway)
                 {
                     throw new IOException(NoConnection + refused.Message.ToLowerInvariant(), refused);
                 }

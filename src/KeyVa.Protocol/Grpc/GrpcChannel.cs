@@ -124,6 +124,6 @@ public sealed class GrpcChannel : IDisposable
                 headers.TryAddWithoutValidation(entry.Key, entry.Value);
         }
         return new GrpcClientCall<TResponse>(
-            _invoker, request, method.ResponseParser, _options.MaxReceiveBytes, options?.Timeout, caller);
+            _invoker, request, method.ResponseParser, _options.MaxReceiveBytes, options, caller);
     }
 }

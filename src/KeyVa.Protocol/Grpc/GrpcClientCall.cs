@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Security.Authentication;
 using Google.Protobuf;
 
@@ -16,8 +17,12 @@ namespace KeyVa.Protocol.Grpc;
 /// </summary>
 internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : class, IMessage<TResponse>
 {
+    // A server's limit for metadata that is below this is told as a lost connection.
+    private const int SmallestMetadataLimit = 4 * 1024;
+
     private readonly MessageParser<TResponse> _parser;
     private readonly int _maxBytes;
+    private readonly GrpcMetadata? _metadata;
     private readonly CancellationToken _caller;
     private readonly CancellationTokenSource? _source;
     private readonly bool _hasDeadline;
@@ -29,12 +34,13 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
 
     internal GrpcClientCall(
         HttpMessageInvoker invoker, HttpRequestMessage request, MessageParser<TResponse> parser, int maxBytes,
-        TimeSpan? timeout, CancellationToken caller)
+        GrpcCallOptions? options, CancellationToken caller)
     {
         _parser = parser;
         _maxBytes = maxBytes;
+        _metadata = options?.Metadata;
         _caller = caller;
-        if (timeout is { } limit && limit <= GrpcTimeout.Longest)
+        if (options?.Timeout is { } limit && limit <= GrpcTimeout.Longest)
         {
             _hasDeadline = true;
             _source = CancellationTokenSource.CreateLinkedTokenSource(caller);
@@ -62,6 +68,8 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
     internal GrpcMetadata Trailers { get; private set; } = [];
 
     internal CancellationToken Token => _source?.Token ?? _caller;
+
+    private bool HasMuchMetadata => _metadata is not null && _metadata.Sum(static entry => entry.Key.Length + entry.Value.Length) >= SmallestMetadataLimit;
 
     /// <summary>Waits for the response headers.</summary>
     internal async ValueTask OpenAsync()
@@ -206,13 +214,16 @@ internal sealed class GrpcClientCall<TResponse> : IDisposable where TResponse : 
             HttpRequestException { InnerException: AuthenticationException tls } =>
                 new GrpcStatus(GrpcStatusCode.Unavailable, $"TLS failed: {tls.Message}"),
             // The one refusal of the handler's own: metadata above the limit that the server's settings told. A lost
-            // connection carries its cause inside, or an error code.
-            HttpRequestException { InnerException: null, HttpRequestError: HttpRequestError.Unknown } refused =>
+            // connection carries its cause inside, or an error code, unless it was lost before those settings came.
+            HttpRequestException { InnerException: null, HttpRequestError: HttpRequestError.Unknown } refused when HasMuchMetadata =>
                 new GrpcStatus(GrpcStatusCode.ResourceExhausted, refused.Message),
             HttpRequestException lost => new GrpcStatus(GrpcStatusCode.Unavailable, lost.Message),
             // HttpIOException names the reset inside; any other broken read is a lost connection.
             IOException { InnerException: HttpProtocolException reset } => FromReset(reset),
             IOException lost => new GrpcStatus(GrpcStatusCode.Unavailable, lost.Message),
+            // The handler asks a new connection's socket whom it is connected to, and does not catch what that throws
+            // when it has been reset meanwhile.
+            SocketException lost => new GrpcStatus(GrpcStatusCode.Unavailable, lost.Message),
             // Neither the caller nor the deadline: the handler's own connect timeout.
             OperationCanceledException => new GrpcStatus(GrpcStatusCode.Unavailable, "no connection in time"),
             _ => null,

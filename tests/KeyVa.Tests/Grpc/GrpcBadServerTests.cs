@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using KeyVa.Protocol.Grpc;
 using KeyVa.Tests.Grpc.Messages;
 using Microsoft.AspNetCore.Builder;
@@ -116,6 +117,32 @@ public sealed class GrpcBadServerTests : IAsyncLifetime
             await http.Response.BodyWriter.FlushAsync();
             http.Features.GetRequiredFeature<Microsoft.AspNetCore.Connections.Features.IConnectionLifetimeFeature>().Abort();
         }));
+
+    [Fact]
+    public async Task AConnectionThatIsResetBeforeItIsUsedIsUnavailable()
+    {
+        // What a server does to connections that it has not accepted when it dies.
+        using TcpListener dying = new(IPAddress.Loopback, 0);
+        dying.Start();
+        using GrpcChannel channel = new(new Uri($"http://{dying.LocalEndpoint}"), new GrpcChannelOptions
+        {
+            ConfigureHandler = handler => handler.ConnectCallback = async (context, cancellation) =>
+            {
+                Socket socket = new(SocketType.Stream, ProtocolType.Tcp);
+                await socket.ConnectAsync(context.DnsEndPoint, cancellation);
+                using (Socket accepted = await dying.AcceptSocketAsync(cancellation))
+                {
+                    accepted.LingerState = new LingerOption(enable: true, seconds: 0);
+                }
+
+                Assert.True(socket.Poll(TimeSpan.FromSeconds(20), SelectMode.SelectRead), "no reset came");
+                return new NetworkStream(socket, ownsSocket: true);
+            },
+        });
+        GrpcReply<EchoResponse> reply = await channel.CallAsync(
+            EchoService.Unary, new EchoRequest(), new GrpcCallOptions { Timeout = TimeSpan.FromSeconds(60) });
+        Assert.Equal(GrpcStatusCode.Unavailable, reply.Status.Code);
+    }
 
     private static async Task AnswerAsync(HttpContext http, byte[] body, string? status)
     {
