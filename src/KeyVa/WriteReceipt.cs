@@ -4,7 +4,7 @@ namespace KeyVa;
 
 /// <summary>
 /// Where a write stands in its partition's log, and how much was known of it when its caller was answered. The default value is none: the write
-/// went over several partitions, or nothing is known.
+/// went over several partitions of one node, or nothing is known.
 /// </summary>
 /// <remarks>
 /// Of a store that lives on one node the term is always 1, the index is that of the partition's own log, and the class is

@@ -35,9 +35,13 @@ public readonly struct WriteResult
 
     /// <summary>
     /// Where it stands in its partition's log, and how many nodes have it. Also after <see cref="Status.Unknown"/> of a write that asked for more
-    /// replicas than have it in time: then it says how far it came.
+    /// replicas than have it in time: then it says how far it came. Of a write over several partitions of a cluster: where it was decided, in the
+    /// first of them.
     /// </summary>
     public WriteReceipt Receipt { get; init; }
+
+    /// <summary>Of a write over several partitions of a cluster: where it stands in the log of each, for who counts replicas; null: it went to one.</summary>
+    internal IReadOnlyList<WriteReceipt>? PartReceipts { get; init; }
 
     /// <summary>For a person: what was refused and what to do; null when done.</summary>
     public string? Detail { get; init; }

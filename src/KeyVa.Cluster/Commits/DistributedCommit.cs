@@ -167,6 +167,8 @@ internal sealed class DistributedCommit
             Removed = _tellsRemoved ? removed : null,
             Merged = [.. merged.OrderBy(static merge => merge.Operation).Select(static merge => merge.Value)],
             Receipt = _results[0].Receipt,
+            // Of the others that of the prepare: whoever has it and the decision, has the part.
+            PartReceipts = [.. _results.Select(static result => result.Receipt)],
         };
     }
 

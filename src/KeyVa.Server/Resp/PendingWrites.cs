@@ -98,7 +98,7 @@ internal sealed class PendingWrites(RespSession session)
         {
             WriteResult result = pending.Take();
             times = result.Times;
-            session.Receipts?.Note(result.Receipt);
+            session.Receipts?.Note(result);
             pending.Reply!(session.Output, result);
         }
         catch (StoreException failure)

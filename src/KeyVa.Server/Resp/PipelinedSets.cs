@@ -145,7 +145,7 @@ internal sealed class PipelinedSets
 
         for (int i = 0; i < _started; i++)
         {
-            session.Receipts?.Note(_batches[i].Take().Receipt);
+            session.Receipts?.Note(_batches[i].Take());
         }
 
         Observe(session);
@@ -172,7 +172,7 @@ internal sealed class PipelinedSets
         {
             int batch = _batchOf[i];
             WriteResult result = _batches[batch].ResultOf(next[batch]++);
-            session.Receipts?.Note(result.Receipt);
+            session.Receipts?.Note(result);
             if (result.IsOk)
             {
                 output.Ok();

@@ -299,7 +299,7 @@ internal sealed class RespSession : IDisposable
 
         WriteResult result = write.Result;
         _times = result.Times;
-        Receipts?.Note(result.Receipt);
+        Receipts?.Note(result);
         reply(Output, result);
         needed?.Dispose();
     }
@@ -604,7 +604,7 @@ internal sealed class RespSession : IDisposable
         {
             WriteResult result = await write;
             _times = result.Times;
-            Receipts?.Note(result.Receipt);
+            Receipts?.Note(result);
             reply(Output, result);
         }
         catch (StoreException failure)

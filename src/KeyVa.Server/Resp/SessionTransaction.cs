@@ -365,7 +365,7 @@ internal sealed class SessionTransaction(RespSession session)
             while (result.Status is Status.Conflict or Status.Deadlock);
 
             session.NoteTimes(result.Times);
-            session.Receipts?.Note(result.Receipt);
+            session.Receipts?.Note(result);
 
             if (!result.IsOk)
             {

@@ -16,8 +16,11 @@ public readonly struct CommitResult
     /// <summary>After <see cref="Status.Conflict"/>: the key that another has changed; of a range that was read, its first key.</summary>
     public ReadOnlyMemory<byte> ConflictKey { get; init; }
 
-    /// <summary>Where its write stands in the partition's log; none if it wrote nothing, or to several partitions.</summary>
+    /// <summary>As of <see cref="WriteResult.Receipt"/>: where its write stands in the partition's log; none if it wrote nothing, or on one node to several partitions.</summary>
     public WriteReceipt Receipt { get; init; }
+
+    /// <summary>As of <see cref="WriteResult.PartReceipts"/>.</summary>
+    internal IReadOnlyList<WriteReceipt>? PartReceipts { get; init; }
 
     /// <summary>For a person: what happened and what to do; null when done.</summary>
     public string? Detail { get; init; }

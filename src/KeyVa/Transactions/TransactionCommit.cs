@@ -223,7 +223,7 @@ internal static class TransactionCommit
 
             // NotFound: it only removed a key that was not there.
             return written.Status <= Status.NotFound
-                ? new CommitResult { Status = Status.Ok, Version = written.Version, Receipt = written.Receipt, Times = written.Times }
+                ? new CommitResult { Status = Status.Ok, Version = written.Version, Receipt = written.Receipt, PartReceipts = written.PartReceipts, Times = written.Times }
                 : new CommitResult { Status = written.Status, Detail = written.Detail };
         }
 

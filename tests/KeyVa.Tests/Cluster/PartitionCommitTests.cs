@@ -33,6 +33,9 @@ public sealed class PartitionCommitTests
             WriteResult written = await WriteAsync(node, batch => batch.Put(A, value).Put(N, value).Put(Z, value));
             Assert.Equal((Status.Ok, (string?)null), (written.Status, written.Detail));
             Assert.True(written.Receipt.IsSet);
+            Assert.Equal(written.Receipt, written.PartReceipts![0]);
+            Assert.Equal([1, 2, 3], written.PartReceipts.Select(static receipt => receipt.Partition));
+            Assert.All(written.PartReceipts, static receipt => Assert.True(receipt is { Term: > 0, Index: > 0, Replicas: >= 2 }, receipt.ToString()));
             foreach (ClusterNode reader in cluster.Nodes.Values)
             {
                 Assert.Equal(Status.Ok, await reader.ConfirmReadsAsync());
