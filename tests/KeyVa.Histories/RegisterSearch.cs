@@ -23,7 +23,8 @@ public enum Verdict : byte
 /// not hold), is taken at once and for good: moving it to the front of any solution gives a solution. A write of what the register holds
 /// already is not of this kind; it may be needed later.</item>
 /// <item>Operations with unknown outcome need not be placed at all. They are tried only where nothing known goes on, and only if
-/// they make something possible that may come next and was not possible before: in any solution, one that does not can be
+/// they make something possible that may come next and was not possible before, by themselves or by a chain of such operations whose
+/// conditions expect each what the one before it has left: in any solution, one that does not can be
 /// moved behind its successor, or left out, and the rest still fits.</item>
 /// <item>A configuration is kept as 128 bits: the exclusive-or of one random number per operation, and one for the value.
 /// Two that differ share them with a probability below 2^-80 for the largest search that fits in the bound.</item>
@@ -38,7 +39,6 @@ internal sealed class RegisterSearch
     // Immutable.
     private readonly RegisterOperation[] _known;
     private readonly RegisterOperation[] _unknown;
-    private readonly HashSet<int?> _expectedByUnknown;
     private readonly int _maxConfigurations;
 
     // The events (an invocation 2i and an answer 2i+1 for each known operation i) not yet in the order, by time, as a list
@@ -47,6 +47,11 @@ internal sealed class RegisterSearch
     private readonly int[] _previous;
 
     private readonly bool[] _unknownPlaced;
+
+    // The number of the last look ahead that came by an unknown operation.
+    private readonly int[] _seenInLook;
+    private int _look;
+
     private readonly HashSet<UInt128> _seen = [];
     private readonly Stack<Step> _order = new();
     private int? _state;
@@ -58,10 +63,10 @@ internal sealed class RegisterSearch
         RegisterOperation[] all = [.. operations.Where(static one => one.Outcome != Outcome.Fail)];
         _known = [.. all.Where(static one => one.Outcome == Outcome.Ok)];
         _unknown = [.. all.Where(static one => one.Outcome == Outcome.Unknown && one.Action != RegisterAction.Read).OrderBy(static one => one.Invoked)];
-        _expectedByUnknown = [.. _unknown.Where(static one => one.Action == RegisterAction.CompareAndSet).Select(static one => one.Expected)];
         _maxConfigurations = maxConfigurations;
         _state = initial;
         _unknownPlaced = new bool[_unknown.Length];
+        _seenInLook = new int[_unknown.Length];
         int head = 2 * _known.Length;
         _next = new int[head + 1];
         _previous = new int[head + 1];
@@ -177,7 +182,7 @@ internal sealed class RegisterSearch
         for (; unknown < _unknown.Length && _unknown[unknown].Invoked <= limit; unknown++)
         {
             if (!_unknownPlaced[unknown] && TryApply(_unknown[unknown], _state, out int? after) && after != _state
-                && MakesPossible(after) && IsNew(Bits(_known.Length + unknown), after))
+                && LeadsOn(unknown, after, limit) && IsNew(Bits(_known.Length + unknown), after))
             {
                 Place(unknown, isUnknown: true, after, forGood: false);
                 return true;
@@ -200,8 +205,39 @@ internal sealed class RegisterSearch
             }
         }
 
-        // Or another unknown operation, which then must in turn.
-        return _expectedByUnknown.Contains(after);
+        return false;
+    }
+
+    /// <summary>Whether what an unknown operation leaves makes something known possible, or does so through others whose conditions it meets, one behind the other.</summary>
+    private bool LeadsOn(int unknown, int? after, long limit)
+    {
+        _look++;
+        _seenInLook[unknown] = _look;
+        return LeadsOn(after, limit);
+    }
+
+    private bool LeadsOn(int? value, long limit)
+    {
+        if (MakesPossible(value))
+        {
+            return true;
+        }
+
+        for (int i = 0; i < _unknown.Length && _unknown[i].Invoked <= limit; i++)
+        {
+            // Where one leads to does not depend on the way to it, so each is looked at once.
+            ref readonly RegisterOperation one = ref _unknown[i];
+            if (_seenInLook[i] != _look && !_unknownPlaced[i] && one.Action == RegisterAction.CompareAndSet && one.Expected == value)
+            {
+                _seenInLook[i] = _look;
+                if (LeadsOn(one.Value, limit))
+                {
+                    return true;
+                }
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Undoes steps until one of them has another choice, and takes it; false if none has.</summary>

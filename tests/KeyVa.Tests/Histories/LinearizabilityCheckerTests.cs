@@ -63,6 +63,20 @@ public sealed class LinearizabilityCheckerTests
     }
 
     [Fact]
+    public void UnknownOperationsThatLeadNowhereAreNotTried()
+    {
+        // Removals and conditions make each other possible in any number of ways, and none of them what is read.
+        List<string> lines = ["0 0 10 ok k1 write 1"];
+        lines.AddRange(Enumerable.Range(0, 20).Select(i => $"{1 + i} 20 - unknown k1 remove ?"));
+        lines.AddRange(Enumerable.Range(0, 20).Select(i => $"{21 + i} 20 - unknown k1 cas - {100 + i} ?"));
+        lines.AddRange(Enumerable.Range(0, 20).Select(i => $"{41 + i} 20 - unknown k1 cas {100 + i} {200 + i} ?"));
+        RegisterHistory violated = History([.. lines, "61 30 40 ok k1 read 99"]);
+        Assert.Equal(Verdict.Violated, LinearizabilityChecker.Check(violated, maxConfigurations: 1_000).Verdict);
+        RegisterHistory holds = History([.. lines, "61 30 40 ok k1 read 219"]);
+        Assert.Equal(Verdict.Holds, LinearizabilityChecker.Check(holds, maxConfigurations: 1_000).Verdict);
+    }
+
+    [Fact]
     public void OnTinyHistoriesItSaysWhatTryingEverythingSays()
     {
         int holds = 0;
